@@ -1,0 +1,71 @@
+// The errors that descent raises at its public door, always by exception.
+// Every message is one line of at most 400 characters; bytes that came from a file are escaped.
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+
+#include "descent/export.h"
+
+namespace descent {
+
+// The base of all of them: catch this one to catch everything that descent throws on purpose.
+class DESCENT_API Error : public std::runtime_error {
+ public:
+  explicit Error(std::string_view message);
+  ~Error() override;
+};
+
+// A shape, dtype, device or option that the call can't work with: "conv2d: input has 3 channels, weight expects 1".
+class DESCENT_API InvalidArgument : public Error {
+ public:
+  using Error::Error;
+  ~InvalidArgument() override;
+};
+
+// A file whose content breaks its format. The message names the file, the offset or field, what was expected and found.
+class DESCENT_API FormatError : public Error {
+ public:
+  using Error::Error;
+  ~FormatError() override;
+};
+
+// A failed file operation: path, operation and errno text.
+class DESCENT_API IoError : public Error {
+ public:
+  using Error::Error;
+  IoError(std::string_view path, std::string_view operation, int error_number);
+  ~IoError() override;
+};
+
+// A failed device call: the call, the status name and the source location.
+class DESCENT_API DeviceError : public Error {
+ public:
+  using Error::Error;
+  ~DeviceError() override;
+};
+
+// An allocation that failed. The call works again once memory is back.
+class DESCENT_API OutOfMemory : public Error {
+ public:
+  OutOfMemory(std::string_view what, std::uint64_t bytes_wanted, std::uint64_t bytes_free);
+  ~OutOfMemory() override;
+  std::uint64_t bytes_wanted() const { return bytes_wanted_; }
+
+ private:
+  std::uint64_t bytes_wanted_;
+};
+
+// NaN or infinity where training needs finite numbers; names step, layer, tensor and index.
+class DESCENT_API NumericalError : public Error {
+ public:
+  using Error::Error;
+  ~NumericalError() override;
+};
+
+// Replaces control characters, quotes and bytes above 126 by \xNN and cuts at `limit` characters: for bytes from a file.
+DESCENT_API std::string escape(std::string_view bytes, std::size_t limit = 80);
+
+}  // namespace descent
