@@ -1,0 +1,7 @@
+# Benchmarks: one program per file of bench/. They may look inside the library, so they link its archive.
+file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.cpp")
+foreach(source ${bench_sources})
+  get_filename_component(name "${source}" NAME_WE)
+  add_executable(bench_${name} "${source}")
+  target_link_libraries(bench_${name} PRIVATE descent_internal)
+endforeach()

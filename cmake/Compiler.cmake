@@ -1,0 +1,32 @@
+# How our own code is compiled. Floating point keeps its meaning: no -ffast-math, and contraction into FMA only in the
+# files of src/cpu/simd, which are written for it.
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
+endif()
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_INTERPROCEDURAL_OPTIMIZATION OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/lib")
+
+if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
+  find_program(CCACHE_PROGRAM ccache)
+  if(CCACHE_PROGRAM)
+    set(CMAKE_CXX_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+  endif()
+endif()
+
+add_library(descent_flags INTERFACE)
+target_compile_options(descent_flags INTERFACE -Wall -Wextra -Wconversion -fvisibility=hidden
+                                               -fvisibility-inlines-hidden)
+if(DESCENT_WERROR)
+  target_compile_options(descent_flags INTERFACE -Werror)
+endif()
+if(DESCENT_SANITIZE)
+  target_compile_options(descent_flags INTERFACE -fsanitize=${DESCENT_SANITIZE} -fno-sanitize-recover=all
+                                                 -fno-omit-frame-pointer -g1)
+  target_link_options(descent_flags INTERFACE -fsanitize=${DESCENT_SANITIZE})
+endif()

@@ -1,0 +1,25 @@
+# The CUDA backend: AUTO takes it when the sources and a compiler are there, ON insists, OFF leaves it out.
+# src/cuda/CMakeLists.txt enables the language and adds its objects to the targets descent and descent_internal.
+set(DESCENT_CUDA_ENABLED OFF)
+if(DESCENT_CUDA STREQUAL "OFF")
+  set(cuda_summary "off  (DESCENT_CUDA=OFF)")
+elseif(NOT EXISTS "${PROJECT_SOURCE_DIR}/src/cuda/CMakeLists.txt")
+  set(cuda_summary "off  not in this version yet")
+  if(DESCENT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "DESCENT_CUDA=ON, but the CUDA backend is not in this version yet. "
+                        "Configure with -DDESCENT_CUDA=OFF to build for the CPU.")
+  endif()
+else()
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    add_subdirectory(src/cuda)
+    set(DESCENT_CUDA_ENABLED ON)
+    set(cuda_summary "on   ${CMAKE_CUDA_COMPILER}")
+  elseif(DESCENT_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "DESCENT_CUDA=ON, but no CUDA compiler was found. Install the CUDA Toolkit and put nvcc on "
+                        "PATH or set CUDACXX, or configure with -DDESCENT_CUDA=OFF.")
+  else()
+    set(cuda_summary "off  no CUDA compiler found (put nvcc on PATH or set CUDACXX)")
+  endif()
+endif()

@@ -1,0 +1,12 @@
+# Examples: one program per file of examples/, linked as a user would link them, and run as tests.
+file(GLOB example_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*.cpp")
+foreach(source ${example_sources})
+  get_filename_component(name "${source}" NAME_WE)
+  add_executable(example_${name} "${source}")
+  target_compile_options(example_${name} PRIVATE $<$<CONFIG:Release>:-O1>)
+  target_link_libraries(example_${name} PRIVATE descent descent_flags)
+  if(DESCENT_BUILD_TESTS)
+    add_test(NAME example.${name} COMMAND example_${name} WORKING_DIRECTORY "${PROJECT_BINARY_DIR}")
+    set_tests_properties(example.${name} PROPERTIES TIMEOUT 300)
+  endif()
+endforeach()

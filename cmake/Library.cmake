@@ -1,0 +1,40 @@
+# libdescent.so, and descent_internal: the same objects as an archive with everything visible, for the tests.
+file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*.cpp")
+list(FILTER library_sources EXCLUDE REGEX "/src/cuda/")
+list(FILTER library_sources EXCLUDE REGEX "/src/cpu/simd/")
+
+# What every library object is compiled with; the SIMD levels and the CUDA backend use it too.
+add_library(descent_private INTERFACE)
+target_include_directories(descent_private INTERFACE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
+target_link_libraries(descent_private INTERFACE descent_flags descent_blas fmt::fmt nlohmann_json::nlohmann_json
+                                                ZLIB::ZLIB PNG::PNG Threads::Threads)
+
+add_library(descent_objects OBJECT ${library_sources})
+set_target_properties(descent_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_compile_options(descent_objects PRIVATE -ffp-contract=off)
+target_link_libraries(descent_objects PRIVATE descent_private)
+include(Simd)
+
+set(library_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})
+
+add_library(descent SHARED ${library_objects})
+add_library(descent::descent ALIAS descent)
+set_target_properties(descent PROPERTIES VERSION ${PROJECT_VERSION} LINKER_LANGUAGE CXX
+                                         SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+target_compile_features(descent PUBLIC cxx_std_20)
+target_include_directories(descent PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+                                          $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+target_link_libraries(descent PRIVATE $<BUILD_INTERFACE:descent_private>)
+# The linker script keeps copies of std and fmt templates out of our exported symbols.
+set(version_script "${PROJECT_SOURCE_DIR}/cmake/exports.map")
+target_link_options(descent PRIVATE "-Wl,--version-script=${version_script}" -Wl,--exclude-libs,ALL -Wl,--gc-sections)
+set_property(TARGET descent APPEND PROPERTY LINK_DEPENDS "${version_script}")
+if(NOT DESCENT_SANITIZE)
+  target_link_options(descent PRIVATE -Wl,-z,defs)
+endif()
+
+if(DESCENT_BUILD_TESTS OR DESCENT_BUILD_BENCH)
+  add_library(descent_internal STATIC ${library_objects})
+  set_target_properties(descent_internal PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(descent_internal PUBLIC descent_private)
+endif()
