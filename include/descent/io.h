@@ -1,0 +1,130 @@
+// Files: tensors (safetensors), modules, checkpoints and PNG images. Files are data, never programs: every size that
+// comes from one is checked before anything is allocated. Whatever is saved here is on the disk, whole, or not there.
+// Errors of this header: FormatError for a file's content, IoError for a failed operation, OutOfMemory.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "descent/export.h"
+#include "descent/tensor.h"
+
+namespace descent::nn {
+class Module;
+struct FileLayout;
+}  // namespace descent::nn
+
+namespace descent::io {
+
+// The whole file; refuses, by name, one with more than `limit` bytes and anything that is not a regular file.
+DESCENT_API std::vector<std::byte> read_file(const std::string& path, std::uint64_t limit = std::uint64_t{1} << 40);
+DESCENT_API std::string read_text(const std::string& path, std::uint64_t limit = std::uint64_t{1} << 26);
+
+// Replaces or creates `path` in one step: an exclusive temporary file beside it, write, fsync, close, rename, fsync of
+// the directory. When it throws IoError, what was at `path` before is still there.
+DESCENT_API void write_file(const std::string& path, std::span<const std::byte> bytes);
+DESCENT_API void write_text(const std::string& path, std::string_view text);
+
+// Creates the directory and its parents where they are missing.
+DESCENT_API void make_directories(const std::string& path);
+
+DESCENT_API std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0);
+DESCENT_API std::string sha256_hex(std::span<const std::byte> bytes);
+
+// ---- safetensors ----
+
+// Named tensors in file order, and free text. Names are unique; "crc32c" is a key of the metadata that is ours.
+struct TensorFile {
+  std::vector<std::pair<std::string, Tensor>> tensors;
+  std::map<std::string, std::string> metadata;
+
+  const Tensor* find(std::string_view name) const {
+    for (const auto& [key, tensor] : tensors) {
+      if (key == name) return &tensor;
+    }
+    return nullptr;
+  }
+};
+
+struct SaveOptions {
+  std::set<std::string> as_i64;  // names of i32 tensors that the file holds as I64, as PyTorch does its counters
+  bool checksums = true;         // adds the CRC32C of every tensor to the metadata
+};
+
+// Types in the file: F32 F64 I32 U8 BF16 I64 (read as i32; a value that doesn't fit is an error); others are refused by
+// name. Tensors are read to the CPU. Checksums in the metadata are verified where they are present.
+DESCENT_API void save_tensors(const std::string& path, const TensorFile& file, const SaveOptions& options = {});
+DESCENT_API TensorFile load_tensors(const std::string& path);
+DESCENT_API std::vector<std::byte> encode_tensors(const TensorFile& file, const SaveOptions& options = {});
+DESCENT_API TensorFile decode_tensors(std::span<const std::byte> bytes, const std::string& source);
+
+// What the header says, without reading the data.
+struct TensorInfo {
+  std::string name;
+  std::string dtype;  // as in the file: "F32"
+  Shape shape;
+  std::uint64_t bytes = 0;
+};
+struct TensorFileInfo {
+  std::vector<TensorInfo> tensors;
+  std::map<std::string, std::string> metadata;
+  std::uint64_t file_bytes = 0;
+};
+DESCENT_API TensorFileInfo inspect_tensors(const std::string& path);
+
+// ---- modules ----
+
+// A tensor in memory layout (channels last) as the outside world writes it (PyTorch's order), and back. The results are
+// new CPU tensors, or the same tensor where the layout is as_is.
+DESCENT_API Tensor to_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
+DESCENT_API Tensor from_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
+
+// Parameters and buffers under PyTorch's names, in PyTorch's layouts: what load_state_dict takes without permuting.
+DESCENT_API TensorFile module_state(nn::Module& module);
+// Copies the tensors into the module. `strict`: missing and unexpected names are an error (InvalidArgument, with the
+// names); without it they are skipped. A shape or dtype that differs is always an error, and then nothing is changed.
+DESCENT_API void set_module_state(nn::Module& module, const TensorFile& file, bool strict = true);
+
+DESCENT_API void save_module(const std::string& path, nn::Module& module,
+                             const std::map<std::string, std::string>& metadata = {});
+// Returns the file's metadata.
+DESCENT_API std::map<std::string, std::string> load_module(const std::string& path, nn::Module& module,
+                                                           bool strict = true);
+
+// ---- checkpoints ----
+
+// Saves DIR/checkpoint-STEP.safetensors, then removes all but the newest `keep` checkpoints, and never the newest one
+// that reads back whole. Other files of the directory are left alone. Returns the path.
+DESCENT_API std::string save_checkpoint(const std::string& dir, std::int64_t step, const TensorFile& file,
+                                        int keep = 3, const SaveOptions& options = {});
+
+struct DamagedFile {
+  std::string path;
+  std::string reason;
+};
+struct FoundCheckpoint {
+  std::string path;  // empty: there is none
+  std::int64_t step = -1;
+  TensorFile file;
+  std::vector<DamagedFile> damaged;  // newer ones that were passed over; the caller tells the user
+};
+DESCENT_API FoundCheckpoint latest_valid_checkpoint(const std::string& dir);
+
+// ---- PNG ----
+
+// u8 [H, W, C], C = 1 (gray) or 3 (RGB). 16-bit samples are reduced to 8, palettes expanded, transparency dropped over
+// black. At most 65,535 pixels a side and 64 megapixels (2^26).
+DESCENT_API Tensor read_png(const std::string& path);
+DESCENT_API Tensor decode_png(std::span<const std::byte> bytes, const std::string& source);
+// A u8 image [H, W], [H, W, 1] or [H, W, 3].
+DESCENT_API std::vector<std::byte> encode_png(const Tensor& image);
+DESCENT_API void write_png(const std::string& path, const Tensor& image);
+
+}  // namespace descent::io

@@ -1,0 +1,129 @@
+// The atomic save: after it returns, the new content is on the disk under its name; when it throws, the old one is.
+// A failed fsync is never tried again on the same file: the kernel may have dropped the pages already.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "descent/error.h"
+#include "descent/io.h"
+#include "io/file_calls.h"
+
+namespace descent::io {
+namespace {
+
+std::string directory_of(const std::string& path) {
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+// Closes and removes the temporary file unless the save got through.
+class Temporary {
+ public:
+  Temporary(const std::string& directory, const FileCalls& calls) : calls_(calls) {
+    static std::atomic<unsigned> counter{0};
+    for (int attempt = 0; attempt < 100; ++attempt) {
+      path_ = fmt::format("{}/.save-{}-{}.tmp", directory, getpid(), counter++);
+      file_ = calls_.open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      if (file_ >= 0) return;
+      if (errno != EEXIST && errno != EINTR) break;
+    }
+    throw IoError(path_, "create", errno);
+  }
+  Temporary(const Temporary&) = delete;
+  Temporary& operator=(const Temporary&) = delete;
+  ~Temporary() {
+    if (file_ >= 0) calls_.close(file_);
+    if (!kept_) unlink(path_.c_str());
+  }
+
+  void write_all(std::span<const std::byte> bytes) {
+    constexpr std::size_t kChunk = std::size_t{1} << 30;  // Linux writes at most 2 GiB per call
+    while (!bytes.empty()) {
+      const ssize_t written = calls_.write(file_, bytes.data(), std::min(bytes.size(), kChunk));
+      if (written < 0 && errno == EINTR) continue;
+      if (written <= 0) throw IoError(path_, "write", written == 0 ? ENOSPC : errno);
+      bytes = bytes.subspan(static_cast<std::size_t>(written));
+    }
+  }
+  void sync_and_close() {
+    if (calls_.fsync(file_) != 0) throw IoError(path_, "fsync", errno);
+    const int file = file_;
+    file_ = -1;
+    if (calls_.close(file) != 0) throw IoError(path_, "close", errno);
+  }
+  void rename_to(const std::string& target) {
+    if (calls_.rename(path_.c_str(), target.c_str()) != 0) throw IoError(target, "rename", errno);
+    kept_ = true;
+  }
+
+ private:
+  const FileCalls& calls_;
+  std::string path_;
+  int file_ = -1;
+  bool kept_ = false;
+};
+
+// Without this a rename may be undone by a power cut. File systems that can't do it say EINVAL; nothing is lost then
+// that could have been kept.
+void sync_directory(const std::string& directory, const FileCalls& calls) {
+  const int file = calls.open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (file < 0) throw IoError(directory, "open directory", errno);
+  const int failed = calls.fsync(file) != 0 && errno != EINVAL ? errno : 0;
+  calls.close(file);
+  if (failed != 0) throw IoError(directory, "fsync directory", failed);
+}
+
+}  // namespace
+
+const FileCalls& system_file_calls() {
+  static const FileCalls calls = {
+      .open = [](const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); },
+      .write = ::write,
+      .fsync = ::fsync,
+      .close = ::close,
+      .rename = ::rename,
+  };
+  return calls;
+}
+
+void save_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces,
+                     const FileCalls& calls) {
+  struct stat existing{};
+  // A device or a pipe must not be replaced by a file.
+  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
+    throw IoError(path, "replace (not a regular file)", S_ISDIR(existing.st_mode) ? EISDIR : EINVAL);
+  }
+  const std::string directory = directory_of(path);
+  Temporary temporary(directory, calls);
+  for (const auto& piece : pieces) temporary.write_all(piece);
+  temporary.sync_and_close();
+  temporary.rename_to(path);
+  sync_directory(directory, calls);
+}
+
+void write_file(const std::string& path, std::span<const std::byte> bytes) { save_atomically(path, {{bytes}}); }
+
+void write_text(const std::string& path, std::string_view text) {
+  write_file(path, std::as_bytes(std::span(text.data(), text.size())));
+}
+
+void make_directories(const std::string& path) {
+  std::filesystem::path made;
+  for (const auto& part : std::filesystem::path(path)) {
+    made /= part;
+    if (mkdir(made.c_str(), 0777) == 0) {
+      sync_directory(directory_of(made.string()), system_file_calls());
+    } else if (const int error = errno; !std::filesystem::is_directory(made)) {
+      throw IoError(made.string(), "create directory", error);
+    }
+  }
+}
+
+}  // namespace descent::io
