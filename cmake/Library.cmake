@@ -27,7 +27,7 @@ target_include_directories(descent PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR
 target_link_libraries(descent PRIVATE $<BUILD_INTERFACE:descent_private>)
 # The linker script keeps copies of std and fmt templates out of our exported symbols.
 set(version_script "${PROJECT_SOURCE_DIR}/cmake/exports.map")
-target_link_options(descent PRIVATE "-Wl,--version-script=${version_script}" -Wl,--exclude-libs,ALL -Wl,--gc-sections)
+target_link_options(descent PRIVATE "-Wl,--version-script=${version_script}" -Wl,--exclude-libs,ALL)
 set_property(TARGET descent APPEND PROPERTY LINK_DEPENDS "${version_script}")
 if(NOT DESCENT_SANITIZE)
   target_link_options(descent PRIVATE -Wl,-z,defs)

@@ -16,7 +16,7 @@ if(simd_sources)
     set_target_properties(descent_simd_${level} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_compile_definitions(descent_simd_${level} PRIVATE DESCENT_SIMD=${level})
     target_compile_options(descent_simd_${level} PRIVATE -ffp-contract=fast ${simd_flags_${level}}
-                                                         $<$<CONFIG:Release,RelWithDebInfo>:-O3>)
+                                                         $<$<CONFIG:Release>:-O3>)
     target_link_libraries(descent_simd_${level} PRIVATE descent_private)
     list(APPEND simd_objects $<TARGET_OBJECTS:descent_simd_${level}>)
   endforeach()

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# exports.sh LIBRARY: only names of namespace descent are exported, and the classes of error.h can be caught outside.
+set -euo pipefail
+library=$1
+mangled=$(nm -D --defined-only "$library" | awk '{print $3}')
+foreign=$(grep -vE '^_Z(T[ISVT]|GV|Thn?[0-9]+_)?N[KRO]*7descent' <<<"$mangled" || true)
+if [ -n "$foreign" ]; then
+  echo "exported, but not of namespace descent:"
+  c++filt <<<"$foreign"
+  exit 1
+fi
+# What is meant for the library alone stays inside.
+inner=$(c++filt <<<"$mangled" | grep -E 'descent::(cpu|gpu)::' || true)
+if [ -n "$inner" ]; then
+  echo "a backend's inside is exported:"
+  echo "$inner"
+  exit 1
+fi
+for error in Error InvalidArgument FormatError IoError DeviceError OutOfMemory NumericalError; do
+  if ! c++filt <<<"$mangled" | grep -qx "typeinfo for descent::$error"; then
+    echo "typeinfo for descent::$error is not exported: a user could not catch it"
+    exit 1
+  fi
+done
+echo "$(wc -l <<<"$mangled") exported symbols, all of namespace descent"

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# simd_symbols.sh LEVEL OBJECT...: what is compiled for a newer instruction set shares no inline function with the rest of
+# the library. The linker keeps one copy of each: an AVX-512 copy of a std template would crash an older machine.
+set -euo pipefail
+level=$1
+shift
+shared=$(nm -A --defined-only "$@" | awk '$2 ~ /^[WVuv]$/ || $3 ~ /^[WVuv]$/ {print $NF}' | c++filt | sort -u |
+  grep -v "::$level::" | grep -v '^DW.ref.__gxx_personality' || true)
+if [ -n "$shared" ]; then
+  echo "shared symbols in objects compiled for $level:"
+  echo "$shared"
+  exit 1
+fi
+strong=$(nm --defined-only "$@" | awk '$2 == "T" {print $3}' | c++filt | grep -v "::$level::" || true)
+if [ -n "$strong" ]; then
+  echo "functions outside of a namespace $level:"
+  echo "$strong"
+  exit 1
+fi

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Checks the layout of the source (clang-format) and runs a small set of clang-tidy checks over it.
+#   tools/lint.sh format [--fix]          every C++ file
+#   tools/lint.sh tidy [BUILD] [FILE...]  needs BUILD/compile_commands.json (default build/release); default: src, tools
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+cpp_files() { find "$@" \( -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh' \) -print 2>/dev/null | sort; }
+
+case ${1:-} in
+  format)
+    mode=(--dry-run -Werror)
+    [ "${2:-}" != --fix ] || mode=(-i)
+    cpp_files include src tests tools bench examples | xargs -P "$(nproc)" -n 16 clang-format "${mode[@]}"
+    ;;
+  tidy)
+    build=${2:-build/release}
+    shift $(($# < 2 ? $# : 2))
+    if [ $# -eq 0 ]; then
+      mapfile -t files < <(cpp_files src tools | grep '\.cpp$' | grep -v -e '^src/cpu/simd/' -e '^src/cuda/')
+    else
+      files=("$@")
+    fi
+    printf '%s\n' "${files[@]}" |
+      xargs -P "$(nproc)" -n 1 clang-tidy --quiet -p "$build" 2> >(grep -v 'warnings generated' >&2 || true)
+    ;;
+  *) sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 1 ;;
+esac

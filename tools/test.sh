@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what is missing, builds and runs every test except those labelled slow.
+#   tools/test.sh [--preset NAME] [--werror] [--build-only] [-- CTEST_ARGUMENTS...]
+# Environment: DESCENT_DATA_DIR (folder with MNIST; without it the real-data tests say "skipped"), DESCENT_JOBS.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+preset=release werror=OFF build_only=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    --preset) preset=${2:?--preset needs a name}; shift ;;
+    --werror) werror=ON ;;
+    --build-only) build_only=yes ;;
+    --help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --) shift; break ;;
+    *) echo "test.sh: unknown argument '$1' (see --help)" >&2; exit 1 ;;
+  esac
+  shift
+done
+
+jobs=${DESCENT_JOBS:-$(nproc)}
+build=build/$preset
+tools/deps.sh --install build test speed
+
+generator=()
+if [ ! -f "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
+cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror
+cmake --build "$build" --parallel "$jobs"
+[ $build_only = no ] || exit 0
+[ -n "${DESCENT_DATA_DIR:-}" ] || echo "test.sh: DESCENT_DATA_DIR is not set: tests on real MNIST will be skipped"
+ctest --test-dir "$build" --output-on-failure --label-exclude '^slow$' -j 2 "$@"
