@@ -1,0 +1,104 @@
+// Tensor: a handle to contiguous, row-major elements on one device. Copying a Tensor copies the handle, not the elements.
+// Images are [N, H, W, C], convolution filters [out, kh, kw, in]. Nothing is thread-safe but concurrent reading.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "descent/device.h"
+#include "descent/dtype.h"
+#include "descent/error.h"
+#include "descent/export.h"
+#include "descent/shape.h"
+
+namespace descent {
+
+struct TensorImpl;
+
+class DESCENT_API Tensor {
+ public:
+  Tensor() = default;  // undefined: no shape, no elements
+
+  // The elements of `empty` are not set; of the others they are as named. Throws OutOfMemory.
+  static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});
+  static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
+  static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {});
+  static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
+  static Tensor scalar(double value, DType dtype = DType::f32, Device device = {});  // rank 0
+  // Copies shape.numel() elements from host memory.
+  static Tensor from_host(const void* data, const Shape& shape, DType dtype, Device device = {});
+  template <class T>
+  static Tensor from(std::span<const T> values, const Shape& shape, Device device = {}) {
+    check_count(static_cast<std::int64_t>(values.size()), shape);
+    return from_host(values.data(), shape, dtype_of<T>, device);
+  }
+  template <class T>
+  static Tensor from(const std::vector<T>& values, const Shape& shape, Device device = {}) {
+    return from<T>(std::span<const T>(values), shape, device);
+  }
+
+  bool defined() const { return impl_ != nullptr; }
+  const Shape& shape() const;
+  std::int64_t size(int axis) const;  // a negative axis counts from the end
+  int rank() const { return shape().rank(); }
+  std::int64_t numel() const { return shape().numel(); }
+  DType dtype() const;
+  Device device() const;
+  std::size_t bytes() const;
+
+  // The elements of a CPU tensor; throws InvalidArgument for another device or element type.
+  template <class T>
+  T* data() {
+    return static_cast<T*>(host_data(dtype_of<T>));
+  }
+  template <class T>
+  const T* data() const {
+    return static_cast<const T*>(host_data(dtype_of<T>));
+  }
+  // A copy of the elements in host memory, from any device, converted to T's element type; waits for the device.
+  template <class T>
+  std::vector<T> to_vector() const {
+    std::vector<T> out(static_cast<std::size_t>(numel()));
+    copy_to_host(out.data(), dtype_of<T>);
+    return out;
+  }
+  double item() const;  // the value of a tensor of one element; waits for the device
+
+  // Views: they share the elements, and gradients flow through them. A dimension of -1 is inferred.
+  Tensor reshape(std::span<const std::int64_t> dims) const;
+  Tensor reshape(std::initializer_list<std::int64_t> dims) const;
+  Tensor rows(std::int64_t begin, std::int64_t end) const;  // along the first axis, end excluded
+
+  // Copies (not recorded for gradients, except `to(Device)` which is differentiable by copying back).
+  Tensor clone() const;
+  Tensor to(Device device) const;  // the tensor itself if it is already there
+  Tensor to(DType dtype) const;    // converted; the tensor itself if it already is
+  void copy_from(const Tensor& source);  // same shape; from any device and element type, into these elements
+  void fill(double value);
+
+  // Gradients: see autograd.h.
+  bool requires_grad() const;             // true for such a leaf and for everything that was computed from one
+  Tensor& set_requires_grad(bool value);  // leaves of floating type only
+  Tensor grad() const;                    // undefined until a backward pass has written it, and after zero_grad()
+  void zero_grad();                       // forgets the gradient: the next backward pass overwrites it
+  Tensor detach() const;                  // the same elements, unknown to the tape
+  void backward() const;                  // of a tensor of one element
+  void backward(const Tensor& gradient) const;
+
+  std::string to_string() const;  // shape, element type, device and the elements, shortened
+
+  const std::shared_ptr<TensorImpl>& impl() const { return impl_; }
+  explicit Tensor(std::shared_ptr<TensorImpl> impl) : impl_(std::move(impl)) {}
+
+ private:
+  static void check_count(std::int64_t values, const Shape& shape);
+  void* host_data(DType dtype) const;
+  void copy_to_host(void* out, DType dtype) const;
+
+  std::shared_ptr<TensorImpl> impl_;
+};
+
+}  // namespace descent
