@@ -28,8 +28,8 @@ struct DESCENT_API Dataset {
 
   std::int64_t size() const;
   std::int64_t classes() const { return static_cast<std::int64_t>(class_names.size()); }
-  Dataset take(std::int64_t count) const;                         // the first `count` (or all, if there are fewer); a view
-  Dataset subset(std::span<const std::int64_t> indices) const;    // a copy, in the order of the indices
+  Dataset take(std::int64_t count) const;  // the first `count` (or all, if there are fewer); a view
+  Dataset subset(std::span<const std::int64_t> indices) const;  // a copy, in the order of the indices
 };
 
 struct DatasetPair {
@@ -129,7 +129,8 @@ struct DESCENT_API Normalization {
   std::vector<double> shift{0.0};  // 1 or C values
   std::vector<double> scale{1.0};
 
-  // minmax maps the training images to [0, 1]; zscore to mean 0 and standard deviation 1. A constant channel gets scale 1.
+  // minmax maps the training images to [0, 1]; zscore to mean 0 and standard deviation 1. A constant channel gets
+  // scale 1.
   static Normalization fit(Kind kind, const Dataset& train, bool per_channel = false);
   std::string to_json() const;                            // exact: the doubles come back bit for bit
   static Normalization from_json(std::string_view text);  // throws FormatError

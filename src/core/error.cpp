@@ -38,7 +38,8 @@ IoError::IoError(std::string_view path, std::string_view operation, int error_nu
 
 OutOfMemory::OutOfMemory(std::string_view what, std::uint64_t bytes_wanted, std::uint64_t bytes_free)
     : Error(fmt::format("{}: out of memory: {} bytes wanted, {} bytes free", what, bytes_wanted, bytes_free)),
-      bytes_wanted_(bytes_wanted) {}
+      bytes_wanted_(bytes_wanted),
+      bytes_free_(bytes_free) {}
 
 // Out of line, so that the type information is emitted once, here, and exported.
 Error::~Error() = default;

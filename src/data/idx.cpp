@@ -24,12 +24,18 @@ constexpr std::size_t kMaxHeader = 4 + 4 * kMaxRank;
 
 std::string type_name(std::uint8_t code) {
   switch (code) {
-    case 0x09: return "i8 (0x09)";
-    case 0x0B: return "i16 (0x0b)";
-    case 0x0C: return "i32 (0x0c)";
-    case 0x0D: return "f32 (0x0d)";
-    case 0x0E: return "f64 (0x0e)";
-    default: return fmt::format("0x{:02x}, which is none of the format's", code);
+    case 0x09:
+      return "i8 (0x09)";
+    case 0x0B:
+      return "i16 (0x0b)";
+    case 0x0C:
+      return "i32 (0x0c)";
+    case 0x0D:
+      return "f32 (0x0d)";
+    case 0x0E:
+      return "f64 (0x0e)";
+    default:
+      return fmt::format("0x{:02x}, which is none of the format's", code);
   }
 }
 
@@ -80,8 +86,8 @@ Tensor decode_plain(std::span<const std::byte> bytes, const std::string& source)
   const Header header = parse_header(bytes.first(std::min(bytes.size(), kMaxHeader)), source);
   const std::uint64_t expected = header.bytes + header.payload;
   if (bytes.size() < expected) {
-    fail(source, fmt::format("ends at byte {}, expected {} for shape {}", bytes.size(), expected,
-                             to_string(header.shape)));
+    fail(source,
+         fmt::format("ends at byte {}, expected {} for shape {}", bytes.size(), expected, to_string(header.shape)));
   }
   if (bytes.size() > expected) {
     fail(source, fmt::format("{} bytes follow byte {}, the end of the data of shape {}", bytes.size() - expected,

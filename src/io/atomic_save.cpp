@@ -95,7 +95,7 @@ const FileCalls& system_file_calls() {
 
 void save_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces,
                      const FileCalls& calls) {
-  struct stat existing{};
+  struct stat existing {};
   // A device or a pipe must not be replaced by a file.
   if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
     throw IoError(path, "replace (not a regular file)", S_ISDIR(existing.st_mode) ? EISDIR : EINVAL);

@@ -21,6 +21,6 @@ const FileCalls& system_file_calls();
 
 // What io::write_file does, from several pieces: see io.h.
 void save_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces,
-                                 const FileCalls& calls = system_file_calls());
+                     const FileCalls& calls = system_file_calls());
 
 }  // namespace descent::io

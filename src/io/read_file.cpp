@@ -1,4 +1,4 @@
-// Reads a file whole, after a look at its size.
+// Reads files, whole or in part, after a look at what and how big they are.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -10,65 +10,58 @@
 
 #include "descent/error.h"
 #include "descent/io.h"
+#include "io/input_file.h"
 
 namespace descent::io {
-namespace {
 
-class OpenFile {
- public:
-  explicit OpenFile(const std::string& path) : path_(path) {
-    // O_NONBLOCK: opening a pipe without a writer must not hang.
-    file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (file_ < 0) throw IoError(path, "open", errno);
+InputFile::InputFile(const std::string& path) : path_(path) {
+  // O_NONBLOCK: opening a pipe without a writer must not hang.
+  file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (file_ < 0) throw IoError(path, "open", errno);
+  struct stat info {};
+  const bool known = fstat(file_, &info) == 0;
+  if (known && S_ISREG(info.st_mode)) {
+    size_ = static_cast<std::uint64_t>(info.st_size);
+    return;
   }
-  OpenFile(const OpenFile&) = delete;
-  OpenFile& operator=(const OpenFile&) = delete;
-  ~OpenFile() { close(file_); }
+  const int error = !known ? errno : S_ISDIR(info.st_mode) ? EISDIR : EINVAL;
+  close(file_);
+  throw IoError(path, error == EINVAL ? "read (not a regular file)" : "read", error);
+}
 
-  std::uint64_t size() const {
-    struct stat info{};
-    if (fstat(file_, &info) != 0) throw IoError(path_, "stat", errno);
-    if (S_ISDIR(info.st_mode)) throw IoError(path_, "read", EISDIR);
-    if (!S_ISREG(info.st_mode)) throw IoError(path_, "read (not a regular file)", EINVAL);
-    return static_cast<std::uint64_t>(info.st_size);
-  }
-  // Fills the buffer as far as the file goes; returns the number of bytes read.
-  std::size_t read_into(char* buffer, std::size_t count) const {
-    constexpr std::size_t kChunk = std::size_t{1} << 30;
-    std::size_t done = 0;
-    while (done < count) {
-      const ssize_t got = read(file_, buffer + done, std::min(count - done, kChunk));
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) throw IoError(path_, "read", errno);
-      if (got == 0) break;
-      done += static_cast<std::size_t>(got);
+InputFile::~InputFile() { close(file_); }
+
+void InputFile::read_at(std::uint64_t offset, std::span<std::byte> out) const {
+  constexpr std::size_t kChunk = std::size_t{1} << 30;
+  std::size_t done = 0;
+  while (done < out.size()) {
+    const auto at = static_cast<off_t>(offset + done);
+    const ssize_t got = pread(file_, out.data() + done, std::min(out.size() - done, kChunk), at);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw IoError(path_, "read", errno);
+    if (got == 0) {
+      throw FormatError(fmt::format("{}: ends at byte {}, expected {}: it changed while it was read",
+                                    escape(path_, 200), offset + done, offset + out.size()));
     }
-    return done;
+    done += static_cast<std::size_t>(got);
   }
+}
 
- private:
-  const std::string& path_;
-  int file_;
-};
+namespace {
 
 template <class Buffer>
 Buffer read_whole(const std::string& path, std::uint64_t limit) {
-  const OpenFile file(path);
-  const std::uint64_t size = file.size();
-  if (size > limit) {
-    throw FormatError(fmt::format("{}: {} bytes, expected at most {}", escape(path, 256), size, limit));
+  const InputFile file(path);
+  if (file.size() > limit) {
+    throw FormatError(fmt::format("{}: {} bytes, expected at most {}", escape(path, 256), file.size(), limit));
   }
   Buffer buffer;
   try {
-    buffer.resize(size);
-  } catch (const std::bad_alloc&) {
-    throw OutOfMemory("reading " + escape(path, 256), size, 0);
+    buffer.resize(file.size());
+  } catch (const std::exception&) {  // bad_alloc, or length_error for a size beyond all memory
+    throw OutOfMemory("reading " + escape(path, 200), file.size(), 0);
   }
-  const std::size_t got = file.read_into(reinterpret_cast<char*>(buffer.data()), size);
-  if (got != size) {
-    throw FormatError(fmt::format("{}: ends at byte {}, expected {}: it changed while it was read", escape(path, 256),
-                                  got, size));
-  }
+  file.read_at(0, std::as_writable_bytes(std::span(buffer)));
   return buffer;
 }
 

@@ -71,7 +71,8 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
 
   std::string hex;
   for (const std::uint32_t word : state) {
-    for (int shift = 28; shift >= 0; shift -= 4) hex += "0123456789abcdef"[(word >> static_cast<unsigned>(shift)) & 15U];
+    for (int shift = 28; shift >= 0; shift -= 4)
+      hex += "0123456789abcdef"[(word >> static_cast<unsigned>(shift)) & 15U];
   }
   return hex;
 }

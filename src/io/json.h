@@ -1,0 +1,30 @@
+// JSON from files: limits on depth and on the length of tokens are checked in one pass before the parser runs, and an
+// object that has a key twice is refused. Errors are FormatErrors that name the source and the byte.
+#pragma once
+
+#include <cstddef>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace descent::io {
+
+struct JsonLimits {
+  int depth = 32;
+  std::size_t string_bytes = std::size_t{1} << 24;
+};
+
+// Throws where the text is nested deeper, or has a longer string, than allowed, or a string or nesting is left open.
+void check_json_limits(std::string_view text, const std::string& source, const JsonLimits& limits);
+
+// Feeds the text to the handler's SAX calls, after the check above. The handler reports errors by throwing; what is not
+// JSON at all is reported here.
+void parse_json_events(std::string_view text, const std::string& source, const JsonLimits& limits,
+                       nlohmann::json_sax<nlohmann::json>& handler);
+
+// The whole document as a value.
+nlohmann::json parse_json(std::string_view text, const std::string& source, const JsonLimits& limits = {});
+// A configuration file: at most 4 MiB.
+nlohmann::json read_json(const std::string& path, const JsonLimits& limits = {});
+
+}  // namespace descent::io

@@ -1,0 +1,271 @@
+// A state machine over the parser's events: whatever is not exactly a safetensors header is refused where it appears.
+#include "io/safetensors_header.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <set>
+
+#include "descent/error.h"
+#include "descent/io.h"
+#include "io/checked_size.h"
+#include "io/json.h"
+
+namespace descent::io {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::array<FileType, 6> kTypes = {{{"F32", DType::f32, 4},
+                                             {"F64", DType::f64, 8},
+                                             {"I32", DType::i32, 4},
+                                             {"U8", DType::u8, 1},
+                                             {"BF16", DType::bf16, 2},
+                                             {"I64", DType::i32, 8}}};
+
+[[noreturn]] void fail(const std::string& source, const std::string& what) {
+  throw FormatError(fmt::format("{}: safetensors header: {}", escape(source, 200), what));
+}
+
+class HeaderEvents : public nlohmann::json_sax<Json> {
+ public:
+  HeaderEvents(const std::string& source, Header& header) : source_(source), header_(header) {}
+
+  bool null() override { return unexpected("null"); }
+  bool boolean(bool) override { return unexpected("a boolean"); }
+  bool number_integer(number_integer_t value) override { return unexpected(fmt::format("the number {}", value)); }
+  bool number_float(number_float_t, const string_t& text) override { return unexpected("the number " + escape(text)); }
+  bool binary(binary_t&) override { return unexpected("binary data"); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (place_ == Place::shape) {
+      if (entry().dims.size() == static_cast<std::size_t>(Shape::kMaxRank)) {
+        fail_entry(fmt::format("rank above {}", Shape::kMaxRank));
+      }
+      entry().dims.push_back(value);
+    } else if (place_ == Place::offsets) {
+      if (offsets_ == 2) fail_entry("data_offsets has more than 2 numbers");
+      (offsets_ == 0 ? entry().begin : entry().end) = value;
+      ++offsets_;
+    } else {
+      return unexpected(fmt::format("the number {}", value));
+    }
+    return true;
+  }
+
+  bool string(string_t& value) override {
+    if (place_ == Place::metadata) {
+      header_.metadata.emplace(key_, std::move(value));
+    } else if (place_ == Place::tensor && key_ == "dtype") {
+      entry().type = std::move(value);
+    } else {
+      return unexpected("a string");
+    }
+    return true;
+  }
+
+  bool start_object(std::size_t) override {
+    if (place_ == Place::outside) {
+      place_ = Place::top;
+    } else if (place_ == Place::top) {
+      place_ = key_ == "__metadata__" ? Place::metadata : Place::tensor;
+      fields_.clear();
+    } else {
+      return unexpected("an object");
+    }
+    return true;
+  }
+
+  bool key(string_t& name) override {
+    key_ = name;
+    if (place_ == Place::top) {
+      if (name.size() > kMaxNameBytes)
+        fail(source_, fmt::format("a name of {} bytes, expected at most {}", name.size(), kMaxNameBytes));
+      if (!names_.insert(name).second) fail(source_, "duplicate key " + quoted(name));
+      if (name == "__metadata__") return true;
+      if (header_.entries.size() == kMaxTensors) fail(source_, fmt::format("more than {} tensors", kMaxTensors));
+      header_.entries.emplace_back().name = name;
+    } else if (place_ == Place::metadata) {
+      if (header_.metadata.contains(name)) fail(source_, "duplicate key " + quoted(name) + " in __metadata__");
+      if (header_.metadata.size() == 2 * kMaxTensors) fail(source_, "too many keys in __metadata__");
+    } else {
+      if (name != "dtype" && name != "shape" && name != "data_offsets") fail_entry("unknown field " + quoted(name));
+      if (!fields_.insert(name).second) fail_entry("field " + quoted(name) + " appears twice");
+    }
+    return true;
+  }
+
+  bool end_object() override {
+    if (place_ == Place::tensor) {
+      for (const char* field : {"dtype", "shape", "data_offsets"}) {
+        if (!fields_.contains(field)) fail_entry(fmt::format("field \"{}\" is missing", field));
+      }
+    }
+    place_ = place_ == Place::top ? Place::outside : Place::top;
+    return true;
+  }
+
+  bool start_array(std::size_t) override {
+    if (place_ == Place::tensor && key_ == "shape") {
+      place_ = Place::shape;
+    } else if (place_ == Place::tensor && key_ == "data_offsets") {
+      place_ = Place::offsets;
+      offsets_ = 0;
+    } else {
+      return unexpected("an array");
+    }
+    return true;
+  }
+
+  bool end_array() override {
+    if (place_ == Place::offsets && offsets_ != 2) fail_entry("data_offsets needs 2 numbers");
+    place_ = Place::tensor;
+    return true;
+  }
+
+  bool parse_error(std::size_t, const std::string&, const Json::exception&) override { return false; }
+
+ private:
+  enum class Place { outside, top, metadata, tensor, shape, offsets };
+
+  HeaderEntry& entry() { return header_.entries.back(); }
+  static std::string quoted(const std::string& name) { return "\"" + escape(name) + "\""; }
+  [[noreturn]] void fail_entry(const std::string& what) {
+    fail(source_, fmt::format("tensor {}: {}", quoted(entry().name), what));
+  }
+  [[noreturn]] bool unexpected(const std::string& what) {
+    if (place_ == Place::outside || (place_ == Place::top && key_.empty())) {
+      fail(source_, what + ", expected an object of tensors");
+    }
+    if (place_ == Place::metadata)
+      fail(source_, fmt::format("__metadata__ {}: {}, expected a string", quoted(key_), what));
+    if (place_ == Place::top) fail(source_, fmt::format("{}: {}, expected an object", quoted(key_), what));
+    if (place_ == Place::tensor) fail_entry(fmt::format("field {}: unexpected {}", quoted(key_), what));
+    fail_entry(fmt::format("{}: {}, expected an integer of at least 0",
+                           place_ == Place::shape ? "shape" : "data_offsets", what));
+  }
+
+  const std::string& source_;
+  Header& header_;
+  Place place_ = Place::outside;
+  std::string key_;
+  int offsets_ = 0;
+  std::set<std::string> names_;
+  std::set<std::string> fields_;
+};
+
+void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::string& source) {
+  const auto fail_entry = [&](const std::string& what) {
+    fail(source, fmt::format("tensor \"{}\": {}", escape(entry.name), what));
+  };
+  const FileType* type = find_file_type(entry.type);
+  if (type == nullptr) {
+    fail_entry(
+        fmt::format("type {} is not supported, expected F32, F64, I32, I64, U8 or BF16", escape(entry.type, 20)));
+  }
+  CheckedSize nonzero(type->bytes);
+  bool empty = false;
+  for (const std::uint64_t dim : entry.dims) {
+    empty = empty || dim == 0;
+    if (dim != 0) nonzero = nonzero * dim;
+  }
+  const std::string dims = fmt::format("[{}]", fmt::join(entry.dims, ", "));
+  if (!nonzero.within((std::uint64_t{1} << 63U) - 1)) fail_entry(fmt::format("shape {} overflows", dims));
+  if (entry.begin > entry.end || entry.end > data_bytes) {
+    fail_entry(
+        fmt::format("data_offsets [{}, {}] are not within the {} bytes of data", entry.begin, entry.end, data_bytes));
+  }
+  const std::uint64_t expected = empty ? 0 : nonzero.value();
+  if (entry.end - entry.begin != expected) {
+    fail_entry(fmt::format("data_offsets give {} bytes, {} of shape {} needs {}", entry.end - entry.begin, type->name,
+                           dims, expected));
+  }
+}
+
+// The tensors must cover the data exactly: no byte unused, none used twice.
+void check_tiling(const std::vector<HeaderEntry>& entries, std::uint64_t data_bytes, const std::string& source) {
+  std::vector<const HeaderEntry*> order;
+  order.reserve(entries.size());
+  for (const HeaderEntry& entry : entries) order.push_back(&entry);
+  std::sort(order.begin(), order.end(), [](const HeaderEntry* a, const HeaderEntry* b) {
+    return a->begin != b->begin ? a->begin < b->begin : a->end < b->end;
+  });
+  std::uint64_t at = 0;
+  for (const HeaderEntry* entry : order) {
+    if (entry->begin != at) {
+      fail(source, fmt::format("tensor \"{}\" begins at data byte {}, {} byte {}", escape(entry->name), entry->begin,
+                               entry->begin > at ? "a hole after" : "an overlap before", at));
+    }
+    at = entry->end;
+  }
+  if (at != data_bytes) fail(source, fmt::format("tensors end at data byte {}, but there are {}", at, data_bytes));
+}
+
+}  // namespace
+
+const FileType* find_file_type(std::string_view name) {
+  const auto* found =
+      std::find_if(kTypes.begin(), kTypes.end(), [&](const FileType& type) { return type.name == name; });
+  return found == kTypes.end() ? nullptr : found;
+}
+
+const FileType& file_type_of(DType dtype, bool as_i64) {
+  if (as_i64) return kTypes.back();
+  return *std::find_if(kTypes.begin(), kTypes.end(), [&](const FileType& type) { return type.dtype == dtype; });
+}
+
+Shape HeaderEntry::shape() const {
+  const std::vector<std::int64_t> signed_dims(dims.begin(), dims.end());
+  return Shape(std::span<const std::int64_t>(signed_dims));
+}
+
+std::uint64_t header_length(std::span<const std::byte> first, std::uint64_t file_bytes, const std::string& source) {
+  if (file_bytes < 8 || first.size() < 8) {
+    fail(source, fmt::format("the file has {} bytes, expected at least 8 for the header's length", file_bytes));
+  }
+  std::uint64_t length = 0;
+  for (std::size_t i = 0; i < 8; ++i) length |= std::to_integer<std::uint64_t>(first[i]) << (8 * i);
+  if (length > kMaxHeaderBytes) {
+    fail(source, fmt::format("byte 0: length {}, expected at most {}", length, kMaxHeaderBytes));
+  }
+  if (length > file_bytes - 8) {
+    fail(source, fmt::format("byte 0: length {}, but {} bytes follow (truncated file)", length, file_bytes - 8));
+  }
+  return length;
+}
+
+Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::string& source) {
+  constexpr JsonLimits kLimits{.depth = 8};
+  if (json.empty() || json.front() != '{') fail(source, "byte 8: expected the JSON to begin with a brace");
+  Header header;
+  HeaderEvents events(source, header);
+  parse_json_events(json, source, kLimits, events);
+  header.data_offset = 8 + json.size();
+  const std::uint64_t data_bytes = file_bytes - header.data_offset;
+  for (const HeaderEntry& entry : header.entries) check_entry(entry, data_bytes, source);
+  check_tiling(header.entries, data_bytes, source);
+  return header;
+}
+
+std::uint32_t header_checksum(const Header& header) {
+  std::uint32_t crc = 0;
+  const auto add = [&](std::string_view text) {
+    crc = crc32c(std::as_bytes(std::span(text.data(), text.size())), crc);
+    constexpr std::byte kEnd{0};
+    crc = crc32c({&kEnd, 1}, crc);
+  };
+  for (const auto& [key, value] : header.metadata) {
+    if (key == "crc32c") continue;
+    add(key);
+    add(value);
+  }
+  for (const HeaderEntry& entry : header.entries) {
+    add(entry.name);
+    add(entry.type);
+    add(fmt::format("{}", fmt::join(entry.dims, ",")));
+  }
+  return crc;
+}
+
+}  // namespace descent::io
