@@ -53,9 +53,11 @@ class DESCENT_API OutOfMemory : public Error {
   OutOfMemory(std::string_view what, std::uint64_t bytes_wanted, std::uint64_t bytes_free);
   ~OutOfMemory() override;
   std::uint64_t bytes_wanted() const { return bytes_wanted_; }
+  std::uint64_t bytes_free() const { return bytes_free_; }
 
  private:
   std::uint64_t bytes_wanted_;
+  std::uint64_t bytes_free_;
 };
 
 // NaN or infinity where training needs finite numbers; names step, layer, tensor and index.

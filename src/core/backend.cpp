@@ -1,0 +1,23 @@
+// Which backends this build has.
+#include "backend.h"
+
+#include <fmt/format.h>
+
+#include "descent/error.h"
+
+namespace descent {
+
+Backend& backend(Device device) {
+  if (device.type != DeviceType::cpu) {
+    throw DeviceError(fmt::format("{}: {}", to_string(device), cuda_unavailable_reason()));
+  }
+  if (device.index != 0) throw DeviceError(fmt::format("cpu: index {}, there is only cpu 0", device.index));
+  return cpu::backend();
+}
+
+std::string cuda_unavailable_reason() {
+  return "this build of descent has no CUDA backend; configure it with the CUDA Toolkit installed and "
+         "-DDESCENT_CUDA=ON";
+}
+
+}  // namespace descent
