@@ -20,7 +20,8 @@ set(library_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})
 add_library(descent SHARED ${library_objects})
 add_library(descent::descent ALIAS descent)
 set_target_properties(descent PROPERTIES VERSION ${PROJECT_VERSION} LINKER_LANGUAGE CXX
-                                         SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+                                         SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
+                                         INSTALL_RPATH_USE_LINK_PATH ON)  # the OpenBLAS flavour that was chosen
 target_compile_features(descent PUBLIC cxx_std_20)
 target_include_directories(descent PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -54,7 +54,7 @@ apt() {
     command -v sudo >/dev/null || return 90
     as_root=(sudo)
   fi
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >&2
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" >>"$log" 2>&1
 }
 
 install() {
@@ -67,8 +67,11 @@ install() {
   [ ${#missing[@]} -gt 0 ] || return 0
   say "missing: ${missing[*]}; installing with apt-get"
   local status=0
+  log=$(mktemp)
   { apt update && apt install -y --no-install-recommends "${missing[@]}"; } || status=$?
   [ $status -ne 90 ] || say "neither root nor sudo here"
+  [ $status -eq 0 ] || tail -n 15 "$log" >&2
+  rm -f "$log"
   [ $status -eq 0 ] || fail "could not install them. As root: apt-get install ${missing[*]}"
 }
 
