@@ -1,0 +1,23 @@
+// All of descent.
+#pragma once
+
+#include "descent/autograd.h"
+#include "descent/data.h"
+#include "descent/device.h"
+#include "descent/dtype.h"
+#include "descent/error.h"
+#include "descent/export.h"
+#include "descent/flat.h"
+#include "descent/init.h"
+#include "descent/io.h"
+#include "descent/layers.h"
+#include "descent/layers_plain.h"
+#include "descent/model.h"
+#include "descent/module.h"
+#include "descent/nn.h"
+#include "descent/ops.h"
+#include "descent/optim.h"
+#include "descent/random.h"
+#include "descent/shape.h"
+#include "descent/tensor.h"
+#include "descent/version.h"
