@@ -1,0 +1,338 @@
+// Sums, means and maxima in a fixed order: each output is gathered over pieces whose size depends on the shape alone, and the
+// pieces are merged one after another.
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+
+#include "cpu/accumulate.h"
+#include "cpu/dispatch.h"
+#include "cpu/families.h"
+#include "cpu/scratch.h"
+#include "cpu/thread_pool.h"
+
+namespace descent::cpu {
+namespace {
+
+constexpr std::int64_t kPiece = 16384;    // elements of a task
+constexpr std::int64_t kMaxPieces = 1024;  // of one row
+constexpr std::int64_t kColumns = 64;     // columns that are gathered together
+
+template <class T>
+struct Maximum {
+  T high = -std::numeric_limits<T>::infinity();
+
+  void add(T value) { high = value > high || std::isnan(value) ? value : high; }
+  void merge(const Maximum& other) { add(other.high); }
+  T value() const { return high; }
+};
+
+template <class T>
+Sum<T> gather(const T* x, std::int64_t n, Sum<T>*) {
+  return sum_run<T>(n, [x](std::int64_t i) { return static_cast<double>(x[i]); });
+}
+
+template <class T>
+Maximum<T> gather(const T* x, std::int64_t n, Maximum<T>*) {
+  Maximum<T> lane[8];
+  std::int64_t i = 0;
+  for (; i + 8 <= n; i += 8) {
+    for (std::int64_t l = 0; l < 8; ++l) lane[l].add(x[i + l]);
+  }
+  for (; i < n; ++i) lane[0].add(x[i]);
+  for (int l = 1; l < 8; ++l) lane[0].merge(lane[l]);
+  return lane[0];
+}
+
+// One run of elements of any length, in pieces.
+template <class State, class Gather>
+State gather_pieces(std::int64_t n, const Gather& gather_range) {
+  if (n <= kPiece) return gather_range(0, n);
+  const std::int64_t piece = std::max(kPiece, (n - 1) / kMaxPieces + 1);
+  std::array<State, kMaxPieces> states;
+  parallel_pieces(n, piece, [&](std::int64_t begin, std::int64_t end) {
+    states[static_cast<std::size_t>(begin / piece)] = gather_range(begin, end);
+  });
+  State total = states[0];
+  for (std::int64_t i = 1; i * piece < n; ++i) total.merge(states[static_cast<std::size_t>(i)]);
+  return total;
+}
+
+// emit(i, state) for each of `rows` rows of n elements.
+template <class State, class T, class Emit>
+void reduce_rows(const T* x, std::int64_t rows, std::int64_t n, const Emit& emit) {
+  constexpr State* kind = nullptr;
+  if (n > kPiece) {
+    for (std::int64_t r = 0; r < rows; ++r) {
+      const T* const row = x + r * n;
+      emit(r, gather_pieces<State>(n, [=](std::int64_t begin, std::int64_t end) { return gather(row + begin, end - begin, kind); }));
+    }
+    return;
+  }
+  parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t r = begin; r < end; ++r) emit(r, gather(x + r * n, n, kind));
+  });
+}
+
+// One block of up to kColumns columns over rows [begin, end) of a matrix with `inner` columns.
+template <class State, class T>
+void gather_columns(const T* x, std::int64_t inner, std::int64_t begin, std::int64_t end, std::int64_t width, State* states) {
+  std::fill_n(states, width, State{});
+  for (std::int64_t i = begin; i < end; ++i) {
+    const T* const row = x + i * inner;
+    for (std::int64_t j = 0; j < width; ++j) states[j].add(row[j]);
+  }
+}
+
+// emit(o * inner + j, state) for each column j of each of `outer` matrices [n, inner].
+template <class State, class T, class Emit>
+void reduce_columns(const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Emit& emit) {
+  const std::int64_t blocks = (inner - 1) / kColumns + 1;
+  const std::int64_t chunk = std::max(kPiece / std::min(inner, kColumns), (n - 1) / kMaxPieces + 1);
+  const std::int64_t chunks = n == 0 ? 1 : (n - 1) / chunk + 1;
+  const auto block = [&](std::int64_t o, std::int64_t b, std::int64_t begin, std::int64_t end, State* states) {
+    const std::int64_t column = b * kColumns;
+    gather_columns(x + o * n * inner + column, inner, begin, end, std::min(kColumns, inner - column), states);
+  };
+  const auto emit_block = [&](std::int64_t o, std::int64_t b, const State* states) {
+    const std::int64_t column = b * kColumns, width = std::min(kColumns, inner - column);
+    for (std::int64_t j = 0; j < width; ++j) emit(o * inner + column + j, states[j]);
+  };
+  if (chunks == 1) {
+    const std::int64_t group = std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n * std::min(inner, kColumns)));
+    parallel_pieces(outer * blocks, group, [&](std::int64_t begin, std::int64_t end) {
+      std::array<State, kColumns> states;
+      for (std::int64_t task = begin; task < end; ++task) {
+        block(task / blocks, task % blocks, 0, n, states.data());
+        emit_block(task / blocks, task % blocks, states.data());
+      }
+    });
+    return;
+  }
+  const Scratch<State> partial(blocks * chunks * kColumns);
+  for (std::int64_t o = 0; o < outer; ++o) {
+    parallel_for(blocks * chunks, [&](std::int64_t task) {
+      const std::int64_t begin = task % chunks * chunk;
+      block(o, task / chunks, begin, std::min(n, begin + chunk), partial.data() + task * kColumns);
+    });
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      State* const total = partial.data() + b * chunks * kColumns;
+      const std::int64_t width = std::min(kColumns, inner - b * kColumns);
+      for (std::int64_t c = 1; c < chunks; ++c) {
+        for (std::int64_t j = 0; j < width; ++j) total[j].merge(total[c * kColumns + j]);
+      }
+      emit_block(o, b, total);
+    }
+  }
+}
+
+template <class State, class T, class Emit>
+void reduce_any(const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, const Emit& emit) {
+  if (outer == 0 || inner == 0) return;
+  if (inner == 1) {
+    reduce_rows<State>(x, outer, n, emit);
+  } else {
+    reduce_columns<State>(x, outer, n, inner, emit);
+  }
+}
+
+template <class T>
+void write(Grad y, std::int64_t i, double value) {
+  T& to = y.view.as<T>()[i];
+  to = y.write == Write::accumulate ? static_cast<T>(static_cast<double>(to) + value) : static_cast<T>(value);
+}
+
+// The axes of x, seen from an y that broadcasts to it: neighbours that are both kept or both summed are one axis.
+struct Axes {
+  int rank = 0;
+  std::array<std::int64_t, Shape::kMaxRank> size{};
+  std::array<bool, Shape::kMaxRank> summed{};
+
+  Axes(const Shape& x, const Shape& y) {
+    for (int i = 0; i < x.rank(); ++i) {
+      const int j = i - (x.rank() - y.rank());
+      if (x[i] == 1) continue;
+      const bool sum = j < 0 || y[j] == 1;
+      if (rank > 0 && summed[static_cast<std::size_t>(rank - 1)] == sum) {
+        size[static_cast<std::size_t>(rank - 1)] *= x[i];
+      } else {
+        size[static_cast<std::size_t>(rank)] = x[i];
+        summed[static_cast<std::size_t>(rank++)] = sum;
+      }
+    }
+  }
+};
+
+// Any pattern of axes: each output element walks over the summed ones.
+template <class T>
+void sum_scattered(const Axes& axes, const T* x, Grad y) {
+  std::array<std::int64_t, Shape::kMaxRank> stride{};
+  std::int64_t step = 1, terms = 1;
+  for (int i = axes.rank - 1; i >= 0; --i) {
+    const auto axis = static_cast<std::size_t>(i);
+    stride[axis] = step;
+    step *= axes.size[axis];
+    if (axes.summed[axis]) terms *= axes.size[axis];
+  }
+  const auto offset = [&](std::int64_t index, bool summed) {  // of the index-th combination of the kept or the summed axes
+    std::int64_t at = 0;
+    for (int i = axes.rank - 1; i >= 0; --i) {
+      const auto axis = static_cast<std::size_t>(i);
+      if (axes.summed[axis] != summed) continue;
+      at += index % axes.size[axis] * stride[axis];
+      index /= axes.size[axis];
+    }
+    return at;
+  };
+  const auto last = static_cast<std::size_t>(axes.rank - 1);
+  const std::int64_t run = axes.summed[last] ? axes.size[last] : 1;  // summed elements that lie one after another
+  parallel_pieces(y.view.numel(), std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, terms)),
+                  [&](std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t i = begin; i < end; ++i) {
+                      const T* const start = x + offset(i, false);
+                      Sum<T> total;
+                      for (std::int64_t t = 0; t < terms; t += run) {
+                        total.merge(gather(start + offset(t, true), run, static_cast<Sum<T>*>(nullptr)));
+                      }
+                      write<T>(y, i, total.value());
+                    }
+                  });
+}
+
+// The first element of [begin, end) whose exponent bits are all ones, or -1. Blocks are looked at without a branch inside.
+template <class T>
+std::int64_t find_nonfinite(const T* x, std::int64_t begin, std::int64_t end) {
+  using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
+  constexpr Bits kExponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
+  constexpr std::int64_t kBlock = 1024;
+  for (std::int64_t at = begin; at < end; at += kBlock) {
+    const std::int64_t stop = std::min(end, at + kBlock);
+    Bits found = 0;
+    for (std::int64_t i = at; i < stop; ++i) {
+      found |= static_cast<Bits>((std::bit_cast<Bits>(x[i]) & kExponent) == kExponent ? ~Bits{0} : Bits{0});
+    }
+    if (found == 0) continue;
+    for (std::int64_t i = at; i < stop; ++i) {
+      if (!std::isfinite(x[i])) return i;
+    }
+  }
+  return -1;
+}
+
+class CpuReduce final : public Reduce {
+ public:
+  void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) override {
+    if (!y) return;
+    for_floating(x.dtype, [&]<class T>(T) {
+      if (op == Reduction::max) {
+        reduce_any<Maximum<T>>(x.as<T>(), outer, n, inner, [&](std::int64_t i, const Maximum<T>& m) {
+          write<T>(y, i, static_cast<double>(m.value()));
+        });
+        return;
+      }
+      const double divisor = op == Reduction::mean ? static_cast<double>(n) : 1.0;
+      reduce_any<Sum<T>>(x.as<T>(), outer, n, inner,
+                         [&](std::int64_t i, const Sum<T>& s) { write<T>(y, i, s.value() / divisor); });
+    });
+  }
+
+  void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n, std::int64_t inner,
+                    Grad dx) override {
+    if (!dx) return;
+    for_floating(x.dtype, [&]<class T>(T) {
+      const T *const px = x.as<T>(), *const py = y.as<T>(), *const pdy = dy.as<T>();
+      T* const to = dx.view.as<T>();
+      // One output element: its group is n elements, `inner` apart.
+      const auto group = [&](std::int64_t o, std::int64_t j) {
+        const T top = py[o * inner + j];
+        const T* const from = px + o * n * inner + j;
+        T* const into = to + o * n * inner + j;
+        std::int64_t first = 0;
+        while (first < n && !(from[first * inner] == top || (std::isnan(top) && std::isnan(from[first * inner])))) ++first;
+        if (dx.write == Write::overwrite) {
+          for (std::int64_t i = 0; i < n; ++i) into[i * inner] = 0;
+        }
+        if (first < n) into[first * inner] += pdy[o * inner + j];
+      };
+      parallel_pieces(outer * inner, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)),
+                      [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t i = begin; i < end; ++i) group(i / inner, i % inner);
+                      });
+    });
+  }
+
+  void sum_to(ConstView x, Grad y) override {
+    if (!y || y.view.numel() == 0) return;
+    const Axes axes(x.shape, y.view.shape);
+    const auto is = [&](std::initializer_list<bool> pattern) {
+      return axes.rank == static_cast<int>(pattern.size()) && std::equal(pattern.begin(), pattern.end(), axes.summed.begin());
+    };
+    const auto& size = axes.size;
+    if (axes.rank == 0) return reduce(Reduction::sum, x, 1, 1, 1, y);
+    if (is({true})) return reduce(Reduction::sum, x, 1, size[0], 1, y);
+    if (is({false})) return reduce(Reduction::sum, x, size[0], 1, 1, y);
+    if (is({true, false})) return reduce(Reduction::sum, x, 1, size[0], size[1], y);
+    if (is({false, true})) return reduce(Reduction::sum, x, size[0], size[1], 1, y);
+    if (is({false, true, false})) return reduce(Reduction::sum, x, size[0], size[1], size[2], y);
+    for_floating(x.dtype, [&]<class T>(T) { sum_scattered<T>(axes, x.as<T>(), y); });
+  }
+
+  void argmax_rows(ConstView x, View y) override {
+    const std::int64_t rows = y.numel(), n = rows == 0 ? 0 : x.numel() / rows;
+    for_floating(x.dtype, [&]<class T>(T) {
+      parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)),
+                      [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t r = begin; r < end; ++r) {
+                          const T* const row = x.as<T>() + r * n;
+                          std::int64_t best = 0;
+                          for (std::int64_t j = 1; j < n && !std::isnan(row[best]); ++j) {
+                            if (row[j] > row[best] || std::isnan(row[j])) best = j;
+                          }
+                          y.as<std::int32_t>()[r] = static_cast<std::int32_t>(best);
+                        }
+                      });
+    });
+  }
+
+  void sum_of_squares(ConstView x, View y) override {
+    for_floating(x.dtype, [&]<class T>(T) {
+      const T* const from = x.as<T>();
+      const Sum<T> total = gather_pieces<Sum<T>>(x.numel(), [from](std::int64_t begin, std::int64_t end) {
+        return sum_run<T>(end - begin, [start = from + begin](std::int64_t i) {
+          const double value = static_cast<double>(start[i]);
+          return value * value;
+        });
+      });
+      *y.as<double>() = total.value();
+    });
+  }
+
+  void first_nonfinite(ConstView x, View y) override {
+    for_floating(x.dtype, [&]<class T>(T) {
+      std::atomic<std::int64_t> first{std::numeric_limits<std::int64_t>::max()};  // the smallest index wins, whoever is first
+      parallel_pieces(x.numel(), 4 * kPiece, [&](std::int64_t begin, std::int64_t end) {
+        if (begin > first.load(std::memory_order_relaxed)) return;
+        const std::int64_t found = find_nonfinite(x.as<T>(), begin, end);
+        if (found < 0) return;
+        std::int64_t known = first.load(std::memory_order_relaxed);
+        while (found < known && !first.compare_exchange_weak(known, found, std::memory_order_relaxed)) {
+        }
+      });
+      const std::int64_t index = first.load(std::memory_order_relaxed);
+      *y.as<double>() = index == std::numeric_limits<std::int64_t>::max() ? -1.0 : static_cast<double>(index);
+    });
+  }
+};
+
+}  // namespace
+
+Reduce* reduce_family() {
+  static CpuReduce* const family = new CpuReduce;
+  return family;
+}
+
+}  // namespace descent::cpu
