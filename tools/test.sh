@@ -28,4 +28,4 @@ cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WE
 cmake --build "$build" --parallel "$jobs"
 [ $build_only = no ] || exit 0
 [ -n "${DESCENT_DATA_DIR:-}" ] || echo "test.sh: DESCENT_DATA_DIR is not set: tests on real MNIST will be skipped"
-ctest --test-dir "$build" --output-on-failure --label-exclude '^slow$' -j 2 "$@"
+ctest --preset "$preset" -j 2 "$@"
