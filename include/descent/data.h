@@ -106,9 +106,10 @@ class DESCENT_API BatchSampler {
   void seek(Position position);
   Position position() const { return position_; }
   std::int64_t batches_per_epoch() const;
+  // All examples in the order of the current epoch; valid until an epoch is left.
+  std::span<const std::int32_t> epoch_order();
 
  private:
-  void order_epoch();
 
   std::int64_t size_;
   std::int64_t batch_size_;

@@ -40,7 +40,8 @@ DESCENT_API std::string sha256_hex(std::span<const std::byte> bytes);
 
 // ---- safetensors ----
 
-// Named tensors in file order, and free text. Names are unique; "crc32c" is a key of the metadata that is ours.
+// Named tensors in the header's order, and free text. Names are unique. Metadata keys that are "crc32c" or begin with
+// "crc32c." are ours: written and verified here, never seen by the caller.
 struct TensorFile {
   std::vector<std::pair<std::string, Tensor>> tensors;
   std::map<std::string, std::string> metadata;
@@ -86,15 +87,17 @@ DESCENT_API TensorFileInfo inspect_tensors(const std::string& path);
 DESCENT_API Tensor to_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
 DESCENT_API Tensor from_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
 
-// Parameters and buffers under PyTorch's names, in PyTorch's layouts: what load_state_dict takes without permuting.
+// Parameters and buffers under PyTorch's names, in PyTorch's layouts: what load_state_dict takes without permuting. A
+// copy: training on does not change it.
 DESCENT_API TensorFile module_state(nn::Module& module);
-// Copies the tensors into the module. `strict`: missing and unexpected names are an error (InvalidArgument, with the
-// names); without it they are skipped. A shape or dtype that differs is always an error, and then nothing is changed.
+// Copies the tensors into the module; floating types are converted, as load_state_dict does. `strict`: missing and
+// unexpected names are an error (InvalidArgument, with the names); without it they are skipped. A shape that differs, or
+// whole numbers in place of floating ones, is always an error. When it throws, nothing was changed.
 DESCENT_API void set_module_state(nn::Module& module, const TensorFile& file, bool strict = true);
 
 DESCENT_API void save_module(const std::string& path, nn::Module& module,
                              const std::map<std::string, std::string>& metadata = {});
-// Returns the file's metadata.
+// Returns the file's metadata. A file that doesn't fit the module is a FormatError.
 DESCENT_API std::map<std::string, std::string> load_module(const std::string& path, nn::Module& module,
                                                            bool strict = true);
 

@@ -4,10 +4,11 @@
 #include <cstddef>
 #include <span>
 
-#include "descent/tensor.h"
+#include "core/tensor_impl.h"
 
 namespace descent::io {
 
-std::span<const std::byte> raw_bytes(const Tensor& tensor);
+inline std::span<const std::byte> raw_bytes(const Tensor& cpu) { return {cpu.impl()->data(), cpu.bytes()}; }
+inline std::span<std::byte> raw_bytes(Tensor& cpu) { return {cpu.impl()->data(), cpu.bytes()}; }
 
 }  // namespace descent::io

@@ -1,0 +1,93 @@
+// Batches in a seeded order, and seeded stratified splits.
+#include "data/order.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "core/philox.h"
+#include "descent/data.h"
+#include "descent/error.h"
+
+namespace descent::data {
+
+std::vector<std::int32_t> philox_order(std::int64_t count, std::uint64_t seed, std::uint32_t stream,
+                                       std::uint32_t call) {
+  std::vector<std::uint64_t> keys(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < keys.size(); i += 4) {
+    const philox::Block block = philox::block(seed, stream, call, i / 4);
+    for (std::size_t j = i; j < std::min(i + 4, keys.size()); ++j) {
+      keys[j] = (std::uint64_t{block.word[j - i]} << 32U) | j;
+    }
+  }
+  std::sort(keys.begin(), keys.end());
+  std::vector<std::int32_t> order(keys.size());
+  std::transform(keys.begin(), keys.end(), order.begin(),
+                 [](std::uint64_t key) { return static_cast<std::int32_t>(key & 0xFFFFFFFFU); });
+  return order;
+}
+
+Split stratified_split(const Dataset& dataset, double fraction, std::uint64_t seed) {
+  if (!(fraction >= 0 && fraction < 1)) {
+    throw InvalidArgument(fmt::format("stratified_split: fraction {}, expected 0 <= fraction < 1", fraction));
+  }
+  const auto* labels = dataset.labels.data<std::int32_t>();
+  std::vector<std::int64_t> wanted = class_counts(dataset);
+  for (std::int64_t& count : wanted) count = std::llround(fraction * static_cast<double>(count));
+  Split split;
+  for (const std::int32_t index : philox_order(dataset.size(), seed, kSplitStream, 0)) {
+    std::int64_t& left = wanted[static_cast<std::size_t>(labels[index])];
+    (left > 0 ? split.validation : split.train).push_back(index);
+    left -= left > 0 ? 1 : 0;
+  }
+  std::sort(split.train.begin(), split.train.end());
+  std::sort(split.validation.begin(), split.validation.end());
+  return split;
+}
+
+BatchSampler::BatchSampler(std::int64_t size, std::int64_t batch_size, std::uint64_t seed, bool shuffle, bool drop_last)
+    : size_(size), batch_size_(batch_size), seed_(seed), shuffle_(shuffle), drop_last_(drop_last) {
+  if (size < 0 || size > std::numeric_limits<std::int32_t>::max()) {
+    throw InvalidArgument(fmt::format("BatchSampler: {} examples, expected 0 to 2^31 - 1", size));
+  }
+  if (batch_size < 1) throw InvalidArgument(fmt::format("BatchSampler: batch size {}, expected at least 1", batch_size));
+}
+
+std::int64_t BatchSampler::batches_per_epoch() const {
+  return drop_last_ ? size_ / batch_size_ : (size_ + batch_size_ - 1) / batch_size_;
+}
+
+void BatchSampler::seek(Position position) {
+  if (position.epoch < 0 || position.epoch > std::numeric_limits<std::uint32_t>::max() || position.batch < 0 ||
+      position.batch > batches_per_epoch()) {
+    throw InvalidArgument(fmt::format("BatchSampler: epoch {}, batch {}, expected a batch from 0 to {}", position.epoch,
+                                      position.batch, batches_per_epoch()));
+  }
+  position_ = position;
+}
+
+std::span<const std::int32_t> BatchSampler::epoch_order() {
+  if (ordered_epoch_ != position_.epoch) {
+    if (shuffle_) {
+      order_ = philox_order(size_, seed_, kOrderStream, static_cast<std::uint32_t>(position_.epoch));
+    } else {
+      order_.resize(static_cast<std::size_t>(size_));
+      std::iota(order_.begin(), order_.end(), 0);
+    }
+    ordered_epoch_ = position_.epoch;
+  }
+  return order_;
+}
+
+std::span<const std::int32_t> BatchSampler::next() {
+  if (position_.batch == batches_per_epoch()) return {};
+  const std::int64_t begin = position_.batch * batch_size_;
+  const std::int64_t count = std::min(batch_size_, size_ - begin);
+  ++position_.batch;
+  return epoch_order().subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
+}
+
+}  // namespace descent::data
