@@ -37,7 +37,7 @@ struct GradcheckOptions {
 
 struct GradcheckEntry {
   std::string name;          // "input 0", or the name given
-  double error = 0;          // norm-wise relative error
+  double error = 0;          // norm-wise relative error; 0 when the difference is within the rounding of a central difference
   double analytic_norm = 0;
   double numeric_norm = 0;
   std::int64_t worst_index = 0;  // the element with the largest absolute difference
@@ -53,8 +53,17 @@ struct GradcheckResult {
 
 // Compares the tape's gradients of `function` at `inputs` (f64 leaves with requires_grad, on any device) with central differences.
 // `function` must be a deterministic function of the inputs; its output may have any shape: it is projected on fixed random weights.
+// Forgets gradients that the inputs had.
 DESCENT_API GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
                                       const std::vector<Tensor>& inputs, const GradcheckOptions& options = {},
                                       const std::vector<std::string>& names = {});
+
+struct OpGradcheck {
+  std::string op;      // the op's name
+  std::string detail;  // which of its cases: "3x3, stride 2, groups 2"
+  GradcheckResult result;
+};
+// gradcheck of every op of ops.h, at small shapes and inputs that keep away from kinks.
+DESCENT_API std::vector<OpGradcheck> gradcheck_all_ops(const GradcheckOptions& options = {}, Device device = {});
 
 }  // namespace descent

@@ -1,0 +1,173 @@
+// Gradients against central differences. The output is projected on fixed random weights before the two evaluations are
+// subtracted element by element, so that elements which don't depend on the input add no rounding error.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "autograd/tape.h"
+#include "core/philox.h"
+#include "descent/autograd.h"
+
+namespace descent {
+namespace {
+
+using Function = std::function<Tensor(const std::vector<Tensor>&)>;
+
+constexpr std::uint32_t kProjectionStream = 0x67726164;
+constexpr std::uint32_t kChoiceStream = 0x63686f69;
+
+// Between 0.5 and 1.5 in size, of both signs: no element of the output is left out.
+std::vector<double> projection(std::int64_t count, std::uint64_t seed) {
+  std::vector<double> weights(static_cast<std::size_t>(count));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const double u = 2 * philox::uniform<double>(philox::word(seed, kProjectionStream, 0, i)) - 1;
+    weights[i] = u < 0 ? u - 0.5 : u + 0.5;
+  }
+  return weights;
+}
+
+std::vector<std::int64_t> choose_elements(std::int64_t count, const GradcheckOptions& options, std::uint32_t input) {
+  std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+  std::iota(order.begin(), order.end(), 0);
+  if (options.max_elements <= 0 || count <= options.max_elements) return order;
+  const auto wanted = static_cast<std::size_t>(options.max_elements);
+  for (std::size_t i = 0; i < wanted; ++i) {
+    const std::uint32_t word = philox::word(options.seed, kChoiceStream, input, i);
+    std::swap(order[i], order[i + word % (order.size() - i)]);
+  }
+  order.resize(wanted);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+void set_element(const Tensor& tensor, std::int64_t index, double value) {
+  backend_of(tensor).runtime->copy_from_host(tensor.impl()->data() + index * 8, &value, 8);
+}
+
+double norm(const std::vector<double>& values) {
+  return std::sqrt(
+      std::transform_reduce(values.begin(), values.end(), 0.0, std::plus<>(), [](double v) { return v * v; }));
+}
+
+struct Numeric {
+  const Function& function;
+  const std::vector<Tensor>& inputs;
+  const std::vector<double>& weights;
+  double step;
+
+  std::vector<double> evaluate() const {
+    const NoGrad no_grad;
+    return function(inputs).to_vector<double>();
+  }
+  double derivative(const Tensor& input, std::int64_t index, double value) const {
+    const double above = value + step;
+    const double below = value - step;
+    set_element(input, index, above);
+    const std::vector<double> high = evaluate();
+    set_element(input, index, below);
+    const std::vector<double> low = evaluate();
+    set_element(input, index, value);
+    double sum = 0;
+    for (std::size_t i = 0; i < weights.size(); ++i) sum += weights[i] * (high[i] - low[i]);
+    return sum / (above - below);
+  }
+};
+
+GradcheckEntry compare(std::string name, const std::vector<std::int64_t>& elements, const std::vector<double>& analytic,
+                       const std::vector<double>& numeric, double noise) {
+  GradcheckEntry entry;
+  entry.name = std::move(name);
+  entry.analytic_norm = norm(analytic);
+  entry.numeric_norm = norm(numeric);
+  std::vector<double> difference(analytic.size());
+  double worst = -1;
+  for (std::size_t i = 0; i < analytic.size(); ++i) {
+    difference[i] = analytic[i] - numeric[i];
+    const double size = std::isnan(difference[i]) ? std::numeric_limits<double>::infinity() : std::abs(difference[i]);
+    if (size <= worst) continue;
+    worst = size;
+    entry.worst_index = elements[i];
+    entry.worst_analytic = analytic[i];
+    entry.worst_numeric = numeric[i];
+  }
+  const double distance = norm(difference);
+  const double scale = std::max(entry.analytic_norm, entry.numeric_norm);
+  if (std::isnan(distance) || std::isnan(scale)) {
+    entry.error = std::numeric_limits<double>::infinity();
+  } else if (distance > noise) {
+    entry.error = distance / scale;
+  }
+  return entry;
+}
+
+void check_inputs(const std::vector<Tensor>& inputs, const std::vector<std::string>& names) {
+  if (!names.empty() && names.size() != inputs.size()) {
+    throw InvalidArgument(fmt::format("gradcheck: {} names for {} inputs", names.size(), inputs.size()));
+  }
+  for (std::size_t i = 0; i < inputs.size(); ++i) {
+    const Tensor& input = inputs[i];
+    if (input.dtype() != DType::f64 || !input.requires_grad() || input.impl()->producer) {
+      throw InvalidArgument(fmt::format("gradcheck: input {} must be an f64 leaf with requires_grad", i));
+    }
+  }
+}
+
+}  // namespace
+
+GradcheckResult gradcheck(const Function& function, const std::vector<Tensor>& inputs, const GradcheckOptions& options,
+                          const std::vector<std::string>& names) {
+  check_inputs(inputs, names);
+  for (Tensor input : inputs) input.zero_grad();
+  const Tensor output = function(inputs);
+  if (output.dtype() != DType::f64) {
+    throw InvalidArgument(fmt::format("gradcheck: the output is {}, expected f64", name_of(output.dtype())));
+  }
+  const std::vector<double> weights = projection(output.numel(), options.seed);
+  if (output.requires_grad()) backward(output, Tensor::from(weights, output.shape(), output.device()));
+
+  const Numeric numeric{function, inputs, weights, options.step};
+  // What rounding alone does to a central difference: a gradient that is zero in exact arithmetic differs by this much.
+  double terms = 0;
+  const std::vector<double> values = output.to_vector<double>();
+  for (std::size_t i = 0; i < values.size(); ++i) terms += std::abs(weights[i] * values[i]);
+  const double rounding = 4 * std::numeric_limits<double>::epsilon() * terms / options.step;
+
+  GradcheckResult result{.passed = true, .entries = {}};
+  for (std::size_t k = 0; k < inputs.size(); ++k) {
+    Tensor input = inputs[k];
+    const std::vector<std::int64_t> elements = choose_elements(input.numel(), options, static_cast<std::uint32_t>(k));
+    const std::vector<double> before = input.to_vector<double>();
+    const std::vector<double> gradient =
+        input.grad().defined() ? input.grad().to_vector<double>() : std::vector<double>(before.size());
+    std::vector<double> analytic;
+    std::vector<double> differences;
+    for (const std::int64_t index : elements) {
+      analytic.push_back(gradient[static_cast<std::size_t>(index)]);
+      differences.push_back(numeric.derivative(input, index, before[static_cast<std::size_t>(index)]));
+    }
+    const double noise = rounding * std::sqrt(static_cast<double>(elements.size()));
+    result.entries.push_back(
+        compare(names.empty() ? fmt::format("input {}", k) : names[k], elements, analytic, differences, noise));
+    result.passed = result.passed && result.entries.back().error <= options.tolerance;
+    input.zero_grad();
+  }
+  return result;
+}
+
+std::string GradcheckResult::to_string() const {
+  std::size_t width = 5;
+  for (const GradcheckEntry& entry : entries) width = std::max(width, entry.name.size());
+  std::string out = fmt::format("{:<{}}  {:>9}  {:>12}  {:>12}  {:>10}  {:>13}  {:>13}\n", "input", width, "error",
+                                "|analytic|", "|numeric|", "worst at", "analytic", "numeric");
+  for (const GradcheckEntry& entry : entries) {
+    out += fmt::format("{:<{}}  {:>9.2e}  {:>12.5e}  {:>12.5e}  {:>10}  {:>13.6e}  {:>13.6e}\n", entry.name, width,
+                       entry.error, entry.analytic_norm, entry.numeric_norm, entry.worst_index, entry.worst_analytic,
+                       entry.worst_numeric);
+  }
+  return out + (passed ? "passed\n" : "FAILED\n");
+}
+
+}  // namespace descent
