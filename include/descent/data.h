@@ -110,7 +110,6 @@ class DESCENT_API BatchSampler {
   std::span<const std::int32_t> epoch_order();
 
  private:
-
   std::int64_t size_;
   std::int64_t batch_size_;
   std::uint64_t seed_;

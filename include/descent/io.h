@@ -91,8 +91,8 @@ DESCENT_API Tensor from_file_layout(const Tensor& tensor, const nn::FileLayout& 
 // copy: training on does not change it.
 DESCENT_API TensorFile module_state(nn::Module& module);
 // Copies the tensors into the module; floating types are converted, as load_state_dict does. `strict`: missing and
-// unexpected names are an error (InvalidArgument, with the names); without it they are skipped. A shape that differs, or
-// whole numbers in place of floating ones, is always an error. When it throws, nothing was changed.
+// unexpected names are an error (InvalidArgument, with the names); without it they are skipped. A shape that differs,
+// or whole numbers in place of floating ones, is always an error. When it throws, nothing was changed.
 DESCENT_API void set_module_state(nn::Module& module, const TensorFile& file, bool strict = true);
 
 DESCENT_API void save_module(const std::string& path, nn::Module& module,

@@ -74,9 +74,12 @@ Normalization::Kind parse_normalization(std::string_view name) {
 
 std::string_view name_of(Normalization::Kind kind) {
   switch (kind) {
-    case Normalization::Kind::minmax: return "minmax";
-    case Normalization::Kind::zscore: return "zscore";
-    default: return "none";
+    case Normalization::Kind::minmax:
+      return "minmax";
+    case Normalization::Kind::zscore:
+      return "zscore";
+    default:
+      return "none";
   }
 }
 

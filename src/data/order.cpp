@@ -53,7 +53,8 @@ BatchSampler::BatchSampler(std::int64_t size, std::int64_t batch_size, std::uint
   if (size < 0 || size > std::numeric_limits<std::int32_t>::max()) {
     throw InvalidArgument(fmt::format("BatchSampler: {} examples, expected 0 to 2^31 - 1", size));
   }
-  if (batch_size < 1) throw InvalidArgument(fmt::format("BatchSampler: batch size {}, expected at least 1", batch_size));
+  if (batch_size < 1)
+    throw InvalidArgument(fmt::format("BatchSampler: batch size {}, expected at least 1", batch_size));
 }
 
 std::int64_t BatchSampler::batches_per_epoch() const {

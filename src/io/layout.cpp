@@ -35,10 +35,18 @@ Tensor transpose_inner(const Tensor& tensor, std::int64_t rows, std::int64_t col
   std::byte* out = raw_bytes(result).data();
   const std::int64_t outer = rows * columns == 0 ? 0 : tensor.numel() / (rows * columns);
   switch (size_of(tensor.dtype())) {
-    case 1: transpose<1>(in, out, outer, rows, columns); break;
-    case 2: transpose<2>(in, out, outer, rows, columns); break;
-    case 4: transpose<4>(in, out, outer, rows, columns); break;
-    default: transpose<8>(in, out, outer, rows, columns); break;
+    case 1:
+      transpose<1>(in, out, outer, rows, columns);
+      break;
+    case 2:
+      transpose<2>(in, out, outer, rows, columns);
+      break;
+    case 4:
+      transpose<4>(in, out, outer, rows, columns);
+      break;
+    default:
+      transpose<8>(in, out, outer, rows, columns);
+      break;
   }
   return result;
 }

@@ -1,0 +1,111 @@
+// Finds a dataset by name: DESCENT_DATA_DIR, the cache, the distribution's packages, the network; and, only when asked
+// to, something else in its place, said loudly. What is returned is always named by what it is.
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+
+#include "data/directory.h"
+#include "data/download.h"
+#include "data/known.h"
+#include "descent/data.h"
+#include "descent/error.h"
+
+namespace descent::data {
+namespace {
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+// Empty where neither XDG_CACHE_HOME nor HOME is set.
+std::string cache_directory(std::string_view name) {
+  if (const std::string base = environment("XDG_CACHE_HOME"); !base.empty()) {
+    return fmt::format("{}/descent/{}", base, name);
+  }
+  const std::string home = environment("HOME");
+  return home.empty() ? "" : fmt::format("{}/.cache/descent/{}", home, name);
+}
+
+void say(const Log& log, const std::string& line) {
+  if (log) log(line);
+}
+
+// The user's own directory is taken as it is, but never under a name that its label files contradict.
+std::optional<DatasetPair> from_user_directory(const KnownDataset& wanted, const Log& log) {
+  const std::string base = environment("DESCENT_DATA_DIR");
+  if (base.empty()) return std::nullopt;
+  for (const std::string& directory : {fmt::format("{}/{}", base, wanted.name), base}) {
+    if (!has_all_files(directory)) continue;
+    const KnownDataset* found = identify(directory);
+    if (found != nullptr && found != &wanted) {
+      say(log, fmt::format("{} holds {}, not {}", directory, found->name, wanted.name));
+      continue;
+    }
+    DatasetPair pair = load_directory(directory);
+    if (found == nullptr) {
+      pair.train.name = pair.test.name = fmt::format("{} (modified)", wanted.name);
+      say(log, fmt::format("WARNING: {} is not the known {}: its labels' SHA-256 differ", directory, wanted.name));
+    }
+    return pair;
+  }
+  say(log, fmt::format("DESCENT_DATA_DIR={} has no {}", base, wanted.name));
+  return std::nullopt;
+}
+
+DatasetPair load_known(const KnownDataset& wanted, FetchPolicy policy, const Log& log) {
+  if (auto pair = from_user_directory(wanted, log)) return std::move(*pair);
+  const std::string cache = cache_directory(wanted.name);
+  for (const std::string& directory : {cache, std::string(wanted.package_directory)}) {
+    if (!directory.empty() && has_all_files(directory) && identify(directory) == &wanted) {
+      return load_directory(directory);
+    }
+  }
+  if (policy == FetchPolicy::local) {
+    throw IoError(fmt::format("{}: not in DESCENT_DATA_DIR and not in the cache {}", wanted.name, cache));
+  }
+  if (cache.empty())
+    throw IoError(fmt::format("{}: no cache: set HOME, XDG_CACHE_HOME or DESCENT_DATA_DIR", wanted.name));
+  download_dataset(wanted, cache, log);
+  if (identify(cache) != &wanted) {
+    throw FormatError(fmt::format("{}: its files are not those of {}; remove them to download again",
+                                  escape(cache, 200), wanted.name));
+  }
+  return load_directory(cache);
+}
+
+DatasetPair load_or_replace(const KnownDataset& wanted, const Log& log) {
+  std::vector<const KnownDataset*> order = {&wanted};
+  const KnownDataset* fashion = find_known("fashion-mnist");
+  if (&wanted != fashion) order.push_back(fashion);
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    try {
+      return load_known(*order[i], FetchPolicy::download, log);
+    } catch (const IoError& error) {
+      const std::string_view next = i + 1 < order.size() ? order[i + 1]->name : "synthetic";
+      say(log, fmt::format("WARNING: {} can't be had: {}", order[i]->name, error.what()));
+      say(log, fmt::format("WARNING: using {} INSTEAD OF {}: its results say nothing about {}", next, wanted.name,
+                           wanted.name));
+    }
+  }
+  return synthetic_digits();
+}
+
+}  // namespace
+
+DatasetPair load(const std::string& name, FetchPolicy policy, const Log& log) {
+  if (name == "synthetic") return synthetic_digits();
+  if (const KnownDataset* known = find_known(name)) {
+    return policy == FetchPolicy::fallback ? load_or_replace(*known, log) : load_known(*known, policy, log);
+  }
+  std::error_code error;
+  if (name.find('/') == std::string::npos && !std::filesystem::exists(name, error)) {
+    throw InvalidArgument(
+        fmt::format("data \"{}\": expected mnist, fashion-mnist, synthetic or a directory", escape(name)));
+  }
+  return load_directory(name);
+}
+
+}  // namespace descent::data
