@@ -53,9 +53,7 @@ Grad Gradients::place(std::size_t input) {
 
 Grad Gradients::wanted(std::size_t input) {
   if (!faulty() || !wants(input) || fault::injected->input != input) return place(input);
-  const Edge& edge = node_.inputs[input];
-  const Shape& shape = edge.node ? edge.node->shape : edge.leaf->shape;
-  faulty_.emplace_back(input, Tensor::empty(shape, node_.dtype, backend().device));
+  faulty_.emplace_back(input, temporary(shape_of(input)));
   return {view(faulty_.back().second), Write::overwrite};
 }
 

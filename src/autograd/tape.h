@@ -99,6 +99,12 @@ class Gradients {
   ConstView dy(const Shape& shape);                      // the same elements in another shape
   bool dy_is_one() const { return node_.implicit_one; }  // and reading dy() would be a waste
   Tensor dy_tensor();
+  const Shape& shape() const { return node_.shape; }  // of the output, and so of dy
+  const Shape& shape_of(std::size_t input) const {    // of an input that is wanted
+    const Edge& edge = node_.inputs[input];
+    return edge.node ? edge.node->shape : edge.leaf->shape;
+  }
+  Tensor temporary(const Shape& shape) const { return Tensor::empty(shape, node_.dtype, node_.backend->device); }
 
   bool wants(std::size_t input) const { return static_cast<bool>(node_.inputs[input]); }
   // Where the gradient of an input is to be written, and how; empty when it is not wanted. At most one call per input.
