@@ -17,10 +17,13 @@ void check_like(const char* op, const char* what, const Tensor& y, const Tensor&
   if (y.impl()->dtype != x.impl()->dtype) {
     throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, what, name_of(y.dtype()), name_of(x.dtype())));
   }
-  if (&backend_of(y) != &backend_of(x)) {
-    throw InvalidArgument(
-        fmt::format("{}: {} is on {}, expected {}", op, what, to_string(y.device()), to_string(x.device())));
-  }
+  check_device(op, what, y, x);
+}
+
+void check_device(const char* op, const char* what, const Tensor& y, const Tensor& x) {
+  if (&backend_of(y) == &backend_of(x)) return;
+  throw InvalidArgument(
+      fmt::format("{}: {} is on {}, expected {}", op, what, to_string(y.device()), to_string(x.device())));
 }
 
 void check_index(const char* op, const char* what, const Tensor& index, const Tensor& x, std::int64_t count) {
@@ -28,10 +31,7 @@ void check_index(const char* op, const char* what, const Tensor& index, const Te
   if (index.dtype() != DType::i32) {
     throw InvalidArgument(fmt::format("{}: {} is {}, expected i32", op, what, name_of(index.dtype())));
   }
-  if (&backend_of(index) != &backend_of(x)) {
-    throw InvalidArgument(
-        fmt::format("{}: {} is on {}, expected {}", op, what, to_string(index.device()), to_string(x.device())));
-  }
+  check_device(op, what, index, x);
   if (index.device().type != DeviceType::cpu) return;
   const std::int32_t* values = index.data<std::int32_t>();
   for (std::int64_t i = 0; i < index.numel(); ++i) {

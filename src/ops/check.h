@@ -11,12 +11,15 @@ namespace descent::ops {
 void check_floating(const char* op, const char* what, const Tensor& x);
 // On the device of x and of its element type.
 void check_like(const char* op, const char* what, const Tensor& y, const Tensor& x);
+void check_device(const char* op, const char* what, const Tensor& y, const Tensor& x);
 // i32 on the device of x; on the CPU also 0 <= index < count.
 void check_index(const char* op, const char* what, const Tensor& index, const Tensor& x, std::int64_t count);
 void check_rank(const char* op, const char* what, const Tensor& x, int rank);
 void check_shape(const char* op, const char* what, const Tensor& x, const Shape& expected);
 // `expected`: a condition in words, "1 or more".
 void check_option(bool holds, const char* op, const char* option, double value, const char* expected);
+
+constexpr std::int64_t kMaxOption = std::int64_t{1} << 30;  // of strides, paddings and the like: no size overflows
 
 inline Tensor empty_like(const Tensor& x) { return Tensor::empty(x.shape(), x.dtype(), backend_of(x).device); }
 inline Tensor empty_of(const Shape& shape, const Tensor& x) {

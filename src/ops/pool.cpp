@@ -1,0 +1,87 @@
+// Pooling of [N, H, W, C]: maximum, average, and the average of a whole image.
+#include <fmt/format.h>
+
+#include "ops/check.h"
+
+namespace descent {
+namespace {
+
+using namespace ops;
+
+PoolGeometry geometry_of(const char* op, const Pool2dOptions& o) {
+  const auto check = [op](const char* option, std::int64_t h, std::int64_t w) {
+    const std::int64_t wrong = h < 1 || h > kMaxOption ? h : w;
+    check_option(wrong >= 1 && wrong <= kMaxOption, op, option, static_cast<double>(wrong), "1 to 2^30");
+  };
+  check("kernel", o.kernel_h, o.kernel_w);
+  check("stride", o.stride_h, o.stride_w);
+  const bool fits_h = o.padding_h >= 0 && o.padding_h <= o.kernel_h / 2;
+  const bool fits_w = o.padding_w >= 0 && o.padding_w <= o.kernel_w / 2;
+  check_option(fits_h && fits_w, op, "padding", static_cast<double>(fits_h ? o.padding_w : o.padding_h),
+               "0 to half the kernel");
+  return {o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, o.padding_h, o.padding_w, o.count_include_pad};
+}
+
+Shape pooled(const char* op, const PoolGeometry& g, const Tensor& x) {
+  check_floating(op, "input", x);
+  check_rank(op, "input", x, 4);
+  const Shape& in = x.shape();
+  const std::int64_t room_h = in[1] + 2 * g.pad_h - g.kernel_h;
+  const std::int64_t room_w = in[2] + 2 * g.pad_w - g.kernel_w;
+  if (room_h < 0 || room_w < 0) {
+    throw InvalidArgument(fmt::format("{}: the window is {}x{}, the padded input {}x{}", op, g.kernel_h, g.kernel_w,
+                                      in[1] + 2 * g.pad_h, in[2] + 2 * g.pad_w));
+  }
+  return {in[0], room_h / g.stride_h + 1, room_w / g.stride_w + 1, in[3]};
+}
+
+}  // namespace
+
+Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  const PoolGeometry geometry = geometry_of("max_pool2d", options);
+  Tensor y = empty_of(pooled("max_pool2d", geometry, x), x);
+  const bool narrow = geometry.kernel_h * geometry.kernel_w <= 256;
+  const Tensor code = Tensor::empty(y.shape(), narrow ? DType::u8 : DType::i32, y.device());
+  backend_of(x).pool->max_forward(geometry, cview(x), view(y), view(code));
+  if (recording(x)) {
+    record("max_pool2d", {&x}, y, [geometry, code = Saved(code)](Gradients& g) {
+      const Grad dx = g.wanted(0);
+      g.backend().pool->max_backward(geometry, g.dy(), code, dx);
+    });
+  }
+  return y;
+}
+
+Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
+  const PoolGeometry geometry = geometry_of("avg_pool2d", options);
+  Tensor y = empty_of(pooled("avg_pool2d", geometry, x), x);
+  backend_of(x).pool->average_forward(geometry, cview(x), view(y));
+  if (recording(x)) {
+    record("avg_pool2d", {&x}, y, [geometry](Gradients& g) {
+      const Grad dx = g.wanted(0);
+      g.backend().pool->average_backward(geometry, g.dy(), dx);
+    });
+  }
+  return y;
+}
+
+Tensor global_avg_pool2d(const Tensor& x) {
+  check_floating("global_avg_pool2d", "input", x);
+  check_rank("global_avg_pool2d", "input", x, 4);
+  const Shape& in = x.shape();
+  if (in[1] * in[2] == 0) {
+    throw InvalidArgument(
+        fmt::format("global_avg_pool2d: input has shape {}, expected images of 1x1 or more", to_string(in)));
+  }
+  Tensor y = empty_of({in[0], in[3]}, x);
+  backend_of(x).pool->global_average_forward(cview(x), view(y));
+  if (recording(x)) {
+    record("global_avg_pool2d", {&x}, y, [](Gradients& g) {
+      const Grad dx = g.wanted(0);
+      g.backend().pool->global_average_backward(g.dy(), dx);
+    });
+  }
+  return y;
+}
+
+}  // namespace descent
