@@ -1,0 +1,239 @@
+// Training: fit, evaluate and predict (Keras's verbs), callbacks, checkpoints, model files and the report.
+// The same seed gives the same bits for any number of threads, and a resumed run the same bits as one that never stopped.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "descent/data.h"
+#include "descent/device.h"
+#include "descent/dtype.h"
+#include "descent/export.h"
+#include "descent/io.h"
+#include "descent/tensor.h"
+
+namespace descent::nn {
+class Module;
+}
+namespace descent::optim {
+class Optimizer;
+}
+
+namespace descent::train {
+
+// ---- what is measured ----
+
+struct Metrics {
+  double loss = 0;      // mean over the images
+  double accuracy = 0;  // 0 to 1
+  std::int64_t count = 0;
+};
+
+struct Mistake {
+  std::int64_t index = 0;  // in the dataset
+  std::int32_t label = 0;
+  std::int32_t predicted = 0;
+  double probability = 0;  // of the predicted class
+  double loss = 0;
+};
+
+struct DESCENT_API Evaluation {
+  Metrics metrics;
+  std::int64_t classes = 0;
+  std::vector<std::int64_t> confusion;  // [classes * classes], row: the label, column: the prediction
+  std::vector<Mistake> worst;           // wrong ones, the largest loss first
+
+  std::int64_t at(std::int64_t label, std::int64_t predicted) const;
+  std::int64_t images_of(std::int64_t label) const;
+  double recall(std::int64_t label) const;         // NaN for a class without images
+  double precision(std::int64_t predicted) const;  // NaN for a class that was never predicted
+};
+
+struct EvaluateOptions {
+  std::int64_t batch_size = 256;
+  std::int64_t worst = 0;  // how many mistakes to keep
+  DType dtype = DType::f32;
+  Device device = Device::cpu();
+};
+
+// The model in evaluation mode (its mode is put back). Throws InvalidArgument where dataset and model don't fit together,
+// NumericalError where a logit is NaN.
+DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data::Normalization& normalization,
+                                const EvaluateOptions& options = {});
+
+// Images u8 [N, H, W, C] -> class probabilities [N, classes] on the CPU, of the options' dtype.
+DESCENT_API Tensor predict(nn::Module& model, const Tensor& images, const data::Normalization& normalization,
+                           const EvaluateOptions& options = {});
+
+// ---- callbacks ----
+
+struct StepInfo {
+  std::int64_t step = 0;         // optimizer steps done in the whole training, this one included
+  std::int64_t total_steps = 0;  // of the whole training
+  std::int64_t epoch = 0;        // from 0
+  std::int64_t epoch_step = 0;   // steps done in this epoch
+  std::int64_t epoch_steps = 0;
+  std::int64_t images = 0;       // of this step
+  std::int64_t batch_images = 0;  // images of this epoch handed out so far
+  std::int64_t epoch_images = 0;  // of the whole epoch
+  double learning_rate = 0;
+  // Sums up to the last look at the device: on the CPU every step, on CUDA every `read_every` steps and at an epoch's end.
+  bool read = false;       // this step looked
+  double loss_sum = 0;     // of this epoch, over `seen` images
+  std::int64_t hits = 0;   // correct ones among them
+  std::int64_t seen = 0;
+};
+
+struct EpochInfo {
+  std::int64_t epoch = 0;
+  std::int64_t step = 0;
+  double learning_rate = 0;  // of the last step
+  Metrics train;             // running, while the weights changed
+  Metrics validation;        // count 0: there is no validation split
+  bool best = false;         // the smallest validation loss so far
+};
+
+enum class End : std::uint8_t { finished, early_stop, interrupted };
+
+class Trainer;
+
+// Called by fit. State that a resumed run needs goes through save and restore (any text); `name` is its key.
+class DESCENT_API Callback {
+ public:
+  virtual ~Callback();
+  virtual std::string name() const = 0;
+  virtual void on_begin(Trainer&) {}  // position() says where it starts: not 0 after a resume
+  virtual void on_step(Trainer&, const StepInfo&) {}
+  virtual void on_epoch(Trainer&, const EpochInfo&) {}
+  virtual void on_end(Trainer&, End) {}
+  virtual std::string save() const { return {}; }
+  virtual void restore(const std::string&) {}
+};
+
+struct ProgressOptions {
+  int fd = 2;           // where it writes
+  bool quiet = false;   // epoch lines only
+};
+// A bar with rate, time left, loss and accuracy on a terminal; elsewhere, and with TERM=dumb, one plain line per epoch and
+// every ten seconds. Colour only on a terminal and without NO_COLOR.
+DESCENT_API std::shared_ptr<Callback> progress(const ProgressOptions& options = {});
+
+using Warn = std::function<void(std::string_view line)>;  // what the user must see, without an end of line
+
+// DIR/metrics.jsonl and DIR/metrics.csv: a line every `every` steps (mean loss and accuracy since the last one) and one per
+// epoch. A resumed run first removes the lines that lie after its checkpoint. A failed write warns once.
+DESCENT_API std::shared_ptr<Callback> metrics_log(const std::string& dir, std::int64_t every = 50, const Warn& warn = {});
+
+struct CheckpointOptions {
+  std::string dir;
+  std::int64_t every_steps = 0;   // 0: not by steps
+  std::int64_t every_epochs = 1;  // 0: not by epochs
+  int keep = 3;
+  Warn warn;  // a failed save; the third in a row throws IoError
+};
+// Also saves at the end, and when training is interrupted.
+DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options);
+
+// ---- trainer ----
+
+// The learning rate of a step: `step` from 0, of `steps` in all.
+using LearningRate = std::function<double(std::int64_t step, std::int64_t steps)>;
+
+struct TrainerOptions {
+  std::int64_t epochs = 1;  // in all, those before a resume included
+  std::int64_t batch_size = 128;
+  std::int64_t accumulate = 1;  // batches per optimizer step; every image weighs the same
+  double label_smoothing = 0;
+  double clip_norm = 0;   // 0: off; of the whole gradient
+  double clip_value = 0;  // 0: off
+  std::uint64_t seed = 0;  // of the order of the images
+  data::Normalization normalization;
+  LearningRate learning_rate;  // empty: the optimizer's own, unchanged
+  DType dtype = DType::f32;    // of the images; the model's parameters have it already
+  Device device = Device::cpu();
+  bool keep_best = false;       // end with the weights of the smallest validation loss
+  std::int64_t early_stop = 0;  // epochs without a smaller validation loss before it ends; 0: off
+  bool nan_guard = true;        // NumericalError that names step, layer, tensor and index
+  std::int64_t read_every = 0;  // steps between two looks at loss and guard; 0: 1 on the CPU, 50 on CUDA
+  std::function<bool()> interrupted;  // asked after every step; true ends fit, resumably
+};
+
+struct FitResult {
+  End end = End::finished;
+  std::int64_t step = 0;
+  std::int64_t best_epoch = -1;       // with validation only
+  std::vector<EpochInfo> epochs;      // those of this call
+};
+
+// Model and optimizer are not owned and must outlive it.
+class DESCENT_API Trainer {
+ public:
+  Trainer(nn::Module& model, optim::Optimizer& optimizer, TrainerOptions options);
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  void add(std::shared_ptr<Callback> callback);
+
+  // Trains from the current position until `epochs` are done.
+  FitResult fit(const data::Dataset& train, const data::Dataset* validation = nullptr);
+  Evaluation evaluate(const data::Dataset& dataset, std::int64_t worst = 0);
+  Tensor predict(const Tensor& images);
+
+  // Everything that a resumed run needs, as tensors and metadata: weights, running statistics, optimizer state, step,
+  // position in the order of images, generator counters, sums of the running epoch, best so far, callbacks' state.
+  io::TensorFile state();
+  // Throws InvalidArgument, and changes nothing, where the state belongs to other options, another model or optimizer.
+  void set_state(const io::TensorFile& state);
+
+  std::int64_t step() const;        // optimizer steps done
+  data::Position position() const;  // in the order of batches
+  const TrainerOptions& options() const;
+  nn::Module& model();
+  optim::Optimizer& optimizer();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// ---- model files ----
+
+// What a model file says about itself beside its tensors. Nothing in it depends on time, threads or paths.
+struct ModelInfo {
+  std::string model_json;  // the architecture
+  std::string dataset;     // what it was trained on
+  std::vector<std::string> class_names;
+  data::Normalization normalization;
+};
+struct LoadedModel {
+  std::shared_ptr<nn::Module> module;  // on the device, in evaluation mode
+  ModelInfo info;
+};
+DESCENT_API void save_model(const std::string& path, nn::Module& model, const ModelInfo& info);
+DESCENT_API LoadedModel load_model(const std::string& path, Device device = Device::cpu(), DType dtype = DType::f32);
+
+// ---- report ----
+
+struct Report {
+  std::string title;
+  std::string dataset;
+  std::vector<std::string> class_names;
+  std::vector<std::pair<std::string, std::string>> facts;   // shown on top: name and value
+  std::vector<std::pair<std::string, std::string>> config;  // table
+  std::string reproduce;      // the command line
+  std::string metrics_jsonl;  // the text that metrics_log wrote
+  Evaluation evaluation;
+  data::Dataset images;     // what evaluation.worst points into
+  nn::Module* model = nullptr;  // for the filters of the first layer; may be absent
+};
+// One self-contained HTML file with SVG and PNG inside, for dark and light browsers, without scripts.
+DESCENT_API std::string render_report(const Report& report);
+
+}  // namespace descent::train

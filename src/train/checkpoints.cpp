@@ -1,0 +1,68 @@
+// Checkpoints by steps and epochs. A save that fails is announced and training goes on; the third in a row ends it.
+#include <fmt/format.h>
+
+#include "descent/error.h"
+#include "descent/train.h"
+
+namespace descent::train {
+namespace {
+
+constexpr int kMostFailures = 3;
+
+class Checkpoints : public Callback {
+ public:
+  explicit Checkpoints(CheckpointOptions options) : options_(std::move(options)) {
+    if (options_.dir.empty()) throw InvalidArgument("checkpoints: no directory was given");
+    if (options_.every_steps < 0 || options_.every_epochs < 0) {
+      throw InvalidArgument("checkpoints: every_steps and every_epochs are at least 0");
+    }
+    if (options_.keep < 1) throw InvalidArgument(fmt::format("checkpoints: keep is {}, expected at least 1", options_.keep));
+  }
+
+  std::string name() const override { return "checkpoints"; }
+
+  void on_begin(Trainer& trainer) override { saved_ = trainer.step() > 0 ? trainer.step() : -1; }
+
+  void on_step(Trainer& trainer, const StepInfo& info) override {
+    if (options_.every_steps > 0 && info.step % options_.every_steps == 0) save(trainer);
+  }
+
+  void on_epoch(Trainer& trainer, const EpochInfo& info) override {
+    if (options_.every_epochs > 0 && (info.epoch + 1) % options_.every_epochs == 0) {
+      save(trainer);
+    } else if (saved_ == trainer.step()) {
+      saved_ = -1;  // that one lies before the end of the epoch
+    }
+  }
+
+  void on_end(Trainer& trainer, End) override {
+    if (saved_ != trainer.step()) save(trainer);
+  }
+
+ private:
+  void save(Trainer& trainer) {
+    try {
+      io::save_checkpoint(options_.dir, trainer.step(), trainer.state(), options_.keep);
+      saved_ = trainer.step();
+      failures_ = 0;
+    } catch (const IoError& error) {
+      ++failures_;
+      if (failures_ >= kMostFailures) {
+        throw IoError(fmt::format("{} checkpoints in a row could not be saved: {}", failures_, error.what()));
+      }
+      if (options_.warn) {
+        options_.warn(fmt::format("checkpoint of step {} NOT saved: {}; training goes on", trainer.step(), error.what()));
+      }
+    }
+  }
+
+  CheckpointOptions options_;
+  std::int64_t saved_ = -1;  // the step of the last one
+  int failures_ = 0;
+};
+
+}  // namespace
+
+std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options) { return std::make_shared<Checkpoints>(options); }
+
+}  // namespace descent::train

@@ -1,0 +1,138 @@
+// Evaluation and prediction. The device gives logits; what is counted from them is computed here in f64, image by image
+// in order, so it depends neither on the batch size nor on the device's reductions.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "descent/autograd.h"
+#include "descent/error.h"
+#include "descent/nn.h"
+#include "descent/ops.h"
+#include "descent/train.h"
+
+namespace descent::train {
+namespace {
+
+class EvalMode {  // puts the model's mode back
+ public:
+  explicit EvalMode(nn::Module& model) : model_(model), training_(model.is_training()) { model_.eval(); }
+  ~EvalMode() { model_.train(training_); }
+  EvalMode(const EvalMode&) = delete;
+  EvalMode& operator=(const EvalMode&) = delete;
+
+ private:
+  nn::Module& model_;
+  bool training_;
+  NoGrad no_grad_;
+};
+
+double log_sum_exp(const double* logits, std::int64_t count, double largest) {
+  double sum = 0;
+  for (std::int64_t c = 0; c < count; ++c) sum += std::exp(logits[c] - largest);
+  return largest + std::log(sum);
+}
+
+void check_fit(const nn::Module& model, const data::Dataset& dataset) {
+  const Shape& shape = dataset.images.shape();
+  const Shape out = model.output_shape({shape[1], shape[2], shape[3]});
+  if (out.rank() != 1 || out[0] != dataset.classes()) {
+    throw InvalidArgument(fmt::format("evaluate: the model's output is {}, {} has {} classes", to_string(out),
+                                      escape(dataset.name), dataset.classes()));
+  }
+}
+
+// One image: adds to the sums, the confusion matrix and, when it is wrong, to the mistakes.
+void count_image(const double* logits, std::int64_t index, std::int32_t label, Evaluation& result) {
+  const std::int64_t classes = result.classes;
+  const double* best = std::max_element(logits, logits + classes);
+  for (std::int64_t c = 0; c < classes; ++c) {
+    if (std::isnan(logits[c])) {
+      throw NumericalError(fmt::format("evaluate: image {}: the logit of class {} is NaN", index, c));
+    }
+  }
+  const auto predicted = static_cast<std::int32_t>(best - logits);
+  const double total = log_sum_exp(logits, classes, *best);
+  const double loss = total - logits[label];
+  result.metrics.loss += loss;
+  ++result.confusion[static_cast<std::size_t>(label * classes + predicted)];
+  if (predicted != label) result.worst.push_back({index, label, predicted, std::exp(*best - total), loss});
+}
+
+}  // namespace
+
+std::int64_t Evaluation::at(std::int64_t label, std::int64_t predicted) const {
+  return confusion[static_cast<std::size_t>(label * classes + predicted)];
+}
+std::int64_t Evaluation::images_of(std::int64_t label) const {
+  std::int64_t sum = 0;
+  for (std::int64_t c = 0; c < classes; ++c) sum += at(label, c);
+  return sum;
+}
+double Evaluation::recall(std::int64_t label) const {
+  const std::int64_t sum = images_of(label);
+  return sum > 0 ? static_cast<double>(at(label, label)) / static_cast<double>(sum)
+                 : std::numeric_limits<double>::quiet_NaN();
+}
+double Evaluation::precision(std::int64_t predicted) const {
+  std::int64_t sum = 0;
+  for (std::int64_t c = 0; c < classes; ++c) sum += at(c, predicted);
+  return sum > 0 ? static_cast<double>(at(predicted, predicted)) / static_cast<double>(sum)
+                 : std::numeric_limits<double>::quiet_NaN();
+}
+
+Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data::Normalization& normalization,
+                    const EvaluateOptions& options) {
+  Evaluation result;
+  result.classes = dataset.classes();
+  result.confusion.assign(static_cast<std::size_t>(result.classes * result.classes), 0);
+  if (dataset.size() == 0) return result;
+  check_fit(model, dataset);
+  const EvalMode mode(model);
+  data::LoaderOptions loading;
+  loading.batch_size = options.batch_size;
+  loading.shuffle = false;
+  loading.dtype = options.dtype;
+  loading.device = options.device;
+  data::BatchLoader loader(dataset, normalization, loading);
+  loader.start_epoch(0);
+  const std::int32_t* labels = dataset.labels.data<std::int32_t>();
+  std::int64_t index = 0;
+  for (data::Batch batch; loader.next(batch);) {
+    const std::vector<double> logits = model(batch.x).to_vector<double>();
+    for (std::int64_t i = 0; i < batch.size(); ++i, ++index) {
+      count_image(logits.data() + i * result.classes, index, labels[index], result);
+    }
+  }
+  std::int64_t hits = 0;
+  for (std::int64_t c = 0; c < result.classes; ++c) hits += result.at(c, c);
+  result.metrics.count = index;
+  result.metrics.loss /= static_cast<double>(index);
+  result.metrics.accuracy = static_cast<double>(hits) / static_cast<double>(index);
+  std::stable_sort(result.worst.begin(), result.worst.end(),
+                   [](const Mistake& a, const Mistake& b) { return a.loss > b.loss; });
+  if (static_cast<std::int64_t>(result.worst.size()) > options.worst) {
+    result.worst.resize(static_cast<std::size_t>(std::max<std::int64_t>(options.worst, 0)));
+  }
+  return result;
+}
+
+Tensor predict(nn::Module& model, const Tensor& images, const data::Normalization& normalization,
+               const EvaluateOptions& options) {
+  if (images.dtype() != DType::u8 || images.rank() != 4) {
+    throw InvalidArgument(fmt::format("predict: images are {} {}, expected u8 [N, H, W, C]", name_of(images.dtype()),
+                                      to_string(images.shape())));
+  }
+  const Shape out = model.output_shape({images.size(1), images.size(2), images.size(3)});
+  const EvalMode mode(model);
+  Tensor result = Tensor::empty({images.size(0), out[-1]}, options.dtype);
+  for (std::int64_t begin = 0; begin < images.size(0); begin += options.batch_size) {
+    const std::int64_t end = std::min(begin + options.batch_size, images.size(0));
+    const Tensor x = data::normalize(images.rows(begin, end), normalization, options.dtype, options.device);
+    result.rows(begin, end).copy_from(softmax(model(x)));
+  }
+  return result;
+}
+
+}  // namespace descent::train

@@ -1,0 +1,187 @@
+// metrics.jsonl and metrics.csv. Lines are kept in memory and written out every few seconds, at an epoch's end, and before
+// a checkpoint is made of them, so the file always reaches at least as far as the newest checkpoint.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "descent/error.h"
+#include "descent/train.h"
+
+namespace descent::train {
+namespace {
+
+using Json = nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kColumns[] = {"type", "step", "epoch", "epochs_done", "loss", "accuracy", "lr", "val_loss",
+                                    "val_accuracy", "images_per_second"};
+constexpr double kFlushSeconds = 2;
+
+double seconds_since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
+
+std::string csv_header() {
+  std::string line;
+  for (const char* column : kColumns) line += line.empty() ? column : fmt::format(",{}", column);
+  return line + "\n";
+}
+
+std::string csv_line(const Json& record) {
+  std::string line;
+  for (const char* column : kColumns) {
+    if (!line.empty()) line += ',';
+    const auto it = record.find(column);
+    if (it != record.end()) line += it->is_string() ? it->get<std::string>() : it->dump();
+  }
+  return line + "\n";
+}
+
+class MetricsLog : public Callback {
+ public:
+  MetricsLog(const std::string& dir, std::int64_t every, Warn warn)
+      : jsonl_path_(dir + "/metrics.jsonl"), csv_path_(dir + "/metrics.csv"), dir_(dir), every_(every), warn_(std::move(warn)) {
+    if (every < 1) throw InvalidArgument(fmt::format("metrics_log: every is {}, expected at least 1", every));
+  }
+
+  std::string name() const override { return "metrics"; }
+
+  void on_begin(Trainer& trainer) override {
+    io::make_directories(dir_);
+    std::string jsonl;
+    std::string csv = csv_header();
+    if (trainer.step() > 0) keep_lines(trainer.position().epoch, jsonl, csv);
+    io::write_text(jsonl_path_, jsonl);
+    io::write_text(csv_path_, csv);
+    since_ = flushed_ = Clock::now();
+    images_ = 0;
+  }
+
+  void on_step(Trainer&, const StepInfo& info) override {
+    images_ += info.images;
+    seen_now_ = {info.loss_sum, info.hits, info.seen};
+    info_ = info;
+    if (info.read && info.step - last_step_ >= every_) write_step();
+  }
+
+  void on_epoch(Trainer&, const EpochInfo& info) override {
+    if (seen_now_.seen > start_.seen) write_step();
+    Json record = {{"type", "epoch"},          {"step", info.step},         {"epoch", info.epoch},
+                   {"epochs_done", static_cast<double>(info.epoch + 1)},    {"loss", info.train.loss},
+                   {"accuracy", info.train.accuracy},                       {"lr", info.learning_rate}};
+    if (info.validation.count > 0) {
+      record["val_loss"] = info.validation.loss;
+      record["val_accuracy"] = info.validation.accuracy;
+    }
+    write(record);
+    start_ = seen_now_ = {};
+    flush();
+    since_ = Clock::now();  // the validation's time is not the training's
+    images_ = 0;
+  }
+
+  void on_end(Trainer&, End) override { flush(); }
+
+  // The window that is not written yet, and how far the file has come.
+  std::string save() const override {
+    flush();
+    return Json{{"loss_sum", start_.loss}, {"hits", start_.hits}, {"seen", start_.seen}, {"last_step", last_step_}}.dump();
+  }
+
+  void restore(const std::string& text) override {
+    const Json saved = Json::parse(text, nullptr, false);
+    if (!saved.is_object()) return;
+    start_ = {saved.value("loss_sum", 0.0), saved.value("hits", std::int64_t{0}), saved.value("seen", std::int64_t{0})};
+    seen_now_ = start_;
+    last_step_ = saved.value("last_step", std::int64_t{0});
+  }
+
+ private:
+  struct Window {
+    double loss = 0;
+    std::int64_t hits = 0, seen = 0;
+  };
+
+  void write_step() {
+    const double seen = static_cast<double>(seen_now_.seen - start_.seen);
+    const double done = static_cast<double>(info_.epoch) +
+                        static_cast<double>(info_.batch_images) / static_cast<double>(info_.epoch_images);
+    write({{"type", "step"},
+           {"step", info_.step},
+           {"epoch", info_.epoch},
+           {"epochs_done", done},
+           {"loss", (seen_now_.loss - start_.loss) / seen},
+           {"accuracy", static_cast<double>(seen_now_.hits - start_.hits) / seen},
+           {"lr", info_.learning_rate},
+           {"images_per_second", std::round(static_cast<double>(images_) / std::max(seconds_since(since_), 1e-9))}});
+    start_ = seen_now_;
+    last_step_ = info_.step;
+    since_ = Clock::now();
+    images_ = 0;
+    if (seconds_since(flushed_) > kFlushSeconds) flush();
+  }
+
+  void write(const Json& record) {
+    jsonl_ += record.dump() + "\n";
+    csv_ += csv_line(record);
+  }
+
+  void flush() const {
+    append(jsonl_path_, jsonl_);
+    append(csv_path_, csv_);
+    flushed_ = Clock::now();
+  }
+
+  void append(const std::string& path, std::string& text) const {
+    if (text.empty()) return;
+    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "ab"), &std::fclose);
+    const bool ok = file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size() &&
+                    std::fflush(file.get()) == 0;
+    if (!ok && !warned_ && warn_) {
+      warn_(IoError(path, "append", errno).what());
+      warned_ = true;
+    }
+    text.clear();
+  }
+
+  // The lines of an earlier run up to its checkpoint; those after it will be written again.
+  void keep_lines(std::int64_t epoch, std::string& jsonl, std::string& csv) const {
+    if (!std::filesystem::exists(jsonl_path_)) return;
+    std::istringstream lines(io::read_text(jsonl_path_));
+    for (std::string line; std::getline(lines, line);) {
+      const Json record = Json::parse(line, nullptr, false);
+      if (!record.is_object() || !record.contains("type")) continue;
+      const bool keep = record["type"] == "step" ? record.value("step", std::int64_t{0}) <= last_step_
+                                                 : record.value("epoch", std::int64_t{0}) < epoch;
+      if (!keep) continue;
+      jsonl += line + "\n";
+      csv += csv_line(record);
+    }
+  }
+
+  std::string jsonl_path_, csv_path_, dir_;
+  std::int64_t every_;
+  Warn warn_;
+  Window start_, seen_now_;  // sums of the epoch at the last line, and now
+  StepInfo info_;
+  std::int64_t last_step_ = 0;
+  std::int64_t images_ = 0;
+  Clock::time_point since_;
+  mutable Clock::time_point flushed_;
+  mutable std::string jsonl_, csv_;
+  mutable bool warned_ = false;
+};
+
+}  // namespace
+
+std::shared_ptr<Callback> metrics_log(const std::string& dir, std::int64_t every, const Warn& warn) {
+  return std::make_shared<MetricsLog>(dir, every, warn);
+}
+
+}  // namespace descent::train

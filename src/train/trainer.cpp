@@ -1,0 +1,245 @@
+// The loop of training. In a step nothing is allocated from the system, and the device is only looked at every
+// `read_every` steps: sums of the loss wait there in a row of slots, hits in a counter.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "descent/error.h"
+#include "train/trainer_impl.h"
+
+namespace descent::train {
+namespace {
+
+constexpr std::int64_t kReadEveryOnCuda = 50;
+
+void check(bool ok, const char* what, double found, const char* expected) {
+  if (!ok) throw InvalidArgument(fmt::format("trainer: {} is {:g}, expected {}", what, found, expected));
+}
+
+void check_options(const TrainerOptions& o) {
+  check(o.epochs >= 1, "epochs", static_cast<double>(o.epochs), "at least 1");
+  check(o.batch_size >= 1, "batch_size", static_cast<double>(o.batch_size), "at least 1");
+  check(o.accumulate >= 1, "accumulate", static_cast<double>(o.accumulate), "at least 1");
+  check(o.label_smoothing >= 0 && o.label_smoothing < 1, "label_smoothing", o.label_smoothing, "0 to below 1");
+  check(o.clip_norm >= 0 && std::isfinite(o.clip_norm), "clip_norm", o.clip_norm, "0 (off) or more");
+  check(o.clip_value >= 0 && std::isfinite(o.clip_value), "clip_value", o.clip_value, "0 (off) or more");
+  check(o.early_stop >= 0, "early_stop", static_cast<double>(o.early_stop), "0 (off) or more");
+  check(o.read_every >= 0, "read_every", static_cast<double>(o.read_every), "0 (by device) or more");
+}
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+Callback::~Callback() = default;
+
+Trainer::Impl::Impl(nn::Module& model_, optim::Optimizer& optimizer_, TrainerOptions options_)
+    : model(model_), optimizer(optimizer_), options(std::move(options_)) {
+  check_options(options);
+  if (options.read_every == 0) options.read_every = options.device.type == DeviceType::cuda ? kReadEveryOnCuda : 1;
+  loss_options.label_smoothing = options.label_smoothing;
+  loss_options.hits = Tensor::zeros({1}, DType::i32, options.device);
+  const std::int64_t slots = options.read_every * options.accumulate;
+  losses = Tensor::zeros({slots}, options.dtype, options.device);
+  loss_sizes.reserve(static_cast<std::size_t>(slots));
+}
+
+void Trainer::Impl::start_epoch(data::Position at) {
+  position = at;
+  sums = {};
+  loss_options.hits.fill(0);
+}
+
+void Trainer::Impl::forward_backward(const data::Batch& batch, std::int64_t images_of_step) {
+  const Tensor loss = cross_entropy(model(batch.x), batch.y, loss_options);
+  if (options.read_every == 1) {
+    const double value = loss.item();
+    if (options.nan_guard && !std::isfinite(value)) diagnose();  // before the update: the weights are still those that did it
+    sums.loss += value * static_cast<double>(batch.size());
+    sums.seen += batch.size();
+  } else {
+    const auto slot = static_cast<std::int64_t>(loss_sizes.size());
+    losses.rows(slot, slot + 1).copy_from(loss.detach().reshape({1}));
+    loss_sizes.push_back(batch.size());
+  }
+  if (batch.size() == images_of_step) {
+    loss.backward();
+  } else {
+    const double share = static_cast<double>(batch.size()) / static_cast<double>(images_of_step);
+    loss.backward(Tensor::full(loss.shape(), share, loss.dtype(), loss.device()));
+  }
+}
+
+void Trainer::Impl::look() {
+  if (!loss_sizes.empty()) {
+    const std::vector<double> values = losses.to_vector<double>();
+    for (std::size_t i = 0; i < loss_sizes.size(); ++i) {
+      if (options.nan_guard && !std::isfinite(values[i])) diagnose();
+      sums.loss += values[i] * static_cast<double>(loss_sizes[i]);
+      sums.seen += loss_sizes[i];
+    }
+    loss_sizes.clear();
+  }
+  sums.hits = static_cast<std::int64_t>(loss_options.hits.item());
+  if (optimizer.found_nonfinite() && options.nan_guard) diagnose();
+  unread_steps = 0;
+}
+
+void Trainer::Impl::diagnose() {
+  throw_nonfinite(step + 1, model, optimizer, last_batch, options.label_smoothing);
+}
+
+StepInfo Trainer::Impl::run_step(data::BatchLoader& loader, const Epoch& epoch) {
+  const std::int64_t first = position.batch * options.batch_size;
+  const std::int64_t images = std::min(epoch.images - first, options.batch_size * options.accumulate);
+  StepInfo info;
+  if (options.learning_rate) optimizer.set_lr(options.learning_rate(step, epoch.total_steps));
+  optimizer.zero_grad();
+  for (std::int64_t i = 0; i < options.accumulate && position.batch < epoch.batches; ++i) {
+    if (!loader.next(last_batch)) break;
+    forward_backward(last_batch, images);
+    ++position.batch;
+  }
+  if (options.clip_value > 0) optim::clip_grad_value(optimizer.parameters(), options.clip_value);
+  if (options.clip_norm > 0) optim::clip_grad_norm(optimizer.parameters(), options.clip_norm);
+  optimizer.step();
+  ++unread_steps;
+  info.read = unread_steps >= options.read_every || position.batch >= epoch.batches;
+  if (info.read) look();
+  ++step;
+
+  info.step = step;
+  info.total_steps = epoch.total_steps;
+  info.epoch = position.epoch;
+  info.epoch_step = divide_up(position.batch, options.accumulate);
+  info.epoch_steps = epoch.steps;
+  info.images = images;
+  info.batch_images = first + images;
+  info.epoch_images = epoch.images;
+  info.learning_rate = optimizer.lr();
+  info.loss_sum = sums.loss;
+  info.hits = sums.hits;
+  info.seen = sums.seen;
+  return info;
+}
+
+EpochInfo Trainer::Impl::end_epoch(const data::Dataset* validation, double learning_rate) {
+  EpochInfo info;
+  info.epoch = position.epoch;
+  info.step = step;
+  info.learning_rate = learning_rate;
+  const double seen = static_cast<double>(std::max<std::int64_t>(sums.seen, 1));
+  info.train = {sums.loss / seen, static_cast<double>(sums.hits) / seen, sums.seen};
+  if (validation != nullptr && validation->size() > 0) {
+    EvaluateOptions evaluation;
+    evaluation.dtype = options.dtype;
+    evaluation.device = options.device;
+    info.validation = train::evaluate(model, *validation, options.normalization, evaluation).metrics;
+    info.best = info.validation.loss < best_loss;
+    since_best = info.best ? 0 : since_best + 1;
+    if (info.best) {
+      best_loss = info.validation.loss;
+      best_epoch = position.epoch;
+      if (options.keep_best) best = io::module_state(model);
+    }
+  }
+  start_epoch({position.epoch + 1, 0});
+  return info;
+}
+
+FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation) {
+  if (train.size() == 0) throw InvalidArgument("fit: the training split is empty");
+  if (train_size >= 0 && train.size() != train_size) {
+    throw InvalidArgument(fmt::format("fit: {} training images, the checkpoint was made with {}", train.size(), train_size));
+  }
+  if (options.early_stop > 0 && (validation == nullptr || validation->size() == 0)) {
+    throw InvalidArgument("fit: early stopping needs a validation split");
+  }
+  train_size = train.size();
+  data::LoaderOptions loading;
+  loading.batch_size = options.batch_size;
+  loading.seed = options.seed;
+  loading.dtype = options.dtype;
+  loading.device = options.device;
+  data::BatchLoader loader(train, options.normalization, loading);
+  loader.seek(position);
+  Epoch epoch;
+  epoch.images = train.size();
+  epoch.batches = loader.batches_per_epoch();
+  epoch.steps = divide_up(epoch.batches, options.accumulate);
+  epoch.total_steps = epoch.steps * options.epochs;
+
+  FitResult result;
+  model.train();
+  for (const auto& callback : callbacks) callback->on_begin(self);
+  while (position.epoch < options.epochs && result.end == End::finished) {
+    if (out_of_patience()) {
+      result.end = End::early_stop;
+      break;
+    }
+    double learning_rate = optimizer.lr();
+    if (options.learning_rate && step > 0) learning_rate = options.learning_rate(step - 1, epoch.total_steps);
+    while (position.batch < epoch.batches && result.end == End::finished) {
+      const StepInfo info = run_step(loader, epoch);
+      learning_rate = info.learning_rate;
+      for (const auto& callback : callbacks) callback->on_step(self, info);
+      if (options.interrupted && options.interrupted()) result.end = End::interrupted;
+    }
+    if (result.end == End::interrupted) break;
+    result.epochs.push_back(end_epoch(validation, learning_rate));
+    loader.start_epoch(position.epoch);
+    for (const auto& callback : callbacks) callback->on_epoch(self, result.epochs.back());
+    if (out_of_patience()) result.end = End::early_stop;
+  }
+  result.step = step;
+  result.best_epoch = best_epoch;
+  for (const auto& callback : callbacks) callback->on_end(self, result.end);
+  if (result.end != End::interrupted && best) io::set_module_state(model, *best);
+  model.eval();
+  return result;
+}
+
+Trainer::Trainer(nn::Module& model, optim::Optimizer& optimizer, TrainerOptions options)
+    : impl_(std::make_unique<Impl>(model, optimizer, std::move(options))) {}
+Trainer::~Trainer() = default;
+
+void Trainer::add(std::shared_ptr<Callback> callback) {
+  for (const auto& other : impl_->callbacks) {
+    if (other->name() == callback->name()) {
+      throw InvalidArgument(fmt::format("trainer: two callbacks are named {}", callback->name()));
+    }
+  }
+  impl_->callbacks.push_back(std::move(callback));
+}
+
+FitResult Trainer::fit(const data::Dataset& train, const data::Dataset* validation) {
+  return impl_->fit(*this, train, validation);
+}
+
+namespace {
+EvaluateOptions evaluation_of(const TrainerOptions& options, std::int64_t worst = 0) {
+  EvaluateOptions evaluation;
+  evaluation.worst = worst;
+  evaluation.dtype = options.dtype;
+  evaluation.device = options.device;
+  return evaluation;
+}
+}  // namespace
+
+Evaluation Trainer::evaluate(const data::Dataset& dataset, std::int64_t worst) {
+  return train::evaluate(impl_->model, dataset, impl_->options.normalization, evaluation_of(impl_->options, worst));
+}
+Tensor Trainer::predict(const Tensor& images) {
+  return train::predict(impl_->model, images, impl_->options.normalization, evaluation_of(impl_->options));
+}
+
+io::TensorFile Trainer::state() { return impl_->state(); }
+void Trainer::set_state(const io::TensorFile& state) { impl_->set_state(state); }
+std::int64_t Trainer::step() const { return impl_->step; }
+data::Position Trainer::position() const { return impl_->position; }
+const TrainerOptions& Trainer::options() const { return impl_->options; }
+nn::Module& Trainer::model() { return impl_->model; }
+optim::Optimizer& Trainer::optimizer() { return impl_->optimizer; }
+
+}  // namespace descent::train
