@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "cpu/accumulate.h"
+#include "cpu/argmax.h"
 #include "cpu/dispatch.h"
 #include "cpu/families.h"
 #include "cpu/scratch.h"
@@ -287,12 +288,7 @@ class CpuReduce final : public Reduce {
       parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)),
                       [&](std::int64_t begin, std::int64_t end) {
                         for (std::int64_t r = begin; r < end; ++r) {
-                          const T* const row = x.as<T>() + r * n;
-                          std::int64_t best = 0;
-                          for (std::int64_t j = 1; j < n && !std::isnan(row[best]); ++j) {
-                            if (row[j] > row[best] || std::isnan(row[j])) best = j;
-                          }
-                          y.as<std::int32_t>()[r] = static_cast<std::int32_t>(best);
+                          y.as<std::int32_t>()[r] = static_cast<std::int32_t>(first_maximum(x.as<T>() + r * n, n));
                         }
                       });
     });
