@@ -1,0 +1,48 @@
+// How the benchmarks of kernels measure: medians of interleaved runs after a warm-up, and the machine's peaks in the same run.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "cpu/thread_pool.h"
+
+namespace descent::bench {
+
+inline double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+inline double median(std::vector<double> values) {
+  const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+// Median seconds per call of each function, the functions taking turns: at least 9 rounds of about 10 ms each.
+template <class... F>
+std::array<double, sizeof...(F)> median_of_each(F&&... functions) {
+  constexpr int kRounds = 9;
+  std::array<double, sizeof...(F)> result{};
+  std::array<std::vector<double>, sizeof...(F)> times;
+  const auto measure = [](auto& f, std::int64_t repeats) {
+    const double begin = now();
+    for (std::int64_t i = 0; i < repeats; ++i) f();
+    return (now() - begin) / static_cast<double>(repeats);
+  };
+  std::array<std::int64_t, sizeof...(F)> repeats{};
+  std::size_t at = 0;
+  ((measure(functions, 2), repeats[at++] = std::max<std::int64_t>(1, static_cast<std::int64_t>(0.01 / measure(functions, 3)))),
+   ...);
+  for (int round = 0; round < kRounds; ++round) {
+    at = 0;
+    ((times[at].push_back(measure(functions, repeats[at])), ++at), ...);
+  }
+  for (std::size_t i = 0; i < times.size(); ++i) result[i] = median(times[i]);
+  return result;
+}
+
+
+}  // namespace descent::bench
