@@ -2,6 +2,6 @@
 file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.cpp")
 foreach(source ${bench_sources})
   get_filename_component(name "${source}" NAME_WE)
-  add_executable(bench_${name} "${source}")
-  target_link_libraries(bench_${name} PRIVATE descent_internal)
+  add_executable(${name} "${source}")
+  target_link_libraries(${name} PRIVATE descent_internal)
 endforeach()
