@@ -24,7 +24,7 @@ class DESCENT_API FlatParameters {
     std::int64_t offset = 0;  // in elements
     std::int64_t size = 0;    // without the gap behind it
   };
-  struct Segment {  // neighbouring parameters that all have a gradient, with the gaps between them
+  struct Segment {                    // neighbouring parameters that all have a gradient, with the gaps between them
     std::int64_t begin = 0, end = 0;  // in elements
     int first = 0, last = 0;          // slices, `last` excluded
   };

@@ -14,7 +14,8 @@
 
 namespace descent::nn {
 
-// ---- containers ------------------------------------------------------------------------------------------------------
+// ---- containers
+// ------------------------------------------------------------------------------------------------------
 
 // Modules one after another, named "0", "1", ... Neighbours that ops can compute in one pass (Linear + ReLU, Conv2d +
 // ReLU + MaxPool2d(2), BatchNorm + ReLU + MaxPool2d(2)) are; the results are the same bits.
@@ -38,15 +39,14 @@ class DESCENT_API Sequential : public Module {
  private:
   struct Step;
   void plan();
-  void mode_changed() override;
-  Tensor run(const Step& step, const Tensor& x) const;
 
   std::vector<Step> steps_;
   bool planned_ = false;
   bool fusion_ = true;
 };
 
-// ---- layers with parameters ------------------------------------------------------------------------------------------
+// ---- layers with parameters
+// ------------------------------------------------------------------------------------------
 
 // y = x W' + b: x [..., in], W [out, in].
 class DESCENT_API Linear : public Module {
@@ -140,7 +140,7 @@ class DESCENT_API BatchNorm : public Module {
   std::string describe() const override;
   Tensor forward(const Tensor& x) override { return forward(x, Fuse::none); }
   Tensor forward(const Tensor& x, Fuse fuse);
-  Tensor forward_relu_max_pool2(const Tensor& x);  // in training only
+  Tensor forward_relu_max_pool2(const Tensor& x);
   Shape output_shape(const Shape& input) const override;
   double flops(const Shape& input) const override;
   FeatureOrder features_after(const FeatureOrder& before, const std::string& path) const override;
@@ -158,8 +158,7 @@ class DESCENT_API BatchNorm : public Module {
 
  private:
   void reset_own_parameters() override;
-  BatchNormOptions begin(const Tensor& x) const;
-  void count_batch();
+  BatchNormOptions begin(const Tensor& x);
   int rank_;  // of the input with its batch axis; 0: any from 2 on
   std::int64_t num_features_;
   double eps_, momentum_;

@@ -102,7 +102,6 @@ class DESCENT_API Dropout : public Elementwise {
   void seed_own(std::uint64_t seed, std::uint32_t& next_stream) override;
   double p_;
   Generator generator_;
-  Tensor calls_;
 };
 
 // [N, ...] -> [N, features], in the order of memory (channels last).

@@ -12,13 +12,13 @@
 
 namespace descent::nn {
 
-inline constexpr std::int64_t kMaxParameters = std::int64_t{1} << 31;  // of a model from JSON
+inline constexpr std::int64_t kMaxParameters = std::int64_t{1} << 31;   // of a model from JSON
 inline constexpr std::int64_t kMaxActivations = std::int64_t{1} << 31;  // elements of one layer's output, one example
 
 struct Model {
   std::string name;
-  Shape input;   // without the batch axis: [H, W, C]
-  Shape output;  // without the batch axis: [classes]
+  Shape input;       // without the batch axis: [H, W, C]
+  Shape output;      // without the batch axis: [classes]
   std::string json;  // canonical: one line, every field that is not at its default, inferred sizes written out
   std::unique_ptr<Sequential> module;
 };

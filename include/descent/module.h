@@ -19,10 +19,10 @@ struct FileLayout {
     as_is,
     conv_filter,            // memory [out, kh, kw, in / groups], file [out, in / groups, kh, kw]
     conv_transpose_filter,  // memory [in, kh, kw, out / groups], file [in, out / groups, kh, kw]
-    flattened,              // the last axis enumerates [height, width, channels], in the file [channels, height, width]
+    flattened,              // the last axis enumerates [height, width, channels], in a file [channels, height, width]
   };
   Kind kind = Kind::as_is;
-  std::int64_t height = 0, width = 0, channels = 0;  // of `flattened`; all 0: of the image that the input was flattened from
+  std::int64_t height = 0, width = 0, channels = 0;  // of `flattened`; all 0 while registering: of the layer's input
   friend bool operator==(const FileLayout&, const FileLayout&) = default;
 };
 
@@ -41,7 +41,7 @@ struct StateEntry {
 
 // Which image [H, W, C] the features of an activation enumerate, as far as it is known.
 struct FeatureOrder {
-  enum class Kind : std::uint8_t { plain, image, unknown };  // unknown: flattened, but from which shape was not seen yet
+  enum class Kind : std::uint8_t { plain, image, unknown };  // unknown: flattened from a shape that was not seen yet
   Kind kind = Kind::plain;
   std::int64_t height = 0, width = 0, channels = 0;
   std::string flatten;  // path of the Flatten, for errors
@@ -61,14 +61,15 @@ class DESCENT_API Module {
   Module& operator=(const Module&) = delete;
 
   const std::string& type() const { return type_; }  // "Conv2d"
-  virtual std::string describe() const;               // "1, 32, kernel_size=3, padding=1"
-  std::string to_string() const;                      // the tree of modules, as PyTorch prints it
+  virtual std::string describe() const;              // "1, 32, kernel_size=3, padding=1"
+  std::string to_string() const;                     // the tree of modules, as PyTorch prints it
 
   virtual Tensor forward(const Tensor& x) = 0;
   Tensor operator()(const Tensor& x) { return forward(x); }
 
-  // The shape for an input of shape `input`, both without the batch axis. Throws InvalidArgument where the input doesn't
-  // fit: "layer 3 (Linear): input has 400 features, expects 784". Flatten remembers its input from it, for files.
+  // The shape for an input of shape `input`, both without the batch axis. Throws InvalidArgument where the input
+  // doesn't fit: "layer 3 (Linear): input has 400 features, expects 784". Flatten remembers its input from it, for
+  // files.
   virtual Shape output_shape(const Shape& input) const;
   // Floating-point operations of forward for one example of this shape; a multiply-add counts 2.
   virtual double flops(const Shape& input) const;
@@ -82,9 +83,9 @@ class DESCENT_API Module {
   std::vector<StateEntry> state() const;
   // What only a checkpoint needs, such as a dropout's call counter: never part of a model file.
   std::vector<NamedTensor> checkpoint_state() const;
-  std::vector<NamedModule> named_modules();  // this module, then all below it, depth first
+  std::vector<NamedModule> named_modules() const;  // this module, then all below it, depth first
   const std::vector<std::pair<std::string, std::unique_ptr<Module>>>& children() const { return children_; }
-  Module& find(std::string_view path);       // "2.0"; throws InvalidArgument
+  Module& find(std::string_view path) const;  // "2.0"; throws InvalidArgument
   std::int64_t parameter_count(bool trainable_only = false) const;
 
   Module& train(bool on = true);
@@ -108,12 +109,12 @@ class DESCENT_API Module {
   explicit Module(std::string type);
   Tensor register_parameter(std::string name, const Tensor& tensor, FileLayout layout = {});
   Tensor register_buffer(std::string name, const Tensor& tensor, FileLayout layout = {});
-  Tensor register_checkpoint_state(std::string name, const Tensor& tensor);
+  Tensor register_checkpoint_state(std::string name, const Tensor& tensor);  // replaces one of this name
   Module& register_module(std::string name, std::unique_ptr<Module> module);
 
-  virtual void reset_own_parameters();            // this module's only; draws through init::
-  virtual void seed_own(std::uint64_t seed, std::uint32_t& next_stream);
-  virtual void mode_changed();                    // after train(), eval(), freeze() or to(), or a new child
+  virtual void reset_own_parameters();                                    // this module's only; draws through init::
+  virtual void seed_own(std::uint64_t seed, std::uint32_t& next_stream);  // takes as many streams as it draws from
+  [[noreturn]] void fail(const std::string& message) const;               // InvalidArgument: "Linear: message"
 
  private:
   struct Entry {
@@ -122,9 +123,9 @@ class DESCENT_API Module {
     FileLayout layout;
   };
   void collect_state(const std::string& prefix, FeatureOrder& order, std::vector<StateEntry>& out) const;
-  template <class F>
-  void visit(const std::string& prefix, const F& f) const;
-  void seed_all(std::uint64_t seed, std::uint32_t& next_stream);
+  void collect_modules(const std::string& prefix, std::vector<NamedModule>& out) const;
+  Tensor enter(std::vector<Entry>& entries, std::string name, const Tensor& tensor, FileLayout layout);
+  void move(Device device, DType dtype, bool change_dtype);
 
   std::string type_;
   bool training_ = true;
@@ -139,7 +140,7 @@ struct LayerSummary {
   std::string path;
   std::string type;
   std::string description;
-  Shape input;   // without the batch axis
+  Shape input;  // without the batch axis
   Shape output;
   std::int64_t parameters = 0;
   double flops = 0;  // forward, one example

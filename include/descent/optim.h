@@ -46,20 +46,17 @@ class DESCENT_API Optimizer {
   virtual void update(const Update& update) = 0;
 
  private:
-  struct Group {  // parameters that have had the same number of steps
-    std::vector<int> members;
-  };
   void follow_parameters();
-  void split_groups(const std::vector<nn::FlatParameters::Segment>& segments);
+  void regroup(const std::vector<bool>& updated);
 
   std::string name_;
   nn::FlatParameters parameters_;
   std::vector<nn::NamedTensor> states_;
-  std::vector<int> group_of_;  // for each parameter; a group's step is steps_[group]
+  std::vector<int> group_of_;  // for each parameter; those of a group have had the same number of steps
   int groups_ = 1;
   double lr_;
   Tensor lr_on_device_;  // f64 [1]
-  Tensor steps_;         // f64 [parameters]
+  Tensor steps_;         // f64 [parameters]; a group's number is the element of that index
   Tensor nonfinite_;     // i32 [1]
 };
 
@@ -120,7 +117,8 @@ class DESCENT_API AdamW : public Adam {  // Loshchilov and Hutter, 2019: weight 
   AdamW(std::vector<nn::NamedTensor> parameters, const AdamWOptions& options = {});
 };
 
-// ---- clipping ----------------------------------------------------------------------------------------------------------
+// ---- clipping
+// ----------------------------------------------------------------------------------------------------------
 
 // Scales all gradients by min(1, max_norm / (norm + 1e-6)); returns the 2-norm over all of them before that, f64 [1] on
 // the device. With a NaN or Inf among them, all become NaN, as PyTorch does it.
@@ -128,7 +126,8 @@ DESCENT_API Tensor clip_grad_norm(const nn::FlatParameters& parameters, double m
 // Clamps every gradient to [-limit, limit]; NaN stays.
 DESCENT_API void clip_grad_value(const nn::FlatParameters& parameters, double limit);
 
-// ---- learning-rate schedules -------------------------------------------------------------------------------------------
+// ---- learning-rate schedules
+// -------------------------------------------------------------------------------------------
 
 // The learning rate as a pure function of the number of steps already made: resuming needs the step alone.
 class DESCENT_API Schedule {
@@ -142,10 +141,10 @@ struct ScheduleOptions {
   std::int64_t total_steps = 0;  // of the whole training; cosine and onecycle need it
   std::int64_t step_size = 0;    // step: every so many steps, the rate is multiplied by gamma
   double gamma = 0.1;
-  double min_lr = 0;             // cosine: where it ends
+  double min_lr = 0;              // cosine: where it ends
   std::int64_t warmup_steps = 0;  // cosine: rises linearly from lr / warmup_steps to lr over these first
-  double pct_start = 0.3;        // onecycle: the part of the steps that rises
-  double div_factor = 25;        // onecycle: begins at lr / div_factor
+  double pct_start = 0.3;         // onecycle: the part of the steps that rises
+  double div_factor = 25;         // onecycle: begins at lr / div_factor
   double final_div_factor = 1e4;  // onecycle: ends at lr / div_factor / final_div_factor
 };
 // "constant"; "step": PyTorch's StepLR; "cosine": CosineAnnealingLR, with warm-up; "onecycle": OneCycleLR with cosine
@@ -153,17 +152,18 @@ struct ScheduleOptions {
 DESCENT_API std::unique_ptr<Schedule> make_schedule(std::string_view name, const ScheduleOptions& options);
 DESCENT_API std::span<const std::string_view> schedule_names();
 
-// ---- by name -----------------------------------------------------------------------------------------------------------
+// ---- by name
+// -----------------------------------------------------------------------------------------------------------
 
 struct OptimizerOptions {  // a negative value stands for the optimizer's own default
   double lr = -1;
-  double momentum = -1;      // sgd, rmsprop
+  double momentum = -1;  // sgd, rmsprop
   double weight_decay = -1;
   double beta1 = -1, beta2 = -1, eps = -1;  // adam, adamw; eps also rmsprop
-  double alpha = -1;         // rmsprop
-  double dampening = -1;     // sgd
-  bool nesterov = false;     // sgd
-  bool centered = false;     // rmsprop
+  double alpha = -1;                        // rmsprop
+  double dampening = -1;                    // sgd
+  bool nesterov = false;                    // sgd
+  bool centered = false;                    // rmsprop
 };
 // "sgd", "rmsprop", "adam" or "adamw". Throws InvalidArgument for another name and for an option that it doesn't have.
 DESCENT_API std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,

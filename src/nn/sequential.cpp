@@ -1,0 +1,145 @@
+// Sequential: runs its modules in order, neighbours fused where ops have one pass for them. The plan is made once,
+// after the last module was added; what depends on the mode is decided in the layers.
+#include <fmt/format.h>
+
+#include "descent/layers.h"
+#include "nn/guard.h"
+
+namespace descent::nn {
+namespace {
+
+enum class Kind : std::uint8_t {
+  single,
+  linear_relu,
+  conv_relu,
+  conv_relu_pool,
+  norm_relu,
+  norm_relu_pool,
+};
+
+bool is_pool2(const Module* module) {
+  const auto* pool = dynamic_cast<const MaxPool2d*>(module);
+  if (pool == nullptr) return false;
+  const Pool2dOptions& o = pool->options();
+  return o.kernel_h == 2 && o.kernel_w == 2 && o.stride_h == 2 && o.stride_w == 2 && o.padding_h == 0 &&
+         o.padding_w == 0;
+}
+
+// "layer 3 (Linear): ..." around an error of the module at `index`; "layer 3.1 (Linear): ..." where it is nested.
+[[noreturn]] void rethrow(std::size_t index, const Module& module, const InvalidArgument& error) {
+  std::string_view what = error.what();
+  if (what.starts_with("layer ")) throw InvalidArgument(fmt::format("layer {}.{}", index, what.substr(6)));
+  const std::string own = module.type() + ": ";
+  if (what.starts_with(own)) what.remove_prefix(own.size());
+  throw InvalidArgument(fmt::format("layer {} ({}): {}", index, module.type(), what));
+}
+
+}  // namespace
+
+struct Sequential::Step {
+  Kind kind;
+  std::size_t index;  // of the first module
+  Module* module;
+};
+
+Sequential::Sequential() : Module("Sequential") {}
+Sequential::~Sequential() = default;
+
+Sequential& Sequential::add(std::unique_ptr<Module> module) {
+  register_module(std::to_string(size()), std::move(module));
+  planned_ = false;
+  return *this;
+}
+
+Module& Sequential::operator[](std::size_t index) const {
+  if (index >= size()) fail(fmt::format("there is no module {}, the last is {}", index, static_cast<int>(size()) - 1));
+  return *children()[index].second;
+}
+
+Sequential& Sequential::set_fusion(bool on) {
+  fusion_ = on;
+  planned_ = false;
+  for (const auto& [name, child] : children()) {
+    if (auto* nested = dynamic_cast<Sequential*>(child.get())) nested->set_fusion(on);
+  }
+  return *this;
+}
+
+void Sequential::plan() {
+  steps_.clear();
+  const auto at = [this](std::size_t i) { return i < size() ? children()[i].second.get() : nullptr; };
+  for (std::size_t i = 0; i < size();) {
+    Module* module = at(i);
+    const bool relu = fusion_ && dynamic_cast<ReLU*>(at(i + 1)) != nullptr;
+    const bool pool = relu && is_pool2(at(i + 2));
+    Step step{Kind::single, i, module};
+    if (relu && dynamic_cast<Linear*>(module) != nullptr) {
+      step.kind = Kind::linear_relu;
+    } else if (relu && dynamic_cast<Conv2d*>(module) != nullptr) {
+      step.kind = pool ? Kind::conv_relu_pool : Kind::conv_relu;
+    } else if (relu && dynamic_cast<BatchNorm*>(module) != nullptr) {
+      step.kind = pool && dynamic_cast<BatchNorm1d*>(module) == nullptr ? Kind::norm_relu_pool : Kind::norm_relu;
+    }
+    const bool pooled = step.kind == Kind::conv_relu_pool || step.kind == Kind::norm_relu_pool;
+    i += step.kind == Kind::single ? 1 : pooled ? 3 : 2;
+    steps_.push_back(step);
+  }
+  planned_ = true;
+}
+
+Tensor Sequential::forward(const Tensor& input) {
+  if (!planned_) plan();
+  Tensor x = input;
+  for (const Step& step : steps_) {
+    try {
+      switch (step.kind) {
+        case Kind::single:
+          x = step.module->forward(x);
+          break;
+        case Kind::linear_relu:
+          x = static_cast<Linear*>(step.module)->forward(x, Fuse::relu);
+          break;
+        case Kind::conv_relu:
+          x = static_cast<Conv2d*>(step.module)->forward(x, Fuse::relu);
+          break;
+        case Kind::conv_relu_pool:
+          x = static_cast<Conv2d*>(step.module)->forward_relu_max_pool2(x);
+          break;
+        case Kind::norm_relu:
+          x = static_cast<BatchNorm*>(step.module)->forward(x, Fuse::relu);
+          break;
+        case Kind::norm_relu_pool:
+          x = static_cast<BatchNorm*>(step.module)->forward_relu_max_pool2(x);
+          break;
+      }
+    } catch (const InvalidArgument& error) {
+      rethrow(step.index, *step.module, error);
+    }
+  }
+  return x;
+}
+
+Shape Sequential::output_shape(const Shape& input) const {
+  Shape shape = input;
+  for (std::size_t i = 0; i < size(); ++i) {
+    const Module& module = (*this)[i];
+    try {
+      shape = module.output_shape(shape);
+    } catch (const InvalidArgument& error) {
+      rethrow(i, module, error);
+    }
+  }
+  return shape;
+}
+
+double Sequential::flops(const Shape& input) const {
+  Shape shape = input;
+  double total = 0;
+  for (const auto& [name, module] : children()) {
+    total += module->flops(shape);
+    shape = module->output_shape(shape);
+  }
+  return total;
+}
+
+}  // namespace descent::nn
