@@ -1,0 +1,172 @@
+// What all optimizers share: segments to update, step numbers, the learning rate on the device, and state to save.
+// As in PyTorch a parameter without a gradient is passed over and its step number stands still; parameters whose
+// numbers are equal form a group, so that normally one number and one launch serve them all.
+#include "descent/optim.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "optim/update.h"
+
+namespace descent::optim {
+namespace {
+
+View element(const Tensor& tensor, std::int64_t index) {
+  return {tensor.impl()->data() + static_cast<std::size_t>(index) * size_of(tensor.dtype()), Shape{1}, tensor.dtype()};
+}
+
+void check_state(const nn::NamedTensor& wanted, const std::map<std::string, Tensor>& found) {
+  const auto it = found.find(wanted.name);
+  if (it == found.end()) throw InvalidArgument(fmt::format("optimizer: the state has no \"{}\"", wanted.name));
+  const Tensor& tensor = it->second;
+  if (tensor.shape() != wanted.tensor.shape() || tensor.dtype() != wanted.tensor.dtype()) {
+    throw InvalidArgument(fmt::format("optimizer: \"{}\" is {} {}, expected {} {}", wanted.name,
+                                      name_of(tensor.dtype()), to_string(tensor.shape()),
+                                      name_of(wanted.tensor.dtype()), to_string(wanted.tensor.shape())));
+  }
+}
+
+}  // namespace
+
+Optimizer::Optimizer(std::string name, std::vector<nn::NamedTensor> parameters, double lr)
+    : name_(std::move(name)), parameters_(std::move(parameters)), group_of_(parameters_.slices().size(), 0), lr_(lr) {
+  const Device device = parameters_.device();
+  const Shape each{static_cast<std::int64_t>(group_of_.size())};
+  lr_on_device_ = Tensor::full({1}, lr, DType::f64, device);
+  steps_ = Tensor::zeros(each, DType::f64, device);
+  nonfinite_ = Tensor::zeros({1}, DType::i32, device);
+  set_lr(lr);
+}
+
+Optimizer::~Optimizer() = default;
+
+int Optimizer::add_state(std::string name) {
+  const Tensor zeros = Tensor::zeros({parameters_.size()}, parameters_.dtype(), parameters_.device());
+  states_.push_back({"optimizer." + std::move(name), zeros});
+  return static_cast<int>(states_.size()) - 1;
+}
+
+void Optimizer::set_lr(double lr) {
+  if (!(lr >= 0)) throw InvalidArgument(fmt::format("{}: lr is {}, expected 0 or more", name_, lr));
+  if (lr != lr_) lr_on_device_.fill(lr);
+  lr_ = lr;
+}
+
+// Goes where the parameters went.
+void Optimizer::follow_parameters() {
+  const std::vector<nn::FlatParameters::Slice> before = parameters_.slices();
+  if (!parameters_.refresh()) return;
+  const Device device = parameters_.device();
+  const std::vector<nn::FlatParameters::Slice>& after = parameters_.slices();
+  for (auto& [name, tensor] : states_) {
+    Tensor moved = Tensor::zeros({parameters_.size()}, parameters_.dtype(), device);
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      moved.rows(after[i].offset, after[i].offset + after[i].size)
+          .copy_from(tensor.rows(before[i].offset, before[i].offset + before[i].size));
+    }
+    tensor = moved;
+  }
+  lr_on_device_ = lr_on_device_.to(device);
+  steps_ = steps_.to(device);
+  nonfinite_ = nonfinite_.to(device);
+}
+
+// Splits the groups of which only some members are updated now: they count on from the same number, apart.
+void Optimizer::regroup(const std::vector<bool>& updated) {
+  const int before = groups_;
+  for (int group = 0; group < before; ++group) {
+    int target = -1;
+    bool kept = false;
+    for (std::size_t i = 0; i < group_of_.size(); ++i) kept = kept || (group_of_[i] == group && updated[i]);
+    if (!kept) continue;
+    for (std::size_t i = 0; i < group_of_.size(); ++i) {
+      if (group_of_[i] != group || updated[i]) continue;
+      if (target < 0) {
+        target = groups_++;
+        steps_.rows(target, target + 1).copy_from(steps_.rows(group, group + 1));
+      }
+      group_of_[i] = target;
+    }
+  }
+}
+
+void Optimizer::step() {
+  follow_parameters();
+  const std::vector<nn::FlatParameters::Segment> segments = parameters_.segments();
+  if (segments.empty()) return;
+  const bool all = segments.size() == 1 && segments[0].last - segments[0].first == static_cast<int>(group_of_.size());
+  if (!all) {
+    std::vector<bool> updated(group_of_.size(), false);
+    for (const auto& segment : segments) {
+      std::fill(updated.begin() + segment.first, updated.begin() + segment.last, true);
+    }
+    regroup(updated);
+  }
+  Optim& kernels = *backend_of(parameters_.data()).optim;
+  std::vector<bool> advanced(static_cast<std::size_t>(groups_), false);
+  const auto& slices = parameters_.slices();
+  for (const auto& segment : segments) {
+    for (int first = segment.first; first < segment.last;) {
+      const int group = group_of_[static_cast<std::size_t>(first)];
+      int last = first + 1;
+      while (last < segment.last && group_of_[static_cast<std::size_t>(last)] == group) ++last;
+      const View number = element(steps_, group);
+      if (!advanced[static_cast<std::size_t>(group)]) kernels.advance(number);
+      advanced[static_cast<std::size_t>(group)] = true;
+      const std::int64_t begin = slices[static_cast<std::size_t>(first)].offset;
+      const std::int64_t end = last == segment.last ? segment.end : slices[static_cast<std::size_t>(last)].offset;
+      Update work{begin, end - begin, {}, {}, {cview(lr_on_device_), number, view(nonfinite_)}, kernels};
+      work.param = work.slice(parameters_.data());
+      work.grad = work.slice(parameters_.grad());
+      update(work);
+      first = last;
+    }
+  }
+  mark_changed(parameters_.data());
+}
+
+std::int64_t Optimizer::step_count() const {
+  const std::vector<double> numbers = steps_.to_vector<double>();
+  const auto most = std::max_element(numbers.begin(), numbers.begin() + groups_);
+  return static_cast<std::int64_t>(*most);
+}
+
+bool Optimizer::found_nonfinite() {
+  const bool found = nonfinite_.item() != 0;
+  if (found) nonfinite_.fill(0);
+  return found;
+}
+
+std::vector<nn::NamedTensor> Optimizer::state() {
+  follow_parameters();
+  std::vector<nn::NamedTensor> out = states_;
+  const std::vector<double> numbers = steps_.to_vector<double>();
+  std::vector<double> each;
+  for (const int group : group_of_) each.push_back(numbers[static_cast<std::size_t>(group)]);
+  out.push_back({"optimizer.step", Tensor::from(each, {static_cast<std::int64_t>(each.size())})});
+  return out;
+}
+
+void Optimizer::load_state(const std::vector<nn::NamedTensor>& state) {
+  follow_parameters();
+  std::map<std::string, Tensor> found;
+  for (const auto& [name, tensor] : state) found.emplace(name, tensor);
+  const nn::NamedTensor numbers{"optimizer.step", steps_};
+  for (const auto& wanted : states_) check_state(wanted, found);
+  check_state(numbers, found);
+  for (auto& [name, tensor] : states_) tensor.copy_from(found.at(name));
+  const std::vector<double> each = found.at(numbers.name).to_vector<double>();
+  std::vector<double> distinct;
+  for (std::size_t i = 0; i < each.size(); ++i) {
+    const auto it = std::find(distinct.begin(), distinct.end(), each[i]);
+    group_of_[i] = static_cast<int>(it - distinct.begin());
+    if (it == distinct.end()) distinct.push_back(each[i]);
+  }
+  groups_ = static_cast<int>(distinct.size());
+  distinct.resize(each.size(), 0);
+  steps_.copy_from(Tensor::from(distinct, steps_.shape()));
+}
+
+}  // namespace descent::optim
