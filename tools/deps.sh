@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The one place that lists the distribution packages that descent needs, and installs those that are missing.
-#   tools/deps.sh --list GROUP...      print package names      (groups: build test lint speed fashion)
+#   tools/deps.sh --list GROUP...      print package names      (groups: build test lint speed fetch fashion)
 #   tools/deps.sh --install GROUP...   install what is missing; the group "speed" is optional and may fail
 set -euo pipefail
 
@@ -18,6 +18,8 @@ build package                libcli11-dev
 build package                zlib1g-dev
 build package                libpng-dev
 test  package                libgtest-dev
+fetch command:curl,wget      curl
+fetch package                ca-certificates
 fashion package              dataset-fashion-mnist
 lint  command:clang-format   clang-format
 lint  command:clang-tidy     clang-tidy
@@ -39,7 +41,10 @@ packages() {
     if [ "$which" = missing ]; then
       have=no
       case $kind in
-        command:*) command -v "${kind#command:}" >/dev/null && have=yes ;;
+        command:*)
+          kind=${kind#command:}
+          for one in ${kind//,/ }; do if command -v "$one" >/dev/null; then have=yes; fi; done
+          ;;
         *) for one in ${alternatives//|/ }; do if installed "$one"; then have=yes; fi; done ;;
       esac
       [ $have = no ] || continue

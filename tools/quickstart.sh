@@ -20,7 +20,7 @@ loud() { printf '\n%s\n%s\n%s\n' "$line" "!! $*" "$line"; }
 line='!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!'
 
 say "1/4 Packages"
-tools/deps.sh --install build speed
+tools/deps.sh --install build speed fetch
 echo "all there"
 
 say "2/4 Building (Release, library and command)"
