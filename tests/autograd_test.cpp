@@ -1,0 +1,291 @@
+// The tape: accumulation, sharing, freeing, long graphs, errors, and gradcheck itself.
+#include "descent/autograd.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "autograd/tape.h"
+#include "descent/ops.h"
+#include "support.h"
+
+namespace descent {
+namespace {
+
+using Values = std::vector<double>;
+
+Tensor leaf(const Values& values, const Shape& shape) {
+  Tensor t = Tensor::from(values, shape);
+  t.set_requires_grad(true);
+  return t;
+}
+
+Tensor leaf(const Values& values) { return leaf(values, {static_cast<std::int64_t>(values.size())}); }
+
+Values grad(const Tensor& t) { return t.grad().to_vector<double>(); }
+
+// y = x, with a backward pass that does what `back` says.
+template <class F>
+Tensor recorded(const char* op, const Tensor& x, F back) {
+  Tensor y = x.detach().clone();
+  record(op, {&x}, y, back);
+  return y;
+}
+
+TEST(Autograd, GoesBackThroughAnExpression) {
+  const Tensor x = leaf({2, 3});
+  const Tensor w = leaf({5, 7});
+  const Tensor loss = sum(x * w + exp(x * 0.0));
+  loss.backward();
+  EXPECT_EQ(loss.item(), 33);
+  EXPECT_EQ(grad(x), (Values{5, 7}));
+  EXPECT_EQ(grad(w), (Values{2, 3}));
+}
+
+TEST(Autograd, AddsUntilToldToForget) {
+  Tensor x = leaf({1, 2});
+  EXPECT_FALSE(x.grad().defined());
+  sum(x * 3.0).backward();
+  sum(x * 4.0).backward();
+  EXPECT_EQ(grad(x), (Values{7, 7}));
+  const double* place = x.grad().data<double>();
+  x.zero_grad();
+  EXPECT_FALSE(x.grad().defined());
+  sum(x * 5.0).backward();
+  EXPECT_EQ(grad(x), (Values{5, 5}));
+  EXPECT_EQ(x.grad().data<double>(), place);
+}
+
+TEST(Autograd, AddsOverAllUses) {
+  const Tensor x = leaf({3});
+  const Tensor a = x * 2.0;
+  const Tensor b = a * a;      // 4 x^2
+  const Tensor c = b + a;      // 4 x^2 + 2 x
+  const Tensor d = c * b + x;  // 16 x^4 + 8 x^3 + x
+  sum(d).backward();
+  EXPECT_EQ(grad(x), (Values{64 * 27 + 24 * 9 + 1}));
+}
+
+// add() hands the same buffer to both inputs; adding to one of them later must not change the other, nor the caller's
+// tensor.
+TEST(Autograd, KeepsSharedGradientsApart) {
+  const Tensor x = leaf({1, 1});
+  const Tensor y = leaf({1, 1});
+  const Tensor a = x * 2.0;
+  const Tensor b = y * 3.0;
+  const Tensor early = a * 10.0;
+  const Tensor late = a + b;
+  const Tensor gradient = Tensor::from(Values{1, 2}, {2});
+  const Tensor out = early + late;
+  backward(out, gradient);
+  EXPECT_EQ(grad(x), (Values{22, 44}));
+  EXPECT_EQ(grad(y), (Values{3, 6}));
+  EXPECT_EQ(gradient.to_vector<double>(), (Values{1, 2}));
+}
+
+TEST(Autograd, TakesAGradientInsideALargerBuffer) {
+  const Tensor x = leaf({1, 1});
+  backward(x + x, Tensor::from(Values{9, 4, 5, 9}, {4}).rows(1, 3));
+  EXPECT_EQ(grad(x), (Values{8, 10}));
+}
+
+TEST(Autograd, FlowsThroughViews) {
+  const Tensor x = leaf({1, 2, 3, 4, 5, 6}, {3, 2});
+  sum(x.rows(1, 3) * x.rows(0, 2)).backward();
+  EXPECT_EQ(grad(x), (Values{3, 4, 6, 8, 3, 4}));
+  const Tensor y = leaf({1, 2, 3, 4});
+  sum(square(y.reshape({2, 2}))).backward();
+  EXPECT_EQ(grad(y), (Values{2, 4, 6, 8}));
+}
+
+TEST(Autograd, SumsOverBroadcastAxes) {
+  const Tensor matrix = leaf({1, 2, 3, 4, 5, 6}, {2, 3});
+  const Tensor row = leaf({1, 2, 3});
+  const Tensor column = leaf({1, 2}, {2, 1});
+  const Tensor scalar = leaf({2}, {});
+  sum(matrix * row + column / scalar - row).backward();
+  EXPECT_EQ(grad(matrix), (Values{1, 2, 3, 1, 2, 3}));
+  EXPECT_EQ(grad(row), (Values{3, 5, 7}));
+  EXPECT_EQ(grad(column), (Values{1.5, 1.5}));
+  EXPECT_EQ(grad(scalar), (Values{-2.25}));
+}
+
+TEST(Autograd, RecordsOnlyWhatIsNeeded) {
+  const Tensor x = leaf({1, 2});
+  const Tensor constant = Tensor::from(Values{1, 2}, {2});
+  EXPECT_FALSE((constant * constant).requires_grad());
+  EXPECT_TRUE((x * constant).requires_grad());
+  EXPECT_FALSE((x.detach() * constant).requires_grad());
+  {
+    const NoGrad outer;
+    EXPECT_FALSE(grad_enabled());
+    {
+      const NoGrad inner;
+      EXPECT_FALSE((x * x).requires_grad());
+    }
+    EXPECT_FALSE((x * x).requires_grad());
+    bool enabled_elsewhere = false;
+    std::thread([&] { enabled_elsewhere = grad_enabled(); }).join();
+    EXPECT_TRUE(enabled_elsewhere);
+  }
+  EXPECT_TRUE(grad_enabled());
+  sum(x * constant).backward();
+  EXPECT_FALSE(constant.grad().defined());
+}
+
+TEST(Autograd, RefusesWrongUse) {
+  Tensor x = leaf({1, 2});
+  EXPECT_INVALID(Tensor().backward(), "backward: the output is undefined");
+  EXPECT_INVALID(Tensor::zeros({1}).backward(),
+                 "backward: the output was not computed from any tensor with requires_grad");
+  EXPECT_INVALID((x * 2.0).backward(), "backward: the output has shape [2], a gradient of that shape must be given");
+  EXPECT_INVALID(backward(x * 2.0, Tensor::ones({3}, DType::f64)),
+                 "backward: the gradient is [3] f64 on cpu, expected [2] f64 on cpu");
+  EXPECT_INVALID(backward(x * 2.0, Tensor::ones({2})),
+                 "backward: the gradient is [2] f32 on cpu, expected [2] f64 on cpu");
+  EXPECT_INVALID(backward(x * 2.0, {}), "backward: the gradient is undefined");
+  Tensor labels = Tensor::zeros({2}, DType::i32);
+  EXPECT_INVALID(labels.set_requires_grad(true), "set_requires_grad: the elements are i32, expected a floating type");
+  Tensor inner = x * 2.0;
+  EXPECT_INVALID(inner.set_requires_grad(false), "set_requires_grad: the tensor is not a leaf");
+}
+
+TEST(Autograd, GoesThroughATapeOnce) {
+  const Tensor x = leaf({1, 2});
+  const Tensor trunk = x * x;
+  const Tensor loss = sum(trunk);
+  const Tensor other = mean(trunk);
+  loss.backward();
+  EXPECT_INVALID(loss.backward(), "backward: the tape behind this result of sum was already gone through");
+  EXPECT_INVALID(other.backward(), "backward of mean: this part of the tape was already gone through");
+  EXPECT_EQ(grad(x), (Values{2, 4}));
+}
+
+TEST(Autograd, OfALeafIsItsGradient) {
+  Tensor x = leaf({4});
+  x.backward();
+  x.backward();
+  EXPECT_EQ(grad(x), (Values{2}));
+}
+
+TEST(Autograd, NamesTheOpOfAnError) {
+  const Tensor x = leaf({1, 2});
+  const auto fails = [&](auto error) {
+    return [&x, error] { sum(recorded("mirror", x * 2.0, [error](Gradients&) { throw error; }) * 3.0).backward(); };
+  };
+  using test::message_of;
+  EXPECT_EQ(message_of<InvalidArgument>(fails(InvalidArgument("bad"))), "backward of mirror: bad");
+  EXPECT_EQ(message_of<DeviceError>(fails(DeviceError("gone"))), "backward of mirror: gone");
+  EXPECT_EQ(message_of<NumericalError>(fails(NumericalError("nan"))), "backward of mirror: nan");
+  EXPECT_EQ(message_of<Error>(fails(std::runtime_error("what"))), "backward of mirror: what");
+  EXPECT_EQ(message_of<OutOfMemory>(fails(OutOfMemory("tensor [4]", 16, 8))),
+            "backward of mirror: tensor [4]: out of memory: 16 bytes wanted, 8 bytes free");
+  EXPECT_TRUE(grad_enabled());
+  EXPECT_FALSE(x.grad().defined());
+  sum(x * 2.0).backward();
+  EXPECT_EQ(grad(x), (Values{2, 2}));
+}
+
+TEST(Autograd, RefusesTensorsThatWereChanged) {
+  const Tensor x = leaf({1, 2});
+  Tensor factor = Tensor::from(Values{3, 4}, {2});
+  const Tensor loss = sum(x * factor);
+  factor.fill(0);
+  EXPECT_INVALID(loss.backward(),
+                 "backward of mul: a tensor that the gradient needs was changed in place after the forward pass");
+  const Tensor unharmed = sum(x + factor);
+  factor.fill(1);  // addition doesn't need its operands
+  unharmed.backward();
+  EXPECT_EQ(grad(x), (Values{1, 1}));
+}
+
+TEST(Autograd, FreesWhatIsBehind) {
+  const std::uint64_t before = memory_info(Device::cpu()).bytes_in_use;
+  {
+    Tensor x = Tensor::ones({1 << 18});
+    x.set_requires_grad(true);
+    Tensor loss;
+    std::uint64_t forward = 0;
+    {
+      Tensor y = x;
+      for (int i = 0; i < 20; ++i) y = exp(y * 0.1);
+      loss = sum(y);
+      forward = memory_info(Device::cpu()).bytes_in_use;
+    }
+    EXPECT_GT(forward, before + 20 * (4U << 18U));
+    loss.backward();
+    // x, its gradient and the loss are left.
+    EXPECT_LT(memory_info(Device::cpu()).bytes_in_use, before + 3 * (4U << 18U));
+  }
+  EXPECT_EQ(memory_info(Device::cpu()).bytes_in_use, before);
+}
+
+TEST(Autograd, GoesThroughAMillionNodes) {
+  const Tensor x = leaf({1.5});
+  Tensor y = x;
+  for (int i = 0; i < 1000000; ++i) y = y.reshape({1});
+  y.backward();
+  EXPECT_EQ(grad(x), (Values{1}));
+}
+
+TEST(Autograd, DropsAMillionNodes) {
+  const Tensor x = leaf({1.5});
+  const std::weak_ptr<TensorImpl> watched = x.impl();
+  Tensor y = x;
+  Tensor side;
+  for (int i = 0; i < 1000000; ++i) {
+    if (i == 500000) side = y;
+    y = y.reshape({1});
+  }
+  const long uses = watched.use_count();
+  y = {};  // half of the chain is still held by `side`
+  EXPECT_EQ(watched.use_count(), uses);
+  side = {};
+  EXPECT_EQ(watched.use_count(), 1);
+}
+
+TEST(Gradcheck, NoticesAWrongGradient) {
+  const Tensor x = leaf({0.5, -1, 2});
+  const auto right = [](const std::vector<Tensor>& in) { return square(in[0]); };
+  EXPECT_TRUE(gradcheck(right, {x}).passed);
+  EXPECT_FALSE(x.grad().defined());
+  const auto wrong = [](const std::vector<Tensor>& in) { return square(in[0]) + in[0].detach() * 1e-3; };
+  const GradcheckResult result = gradcheck(wrong, {x}, {}, {"weight"});
+  EXPECT_FALSE(result.passed);
+  ASSERT_EQ(result.entries.size(), 1U);
+  EXPECT_EQ(result.entries[0].name, "weight");
+  EXPECT_NEAR(result.entries[0].error, 1e-3 / 2.6, 5e-4);
+  const std::string table = result.to_string();
+  EXPECT_NE(table.find("weight"), std::string::npos);
+  EXPECT_NE(table.find("FAILED"), std::string::npos);
+  const auto forgotten = [](const std::vector<Tensor>& in) { return square(in[0].detach()); };
+  EXPECT_FALSE(gradcheck(forgotten, {x}).passed);
+  const auto not_a_number = [](const std::vector<Tensor>& in) { return sqrt(in[0] - 3.0); };
+  EXPECT_FALSE(gradcheck(not_a_number, {x}).passed);
+}
+
+TEST(Gradcheck, LooksAtAChoiceOfElements) {
+  const Tensor x = leaf(Values(50, 0.5));
+  int calls = 0;
+  const auto count = [&](const std::vector<Tensor>& in) {
+    ++calls;
+    return square(in[0]);
+  };
+  GradcheckOptions options;
+  options.max_elements = 7;
+  EXPECT_TRUE(gradcheck(count, {x}, options).passed);
+  EXPECT_EQ(calls, 1 + 2 * 7);
+  EXPECT_EQ(x.to_vector<double>(), Values(50, 0.5));
+}
+
+TEST(Gradcheck, TakesDoubleLeavesOnly) {
+  const auto identity = [](const std::vector<Tensor>& in) { return in[0] * 1.0; };
+  EXPECT_INVALID(gradcheck(identity, {Tensor::ones({2})}), "gradcheck: input 0 must be an f64 leaf with requires_grad");
+  EXPECT_INVALID(gradcheck(identity, {Tensor::ones({2}, DType::f64)}), "gradcheck: input 0 must be an f64 leaf");
+  const Tensor x = leaf({1});
+  EXPECT_INVALID(gradcheck(identity, {x * 2.0}), "gradcheck: input 0 must be an f64 leaf");
+  EXPECT_INVALID(gradcheck(identity, {x}, {}, {"a", "b"}), "gradcheck: 2 names for 1 inputs");
+}
+
+}  // namespace
+}  // namespace descent
