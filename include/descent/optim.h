@@ -47,12 +47,14 @@ class DESCENT_API Optimizer {
 
  private:
   void follow_parameters();
+  void note_offsets();
   void regroup(const std::vector<bool>& updated);
 
   std::string name_;
   nn::FlatParameters parameters_;
   std::vector<nn::NamedTensor> states_;
-  std::vector<int> group_of_;  // for each parameter; those of a group have had the same number of steps
+  std::vector<std::int64_t> offsets_;  // of the parameters in states_
+  std::vector<int> group_of_;          // for each parameter; those of a group have had the same number of steps
   int groups_ = 1;
   double lr_;
   Tensor lr_on_device_;  // f64 [1]
@@ -122,9 +124,9 @@ class DESCENT_API AdamW : public Adam {  // Loshchilov and Hutter, 2019: weight 
 
 // Scales all gradients by min(1, max_norm / (norm + 1e-6)); returns the 2-norm over all of them before that, f64 [1] on
 // the device. With a NaN or Inf among them, all become NaN, as PyTorch does it.
-DESCENT_API Tensor clip_grad_norm(const nn::FlatParameters& parameters, double max_norm);
+DESCENT_API Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_norm);
 // Clamps every gradient to [-limit, limit]; NaN stays.
-DESCENT_API void clip_grad_value(const nn::FlatParameters& parameters, double limit);
+DESCENT_API void clip_grad_value(nn::FlatParameters& parameters, double limit);
 
 // ---- learning-rate schedules
 // -------------------------------------------------------------------------------------------

@@ -47,13 +47,12 @@ constexpr std::string_view kCnn = R"(
   {"type": "ReLU"},
 )";
 
-// The convolutions have no bias: BatchNorm subtracts it again.
 constexpr std::string_view kCnnBn = R"(
-  {"type": "Conv2d", "out_channels": 32, "kernel_size": 3, "padding": 1, "bias": false},
+  {"type": "Conv2d", "out_channels": 32, "kernel_size": 3, "padding": 1},
   {"type": "BatchNorm2d"},
   {"type": "ReLU"},
   {"type": "MaxPool2d", "kernel_size": 2},
-  {"type": "Conv2d", "out_channels": 64, "kernel_size": 3, "padding": 1, "bias": false},
+  {"type": "Conv2d", "out_channels": 64, "kernel_size": 3, "padding": 1},
   {"type": "BatchNorm2d"},
   {"type": "ReLU"},
   {"type": "MaxPool2d", "kernel_size": 2},

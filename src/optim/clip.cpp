@@ -14,9 +14,10 @@ View part(const Tensor& flat, const nn::FlatParameters::Segment& segment) {
 
 }  // namespace
 
-Tensor clip_grad_norm(const nn::FlatParameters& parameters, double max_norm) {
+Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_norm) {
   if (!(max_norm >= 0))
     throw InvalidArgument(fmt::format("clip_grad_norm: max_norm is {}, expected 0 or more", max_norm));
+  parameters.refresh();
   const auto segments = parameters.segments();
   const Tensor& grad = parameters.grad();
   Backend& b = backend_of(grad);
@@ -35,8 +36,9 @@ Tensor clip_grad_norm(const nn::FlatParameters& parameters, double max_norm) {
   return total;
 }
 
-void clip_grad_value(const nn::FlatParameters& parameters, double limit) {
+void clip_grad_value(nn::FlatParameters& parameters, double limit) {
   if (!(limit >= 0)) throw InvalidArgument(fmt::format("clip_grad_value: limit is {}, expected 0 or more", limit));
+  parameters.refresh();
   const Tensor& grad = parameters.grad();
   for (const auto& segment : parameters.segments()) {
     const View view = part(grad, segment);

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include "optim/update.h"
@@ -38,6 +39,7 @@ Optimizer::Optimizer(std::string name, std::vector<nn::NamedTensor> parameters, 
   steps_ = Tensor::zeros(each, DType::f64, device);
   nonfinite_ = Tensor::zeros({1}, DType::i32, device);
   set_lr(lr);
+  note_offsets();
 }
 
 Optimizer::~Optimizer() = default;
@@ -54,23 +56,30 @@ void Optimizer::set_lr(double lr) {
   lr_ = lr;
 }
 
-// Goes where the parameters went.
+void Optimizer::note_offsets() {
+  offsets_.clear();
+  for (const auto& slice : parameters_.slices()) offsets_.push_back(slice.offset);
+}
+
+// Goes where the parameters went: to another device or another element type.
 void Optimizer::follow_parameters() {
-  const std::vector<nn::FlatParameters::Slice> before = parameters_.slices();
-  if (!parameters_.refresh()) return;
+  parameters_.refresh();
   const Device device = parameters_.device();
-  const std::vector<nn::FlatParameters::Slice>& after = parameters_.slices();
+  const bool same_type = states_.empty() || states_[0].tensor.dtype() == parameters_.dtype();
+  if (steps_.device() == device && same_type) return;
+  const std::vector<nn::FlatParameters::Slice>& slices = parameters_.slices();
   for (auto& [name, tensor] : states_) {
     Tensor moved = Tensor::zeros({parameters_.size()}, parameters_.dtype(), device);
-    for (std::size_t i = 0; i < after.size(); ++i) {
-      moved.rows(after[i].offset, after[i].offset + after[i].size)
-          .copy_from(tensor.rows(before[i].offset, before[i].offset + before[i].size));
+    for (std::size_t i = 0; i < slices.size(); ++i) {
+      moved.rows(slices[i].offset, slices[i].offset + slices[i].size)
+          .copy_from(tensor.rows(offsets_[i], offsets_[i] + slices[i].size));
     }
     tensor = moved;
   }
   lr_on_device_ = lr_on_device_.to(device);
   steps_ = steps_.to(device);
   nonfinite_ = nonfinite_.to(device);
+  note_offsets();
 }
 
 // Splits the groups of which only some members are updated now: they count on from the same number, apart.
@@ -156,8 +165,12 @@ void Optimizer::load_state(const std::vector<nn::NamedTensor>& state) {
   const nn::NamedTensor numbers{"optimizer.step", steps_};
   for (const auto& wanted : states_) check_state(wanted, found);
   check_state(numbers, found);
-  for (auto& [name, tensor] : states_) tensor.copy_from(found.at(name));
   const std::vector<double> each = found.at(numbers.name).to_vector<double>();
+  for (const double number : each) {
+    if (number >= 0 && number == std::floor(number) && number < 0x1p53) continue;
+    throw InvalidArgument(fmt::format("optimizer: \"{}\" has a {}, expected whole numbers", numbers.name, number));
+  }
+  for (auto& [name, tensor] : states_) tensor.copy_from(found.at(name));
   std::vector<double> distinct;
   for (std::size_t i = 0; i < each.size(); ++i) {
     const auto it = std::find(distinct.begin(), distinct.end(), each[i]);
