@@ -92,14 +92,13 @@ void check_json_limits(std::string_view text, const std::string& source, const J
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
     if (in_string) {
-      if (i - begin > limits.string_bytes) {
-        fail(source, begin, fmt::format("a string of more than {} bytes", limits.string_bytes));
-      }
-      if (c == '\\') {
-        ++i;
-      } else if (c == '"') {
+      if (c == '"') {
         in_string = false;
         begin = i + 1;
+      } else if (i - begin > limits.string_bytes) {
+        fail(source, begin, fmt::format("a string of more than {} bytes", limits.string_bytes));
+      } else if (c == '\\') {
+        ++i;
       }
       continue;
     }

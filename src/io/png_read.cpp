@@ -96,6 +96,24 @@ void blend_over_black(const std::vector<png_byte>& pixels, std::size_t channels,
   }
 }
 
+// Looks at the header chunk, which must come first, before libpng does: its message would not say what is wrong.
+void check_size(std::span<const std::byte> bytes, const std::string& source) {
+  constexpr std::size_t kWidth = 16;
+  constexpr std::size_t kHeight = 20;
+  if (bytes.size() < kHeight + 4) return;
+  const auto number = [&](std::size_t at) {
+    std::uint64_t value = 0;
+    for (std::size_t i = at; i < at + 4; ++i) value = (value << 8U) | std::to_integer<std::uint64_t>(bytes[i]);
+    return value;
+  };
+  const std::uint64_t width = number(kWidth);
+  const std::uint64_t height = number(kHeight);
+  if (width > kMaxSide || height > kMaxSide || width * height > kMaxPixels) {
+    throw FormatError(fmt::format("{}: PNG: byte {}: {} x {} pixels, expected at most {} a side and {} in all",
+                                  escape(source, 200), kWidth, width, height, kMaxSide, kMaxPixels));
+  }
+}
+
 }  // namespace
 
 Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
@@ -106,6 +124,7 @@ Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
   if (look < kSignature || png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, look) != 0) {
     fail("byte 0: not the signature of a PNG file");
   }
+  check_size(bytes, source);
   Decoder decoder(bytes);
   const auto check = [&](bool done) {
     if (!done) fail(fmt::format("byte {}: {}", decoder.offset(), escape(decoder.message())));
@@ -113,9 +132,6 @@ Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
   check(decoder.read_header());
   const std::uint64_t width = decoder.width();
   const std::uint64_t height = decoder.height();
-  if (width * height > kMaxPixels) {
-    fail(fmt::format("byte 16: {} x {} pixels, expected at most {} in all", width, height, kMaxPixels));
-  }
   check(decoder.prepare());
   const std::uint64_t channels = decoder.channels();
   if (decoder.row_bytes() != width * channels) fail("rows of an unexpected size");

@@ -183,7 +183,12 @@ std::map<std::string, std::string> without_checksums(std::map<std::string, std::
 
 void verify_header(const Header& header, const std::string& source) {
   const auto stored = header.metadata.find(std::string(kHeaderChecksum));
-  if (stored == header.metadata.end()) return;
+  if (stored == header.metadata.end()) {
+    const bool ours = std::any_of(header.metadata.begin(), header.metadata.end(),
+                                  [](const auto& item) { return is_checksum_key(item.first); });
+    if (ours) throw FormatError(escape(source, 200) + ": safetensors header is damaged: its own CRC32C is missing");
+    return;
+  }
   const std::string found = hex(header_checksum(header));
   if (stored->second != found) {
     throw FormatError(fmt::format("{}: safetensors header is damaged: CRC32C {} stored, {} computed",
