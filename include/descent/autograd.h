@@ -37,7 +37,7 @@ struct GradcheckOptions {
 
 struct GradcheckEntry {
   std::string name;          // "input 0", or the name given
-  double error = 0;          // norm-wise relative error; 0 when the difference is within the rounding of a central difference
+  double error = 0;          // norm-wise relative error; norms within the rounding of a central difference over the tolerance count as that
   double analytic_norm = 0;
   double numeric_norm = 0;
   std::int64_t worst_index = 0;  // the element with the largest absolute difference
