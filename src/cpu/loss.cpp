@@ -60,13 +60,13 @@ T maximum(const T* x, std::int64_t n) {
 // The sum of exp(x - top); the exponentials go to e when it is not null (it may be x).
 template <class T>
 double sum_exponentials(const T* x, T top, T* e, std::int64_t n) {
-  double sum = 0;
+  Sum<T> sum;
   for (std::int64_t j = 0; j < n; ++j) {
     const T value = std::exp(x[j] - top);
     if (e != nullptr) e[j] = value;
-    sum += static_cast<double>(value);
+    sum.add(static_cast<double>(value));
   }
-  return sum;
+  return sum.value();
 }
 
 template <class T>

@@ -1,0 +1,207 @@
+// The thread pool: every task runs once, exceptions come back, nesting and several callers are safe, forks and exits are clean.
+#include "cpu/thread_pool.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+#include "backend_test.h"
+#include "descent/error.h"
+
+namespace descent::cpu {
+namespace {
+
+using test::Threads;
+
+TEST(ThreadPool, RunsEveryTaskOnce) {
+  for (const int threads : {1, 2, 4, 9}) {
+    const Threads use(threads);
+    EXPECT_EQ(num_threads(), threads);
+    for (const std::int64_t tasks : {0, 1, 2, 3, 31, 1000}) {
+      std::vector<std::atomic<int>> runs(static_cast<std::size_t>(tasks));
+      parallel_for(tasks, [&](std::int64_t task) { ++runs[static_cast<std::size_t>(task)]; });
+      for (const std::atomic<int>& count : runs) EXPECT_EQ(count.load(), 1);
+    }
+  }
+}
+
+// Returns when all threads of the pool are at work: each of the tasks waits for the others.
+void meet(int threads) {
+  std::atomic<int> here{0};
+  parallel_for(threads, [&](std::int64_t) {
+    ++here;
+    while (here.load() < threads) std::this_thread::yield();
+  });
+}
+
+TEST(ThreadPool, ManyShortJobs) {
+  const Threads use(3);
+  meet(3);
+  std::int64_t total = 0;
+  for (int job = 0; job < 20000; ++job) {
+    std::atomic<std::int64_t> sum{0};
+    parallel_for(1 + job % 7, [&](std::int64_t task) { sum += task + 1; });
+    total += sum;
+  }
+  std::int64_t expected = 0;
+  for (int job = 0; job < 20000; ++job) expected += (1 + job % 7) * (2 + job % 7) / 2;
+  EXPECT_EQ(total, expected);
+}
+
+TEST(ThreadPool, PiecesCoverTheRangeAndDependOnItsSizeOnly) {
+  for (const int threads : {1, 4}) {
+    const Threads use(threads);
+    std::vector<std::atomic<int>> seen(1000);
+    parallel_pieces(1000, 64, [&](std::int64_t begin, std::int64_t end) {
+      EXPECT_EQ(begin % 64, 0);
+      EXPECT_EQ(end, std::min<std::int64_t>(1000, begin + 64));
+      for (std::int64_t i = begin; i < end; ++i) ++seen[static_cast<std::size_t>(i)];
+    });
+    for (const std::atomic<int>& count : seen) EXPECT_EQ(count.load(), 1);
+  }
+}
+
+TEST(ThreadPool, WorkersTakePart) {
+  for (const int threads : {2, 4}) {
+    const Threads use(threads);
+    meet(threads);  // with fewer threads this would never end
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    meet(threads);  // after they slept
+  }
+}
+
+TEST(ThreadPool, ExceptionsComeBackAndThePoolLivesOn) {
+  for (const int threads : {1, 2, 4}) {
+    const Threads use(threads);
+    for (int round = 0; round < 50; ++round) {
+      try {
+        parallel_for(100, [](std::int64_t task) {
+          if (task == 17) throw std::runtime_error("task 17");
+        });
+        FAIL() << "no exception";
+      } catch (const std::runtime_error& error) {
+        EXPECT_STREQ(error.what(), "task 17");
+      }
+      std::atomic<int> runs{0};
+      parallel_for(10, [&](std::int64_t) { ++runs; });
+      EXPECT_EQ(runs.load(), 10);
+    }
+  }
+}
+
+TEST(ThreadPool, NestedCallsRunOnTheirThread) {
+  const Threads use(4);
+  std::atomic<int> runs{0};
+  parallel_for(8, [&](std::int64_t) {
+    const std::thread::id outer = std::this_thread::get_id();
+    parallel_for(8, [&](std::int64_t) {
+      EXPECT_EQ(std::this_thread::get_id(), outer);
+      ++runs;
+    });
+  });
+  EXPECT_EQ(runs.load(), 64);
+}
+
+TEST(ThreadPool, SeveralCallersAtOnce) {
+  const Threads use(3);
+  std::vector<std::thread> callers;
+  std::atomic<int> wrong{0};
+  for (int c = 0; c < 4; ++c) {
+    callers.emplace_back([&] {
+      for (int job = 0; job < 500; ++job) {
+        std::vector<int> runs(40, 0);
+        parallel_for(40, [&](std::int64_t task) { ++runs[static_cast<std::size_t>(task)]; });
+        for (const int count : runs) wrong += count != 1;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_EQ(wrong.load(), 0);
+}
+
+TEST(ThreadPool, RefusesWrongNumbers) {
+  EXPECT_THROW(set_num_threads(-1), InvalidArgument);
+  EXPECT_THROW(set_num_threads(100000), InvalidArgument);
+  const Threads use(2);
+  EXPECT_THROW(parallel_for(2, [](std::int64_t) { set_num_threads(1); }), InvalidArgument);
+  EXPECT_EQ(num_threads(), 2);
+  set_num_threads(0);
+  EXPECT_GE(num_threads(), 1);
+}
+
+TEST(ThreadPool, SleepsWhenIdle) {
+  const Threads use(4);
+  parallel_for(100, [](std::int64_t) {});
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than workers spin
+  const auto used = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return (static_cast<double>(usage.ru_utime.tv_sec) + static_cast<double>(usage.ru_stime.tv_sec)) * 1e3 +
+           (static_cast<double>(usage.ru_utime.tv_usec) + static_cast<double>(usage.ru_stime.tv_usec)) * 1e-3;
+  };
+  const double before = used();
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  EXPECT_LT(used() - before, 50.0) << "milliseconds of processor time while idle";
+}
+
+// Runs `body` in a forked child and returns its exit status; a child that hangs is ended by its alarm.
+template <class F>
+int in_child(const F& body) {
+  const pid_t child = fork();
+  if (child == 0) {
+    alarm(30);
+    body();
+    std::exit(testing::Test::HasFailure() ? 3 : 0);
+  }
+  int status = -1;
+  waitpid(child, &status, 0);
+  return status;
+}
+
+TEST(ThreadPool, WorksAfterForkAndExitsCleanly) {
+  const Threads use(3);
+  parallel_for(10, [](std::int64_t) {});
+  EXPECT_EQ(in_child([] {
+              std::atomic<int> runs{0};
+              parallel_for(100, [&](std::int64_t) { ++runs; });
+              if (runs != 100) std::_Exit(4);
+              set_num_threads(2);
+              parallel_for(100, [&](std::int64_t) { ++runs; });
+              if (runs != 200) std::_Exit(5);
+            }),
+            0);
+  EXPECT_EQ(in_child([] {}), 0);
+  std::atomic<int> runs{0};
+  parallel_for(100, [&](std::int64_t) { ++runs; });
+  EXPECT_EQ(runs.load(), 100);
+}
+
+TEST(ThreadPool, ReadsTheEnvironment) {
+  const Threads use(3);  // in the child the pool begins anew
+  EXPECT_EQ(in_child([] {
+              setenv("DESCENT_NUM_THREADS", "5", 1);
+              if (num_threads() != 5) std::_Exit(4);
+            }),
+            0);
+  EXPECT_EQ(in_child([] {
+              setenv("DESCENT_NUM_THREADS", "many", 1);
+              try {
+                parallel_for(2, [](std::int64_t) {});
+                std::_Exit(4);
+              } catch (const InvalidArgument&) {
+              }
+            }),
+            0);
+}
+
+}  // namespace
+}  // namespace descent::cpu
