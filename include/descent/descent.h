@@ -2,6 +2,7 @@
 #pragma once
 
 #include "descent/autograd.h"
+#include "descent/bench.h"
 #include "descent/data.h"
 #include "descent/device.h"
 #include "descent/dtype.h"
@@ -20,4 +21,5 @@
 #include "descent/random.h"
 #include "descent/shape.h"
 #include "descent/tensor.h"
+#include "descent/train.h"
 #include "descent/version.h"

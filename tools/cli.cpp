@@ -1,0 +1,176 @@
+// See cli.h.
+#include "cli.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <clocale>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "descent/error.h"
+
+namespace descent::cli {
+namespace {
+
+constexpr std::int64_t kLargestCount = 2147483647;
+constexpr std::size_t kErrorLimit = 400;
+
+bool colored(int fd) {
+  const char* no_color = std::getenv("NO_COLOR");
+  const char* term = std::getenv("TERM");
+  return isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0') &&
+         !(term != nullptr && std::strcmp(term, "dumb") == 0);
+}
+
+int fail(int code, std::string_view message) {
+  std::string line(message.substr(0, kErrorLimit));
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  if (line.starts_with("descent: ")) line.erase(0, 9);
+  fmt::print(stderr, "{}descent: {}{}\n", colored(2) ? "\x1b[31m" : "", line, colored(2) ? "\x1b[0m" : "");
+  return code;
+}
+
+template <class T>
+bool parse(const std::string& text, T& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size();
+}
+
+CLI::Validator counts_from(std::int64_t low) {
+  return {[low](std::string& text) {
+            std::int64_t value = 0;
+            if (parse(text, value) && value >= low && value <= kLargestCount) return std::string();
+            return fmt::format("\"{}\": expected a whole number from {} to {}", escape(text), low, kLargestCount);
+          },
+          ""};
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0]++;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = above;
+    }
+  }
+  return row.back();
+}
+
+}  // namespace
+
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what, const std::string& examples) {
+  CLI::App* command = app.add_subcommand(name, what);
+  command->footer("\nExamples:\n" + examples);
+  return command;
+}
+
+int report_exception() {
+  try {
+    throw;
+  } catch (const InvalidArgument& error) {
+    return fail(kUsage, error.what());
+  } catch (const FormatError& error) {
+    return fail(kBadFile, error.what());
+  } catch (const OutOfMemory& error) {
+    return fail(kOutOfMemory, error.what());
+  } catch (const std::bad_alloc&) {
+    return fail(kOutOfMemory, "out of memory");
+  } catch (const IoError& error) {
+    return fail(kIo, error.what());
+  } catch (const DeviceError& error) {
+    return fail(kDevice, error.what());
+  } catch (const NumericalError& error) {
+    return fail(kNumerical, error.what());
+  } catch (const CLI::Error& error) {
+    return fail(kUsage, fmt::format("{} (see --help)", error.what()));
+  } catch (const std::exception& error) {
+    return fail(kInternal, fmt::format("internal error: {}", error.what()));
+  } catch (...) {
+    return fail(kInternal, "internal error of an unknown kind");
+  }
+}
+
+void say(std::string_view line) { fmt::print(stderr, "{}\n", line); }
+
+void warn(std::string_view line) {
+  fmt::print(stderr, "{}descent: warning: {}{}\n", colored(2) ? "\x1b[1;33m" : "", line, colored(2) ? "\x1b[0m" : "");
+}
+
+void print(std::string_view text) {
+  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
+    throw IoError("standard output", "write", errno);
+  }
+}
+
+void print_json(const nlohmann::json& value) {
+  print(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
+}
+
+bool stdout_is_terminal() { return isatty(1) != 0; }
+
+bool utf8_locale() {
+  for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
+    const char* value = std::getenv(name);
+    if (value == nullptr || *value == '\0') continue;
+    const std::string_view locale = value;
+    return locale.find("UTF-8") != std::string_view::npos || locale.find("utf8") != std::string_view::npos;
+  }
+  return false;
+}
+
+std::string thousands(std::int64_t value) {
+  std::string digits = std::to_string(value);
+  const std::int64_t first = value < 0 ? 1 : 0;
+  for (auto at = static_cast<std::int64_t>(digits.size()) - 3; at > first; at -= 3) {
+    digits.insert(static_cast<std::size_t>(at), ",");
+  }
+  return digits;
+}
+
+CLI::Validator positive_count() { return counts_from(1); }
+CLI::Validator count() { return counts_from(0); }
+
+CLI::Validator positive_real() {
+  return {[](std::string& text) {
+            double value = 0;
+            if (parse(text, value) && std::isfinite(value) && value > 0) return std::string();
+            return fmt::format("\"{}\": expected a number above 0", escape(text));
+          },
+          ""};
+}
+
+CLI::Validator real_in(double low, double high, bool high_included) {
+  return {[=](std::string& text) {
+            double value = 0;
+            const bool ok = parse(text, value) && value >= low && (high_included ? value <= high : value < high);
+            if (ok) return std::string();
+            return fmt::format("\"{}\": expected a number from {:g} to {}{:g}", escape(text), low,
+                               high_included ? "" : "below ", high);
+          },
+          ""};
+}
+
+CLI::Validator any_of(std::vector<std::string> names) {
+  return {[names = std::move(names)](std::string& text) {
+            if (std::find(names.begin(), names.end(), text) != names.end()) return std::string();
+            const auto nearest = std::min_element(names.begin(), names.end(), [&](const auto& a, const auto& b) {
+              return edit_distance(text, a) < edit_distance(text, b);
+            });
+            const bool close = edit_distance(text, *nearest) <= 2;
+            return fmt::format("\"{}\": expected {}{}", escape(text), fmt::join(names, ", "),
+                               close ? fmt::format("; did you mean {}?", *nearest) : "");
+          },
+          ""};
+}
+
+}  // namespace descent::cli

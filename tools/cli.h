@@ -1,0 +1,51 @@
+// What all subcommands share: how they are registered, how they talk to people and scripts, and how errors become exit codes.
+// Standard output is for results only (with --json: one JSON object); everything else goes to standard error.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+namespace descent::cli {
+
+enum ExitCode : int {
+  kOk = 0, kUsage = 1, kBadFile = 2, kOutOfMemory = 3, kIo = 4, kDevice = 5, kPeer = 6, kNumerical = 7, kInternal = 8,
+  kSignal = 128  // + its number
+};
+
+using Run = std::function<int()>;  // what the subcommand that was named does; returns the exit code
+
+void add_train(CLI::App& app, Run& run);
+void add_eval(CLI::App& app, Run& run);
+void add_predict(CLI::App& app, Run& run);
+void add_gradcheck(CLI::App& app, Run& run);
+void add_inspect(CLI::App& app, Run& run);
+void add_info(CLI::App& app, Run& run);
+void add_data(CLI::App& app, Run& run);
+void add_bench(CLI::App& app, Run& run);
+
+// A subcommand with its examples at the end of its help.
+CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what, const std::string& examples);
+
+// Handles the exception that is being handled: one line "descent: ..." on standard error, and the exit code.
+int report_exception();
+
+// ---- talking ----
+void say(std::string_view line);    // a line of progress or information, on standard error
+void warn(std::string_view line);   // "descent: warning: ..." on standard error, coloured on a terminal
+void print(std::string_view text);  // a result, on standard output; throws IoError when that is full or closed
+void print_json(const nlohmann::json& value);
+bool stdout_is_terminal();
+bool utf8_locale();
+std::string thousands(std::int64_t value);  // 1,234,567
+
+// ---- checks of options ----
+CLI::Validator positive_count();  // 1 to 2^31 - 1
+CLI::Validator count();           // 0 to 2^31 - 1
+CLI::Validator positive_real();   // finite and above 0
+CLI::Validator real_in(double low, double high, bool high_included);
+CLI::Validator any_of(std::vector<std::string> names);  // says what there is, and what may have been meant
+
+}  // namespace descent::cli

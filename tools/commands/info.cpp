@@ -1,0 +1,69 @@
+// descent info: what this build is and what this machine can do.
+#include <fmt/format.h>
+
+#include "cli.h"
+#include "descent/bench.h"
+#include "descent/device.h"
+#include "descent/version.h"
+
+namespace descent::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kExamples =
+    "  descent info\n"
+    "  descent info --peak --json\n";
+
+struct Options {
+  bool peak = false, json = false;
+  int threads = 0;
+};
+
+std::string version() { return fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH); }
+
+std::string compiler() {
+#if defined(__clang__)
+  return fmt::format("clang {}.{}", __clang_major__, __clang_minor__);
+#else
+  return fmt::format("gcc {}.{}", __GNUC__, __GNUC_MINOR__);
+#endif
+}
+
+int info(const Options& o) {
+  set_num_threads(o.threads);
+  const std::string reason = cuda_unavailable_reason();
+  const BuildInfo build = build_info();
+  Json result = {{"version", version()}, {"compiler", compiler()},   {"threads", num_threads()},
+                 {"simd", build.simd},   {"blas", build.blas},       {"cuda", reason.empty()},
+                 {"default_device", to_string(parse_device("auto"))}};
+  if (!reason.empty()) result["cuda_unavailable"] = reason;
+  std::string text = fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\nCUDA     {}\ndevice   {} (auto)\n", version(),
+                                 compiler(), num_threads(), build.simd, build.blas, reason.empty() ? "available" : "no: " + reason,
+                                 to_string(parse_device("auto")));
+  if (o.peak) {
+    const Peak peak = measure_peak();
+    result["gflops_f32"] = peak.gflops_f32;
+    result["copy_gb_s"] = peak.copy_gb_s;
+    text += fmt::format("peak     {:.0f} GFLOP/s of f32 multiply-adds, {:.1f} GB/s copying (read + written)\n", peak.gflops_f32, peak.copy_gb_s);
+  }
+  if (o.json) {
+    print_json(result);
+  } else {
+    print(text);
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Run& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = add_command(app, "info", "Version, devices, threads; with --peak what the machine can do", kExamples);
+  command->add_flag("--peak", o->peak, "measure the peaks that benchmarks are compared with (half a second)");
+  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  command->add_flag("--json", o->json, "one JSON object on standard output");
+  command->callback([o, &run] { run = [o] { return info(*o); }; });
+}
+
+}  // namespace descent::cli

@@ -1,0 +1,165 @@
+// descent predict: what a model says about PNG files or test images.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <numeric>
+#include <optional>
+
+#include "cli.h"
+#include "descent/error.h"
+#include "descent/train.h"
+#include "picture.h"
+#include "run_folder.h"
+#include "training.h"
+
+namespace descent::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kExamples =
+    "  descent predict --model runs/first my-digit.png\n"
+    "  descent predict --model runs/first --data mnist 0 17 42\n"
+    "  descent predict --model runs/first --json my-digit.png | jq '.predictions[0].class'\n";
+
+struct Options {
+  std::string model, data, device = "auto";
+  std::vector<std::string> inputs;
+  std::vector<std::string> indices;
+  std::int64_t top = 3;
+  int threads = 0;
+  bool json = false, keep_polarity = false, no_picture = false;
+};
+
+struct Input {
+  std::string name;
+  Tensor image;  // u8 [H, W, C]
+  std::vector<std::string> notes;
+  std::optional<std::int32_t> label;
+};
+
+std::int64_t parse_index(const std::string& text, std::int64_t size) {
+  std::int64_t index = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
+  if (error != std::errc() || end != text.data() + text.size() || index < 0 || index >= size) {
+    throw InvalidArgument(fmt::format("predict: \"{}\": expected an index into the test images, 0 to {}", escape(text), size - 1));
+  }
+  return index;
+}
+
+std::vector<Input> from_dataset(const Options& options, const std::vector<std::string>& indices) {
+  const data::Dataset test = data::load(options.data, data::FetchPolicy::download, warn).test;
+  std::vector<Input> inputs;
+  for (const std::string& text : indices) {
+    const std::int64_t index = parse_index(text, test.size());
+    const Tensor image = test.images.rows(index, index + 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
+    inputs.push_back({fmt::format("{} test image {}", test.name, index), image, {}, test.labels.data<std::int32_t>()[index]});
+  }
+  return inputs;
+}
+
+std::vector<Input> from_files(const Options& options, const Shape& wanted) {
+  std::vector<Input> inputs;
+  for (const std::string& path : options.inputs) {
+    Fitted fitted = fit_image(io::read_png(path), wanted, options.keep_polarity);
+    inputs.push_back({path, fitted.image, std::move(fitted.notes), std::nullopt});
+  }
+  return inputs;
+}
+
+// The model's input [H, W, C]; the architecture was checked when the file was loaded.
+Shape input_shape(const train::LoadedModel& loaded) {
+  const Json input = Json::parse(loaded.info.model_json).at("input");
+  const auto dims = input.get<std::vector<std::int64_t>>();
+  if (dims.size() != 3) throw InvalidArgument("predict: the model's input is not an image");
+  return Shape(std::span<const std::int64_t>(dims));
+}
+
+Json to_json(const Input& input, const std::vector<double>& probabilities, const std::vector<std::string>& names) {
+  const auto best = std::max_element(probabilities.begin(), probabilities.end()) - probabilities.begin();
+  Json result = {{"input", input.name},
+                 {"class", best},
+                 {"name", names[static_cast<std::size_t>(best)]},
+                 {"probability", probabilities[static_cast<std::size_t>(best)]},
+                 {"probabilities", probabilities},
+                 {"notes", input.notes}};
+  if (input.label) result["label"] = *input.label;
+  return result;
+}
+
+std::string bars(const std::vector<double>& probabilities, const std::vector<std::string>& names, std::int64_t top, bool utf8) {
+  std::vector<std::size_t> order(probabilities.size());
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
+  order.resize(std::min(order.size(), static_cast<std::size_t>(top)));
+  std::size_t width = 0;
+  for (const std::size_t c : order) width = std::max(width, names[c].size());
+  std::string text;
+  for (const std::size_t c : order) {
+    std::string bar;
+    for (int i = 0; i < static_cast<int>(probabilities[c] * 30 + 0.5); ++i) bar += utf8 ? "█" : "#";
+    text += fmt::format("  {:<{}}  {:6.2f} %  {}\n", names[c], width, probabilities[c] * 100, bar);
+  }
+  return text;
+}
+
+int predict_images(const Options& options) {
+  if (options.inputs.empty() && options.indices.empty()) {
+    throw InvalidArgument("predict: nothing to look at: give PNG files, or --data NAME with indices");
+  }
+  const Device device = parse_device(options.device);
+  set_num_threads(options.threads);
+  const train::LoadedModel loaded = train::load_model(model_path(options.model), device);
+  const Shape wanted = input_shape(loaded);
+  Options effective = options;
+  if (!options.indices.empty() && options.data.empty()) effective.data = loaded.info.dataset;
+  std::vector<std::string> indices = options.indices;
+  if (!effective.data.empty()) indices.insert(indices.end(), options.inputs.begin(), options.inputs.end());
+  const std::vector<Input> inputs = effective.data.empty() ? from_files(options, wanted) : from_dataset(effective, indices);
+
+  train::EvaluateOptions settings;
+  settings.device = device;
+  const char* no_color = std::getenv("NO_COLOR");
+  const bool color = stdout_is_terminal() && utf8_locale() && (no_color == nullptr || *no_color == '\0');
+  Json predictions = Json::array();
+  for (const Input& input : inputs) {
+    const Tensor batch = input.image.reshape({1, input.image.size(0), input.image.size(1), input.image.size(2)});
+    const auto probabilities = train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
+    if (options.json) {
+      predictions.push_back(to_json(input, probabilities, loaded.info.class_names));
+      continue;
+    }
+    std::string text = fmt::format("{}\n", input.name);
+    for (const std::string& note : input.notes) text += fmt::format("  note: {}\n", note);
+    if (!options.no_picture) text += draw(input.image, color, utf8_locale());
+    text += bars(probabilities, loaded.info.class_names, options.top, utf8_locale());
+    if (input.label && static_cast<std::size_t>(*input.label) < loaded.info.class_names.size()) {
+      text += fmt::format("  it is {}\n", loaded.info.class_names[static_cast<std::size_t>(*input.label)]);
+    }
+    print(text + "\n");
+  }
+  if (options.json) print_json({{"model", options.model}, {"predictions", std::move(predictions)}});
+  return kOk;
+}
+
+}  // namespace
+
+void add_predict(CLI::App& app, Run& run) {
+  auto o = std::make_shared<Options>();
+  CLI::App* command = add_command(app, "predict", "Classify PNG files or test images", kExamples);
+  command->add_option("--model,-m", o->model, "model.safetensors, or a run folder")->required();
+  command->add_option("inputs", o->inputs, "PNG files; with --data: indices of test images");
+  command->add_option("--data,-d", o->data, "mnist, fashion-mnist, synthetic, or a folder with IDX files");
+  command->add_option("--index", o->indices, "indices of test images, separated by commas")->delimiter(',');
+  command->add_option("--top", o->top, "classes to print")->check(positive_count())->capture_default_str();
+  command->add_flag("--keep-polarity", o->keep_polarity, "don't invert dark-on-light pictures");
+  command->add_flag("--no-picture", o->no_picture, "don't draw the image");
+  command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
+  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  command->add_flag("--json", o->json, "one JSON object on standard output");
+  command->callback([o, &run] { run = [o] { return predict_images(*o); }; });
+}
+
+}  // namespace descent::cli

@@ -1,0 +1,247 @@
+// descent train: data, model, training, test, model file and report.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include "cli.h"
+#include "descent/error.h"
+#include "descent/version.h"
+#include "run_folder.h"
+#include "signals.h"
+#include "train_config.h"
+#include "training.h"
+
+namespace descent::cli {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kExamples =
+    "  descent train --model cnn --data mnist --epochs 3 --seed 1\n"
+    "  descent train --model mlp --data fashion-mnist --epochs 10 --validation 0.1 --early-stop 3 --out runs/clothes\n"
+    "  descent train --resume --out runs/clothes          goes on where it stopped, bit for bit\n"
+    "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n";
+constexpr std::int64_t kWorst = 24;
+
+struct Options {
+  TrainConfig config;
+  std::string out;
+  bool resume = false, force = false, json = false, quiet = false, fallback = false, no_nan_guard = false;
+  const CLI::App* command = nullptr;
+};
+
+struct Job {  // what a training consists of
+  RunFolder folder;
+  TrainConfig config;
+  Device device;
+  data::DatasetPair data;
+  data::Dataset train, validation;
+  data::Normalization normalization;
+  nn::Model model;
+};
+
+std::uint32_t checksum(const data::Dataset& dataset) {
+  const Tensor& images = dataset.images;
+  const Tensor& labels = dataset.labels;
+  const auto sum = io::crc32c({reinterpret_cast<const std::byte*>(images.data<std::uint8_t>()), images.bytes()});
+  return io::crc32c({reinterpret_cast<const std::byte*>(labels.data<std::int32_t>()), labels.bytes()}, sum);
+}
+
+Json describe_data(const data::DatasetPair& pair) {
+  return {{"name", pair.train.name}, {"train", pair.train.size()}, {"test", pair.test.size()}, {"crc32c", checksum(pair.train)}};
+}
+
+void load_data(Job& job, bool fallback) {
+  const auto policy = fallback ? data::FetchPolicy::fallback : data::FetchPolicy::download;
+  job.data = data::load(job.config.data, policy, warn);
+  if (job.config.limit_train > 0) job.data.train = job.data.train.take(job.config.limit_train);
+  if (job.config.limit_test > 0) job.data.test = job.data.test.take(job.config.limit_test);
+  job.train = job.data.train;
+  if (job.config.validation > 0) {
+    const data::Split split = data::stratified_split(job.data.train, job.config.validation, job.config.seed);
+    job.train = job.data.train.subset(split.train);
+    job.validation = job.data.train.subset(split.validation);
+  }
+  if (job.train.size() == 0) throw InvalidArgument("train: no training images are left");
+  job.normalization = data::Normalization::fit(data::parse_normalization(job.config.normalization), job.train);
+}
+
+void check_same_run(const Job& job) {
+  const Json saved = job.folder.config.value("dataset", Json::object());
+  const Json now = describe_data(job.data);
+  for (const char* key : {"name", "train", "crc32c"}) {
+    if (saved.contains(key) && saved[key] != now[key]) {
+      throw InvalidArgument(fmt::format("--resume: the training data's {} is {}, when the run was started it was {}", key,
+                                        now[key].dump(), escape(saved[key].dump())));
+    }
+  }
+}
+
+Job prepare(const Options& options) {
+  Job job;
+  job.config = options.config;
+  job.folder = open_run_folder(options.out, options.resume, options.force, job.config);
+  std::string model = job.config.model;
+  if (job.folder.resumed) {
+    const std::string path = job.folder.file("config.json");
+    job.config = merge(job.folder.config.value("options", Json()), options.config, *options.command, path);
+    model = job.folder.config.value("model", Json::object()).dump();
+  }
+  resolve(job.config);
+  job.device = parse_device(job.config.device);
+  set_num_threads(job.config.threads);
+  load_data(job, options.fallback);
+  if (job.folder.resumed) check_same_run(job);
+  job.model = make_model(model, job.train, job.config.seed);
+  job.model.module->to(parse_dtype(job.config.dtype));
+  job.model.module->to(job.device);
+  return job;
+}
+
+void write_config(const Job& job) {
+  const Json config = {{"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
+                       {"options", to_json(job.config)},
+                       {"model", Json::parse(job.model.json)},
+                       {"dataset", describe_data(job.data)},
+                       {"command", command_line(job.config)}};
+  io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
+}
+
+void announce(const Job& job) {
+  say(fmt::format("data    {}: {} training, {} validation, {} test images ({})", job.data.train.name, thousands(job.train.size()),
+                  thousands(job.validation.images.defined() ? job.validation.size() : 0), thousands(job.data.test.size()),
+                  job.data.train.source));
+  say(fmt::format("model   {}: {} parameters, {:.2f} MFLOP per image", job.model.name,
+                  thousands(job.model.module->parameter_count()), job.model.module->flops(job.model.input) / 1e6));
+  say(fmt::format("device  {}, {} threads; {}, learning rate {:g}, {}; seed {}", to_string(job.device), num_threads(),
+                  job.config.optimizer, job.config.lr, job.config.schedule, job.config.seed));
+  say(fmt::format("folder  {}", job.folder.path));
+}
+
+void restore(const Job& job, train::Trainer& trainer) {
+  if (!job.folder.resumed) return;
+  const io::FoundCheckpoint found = io::latest_valid_checkpoint(job.folder.path);
+  for (const io::DamagedFile& damaged : found.damaged) warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
+  if (found.path.empty()) {
+    if (!found.damaged.empty()) {
+      throw FormatError(fmt::format("{}: no checkpoint is whole; --force starts anew", escape(job.folder.path, 200)));
+    }
+    say("resume  there is no checkpoint yet: starting from the beginning");
+    return;
+  }
+  trainer.set_state(found.file);
+  say(fmt::format("resume  {}, step {}, epoch {}", found.path, trainer.step(), trainer.position().epoch + 1));
+}
+
+void write_report(const Job& job, const train::Evaluation& evaluation, std::vector<std::pair<std::string, std::string>> facts) {
+  train::Report report;
+  report.title = fmt::format("{} on {}", job.model.name, job.data.test.name);
+  report.dataset = fmt::format("{} images of {}", thousands(job.train.size()), job.data.train.name);
+  report.class_names = job.data.test.class_names;
+  report.facts = std::move(facts);
+  report.config = rows(job.config);
+  report.reproduce = command_line(job.config);
+  report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
+  report.evaluation = evaluation;
+  report.images = job.data.test;
+  report.model = job.model.module.get();
+  io::write_text(job.folder.file("report.html"), train::render_report(report));
+}
+
+std::string file_sha256(const std::string& path) { return io::sha256_hex(io::read_file(path)); }
+
+int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit, double seconds, const Options& options) {
+  const std::string model_file = job.folder.file("model.safetensors");
+  train::save_model(model_file, *job.model.module,
+                    {job.model.json, job.data.train.name, job.data.train.class_names, job.normalization});
+  const train::Evaluation evaluation = trainer.evaluate(job.data.test, kWorst);
+  const train::Metrics& test = evaluation.metrics;
+  const auto wrong = static_cast<std::int64_t>(std::llround((1 - test.accuracy) * static_cast<double>(test.count)));
+  const std::string sha = file_sha256(model_file);
+  std::vector<std::pair<std::string, std::string>> facts = {
+      {"Test loss", fmt::format("{:.4f}", test.loss)},
+      {"Wrong", fmt::format("{} of {}", thousands(wrong), thousands(test.count))},
+      {"Parameters", thousands(job.model.module->parameter_count())},
+      {"Steps", thousands(fit.step)},
+      {"Device", fmt::format("{}, {} threads", to_string(job.device), num_threads())},
+      {"SHA-256 of the model", sha.substr(0, 16) + "…"}};
+  if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
+  if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
+  write_report(job, evaluation, std::move(facts));
+  if (options.json) {
+    print_json({{"model", job.model.name},
+                {"data", job.data.train.name},
+                {"test_accuracy", test.accuracy},
+                {"test_loss", test.loss},
+                {"test_images", test.count},
+                {"epochs", trainer.position().epoch},
+                {"steps", fit.step},
+                {"best_epoch", fit.best_epoch >= 0 ? Json(fit.best_epoch + 1) : Json()},
+                {"early_stop", fit.end == train::End::early_stop},
+                {"seconds", seconds},
+                {"folder", job.folder.path},
+                {"model_file", model_file},
+                {"sha256", sha}});
+    return kOk;
+  }
+  print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n", test.accuracy * 100,
+                    job.data.test.name, test.loss, thousands(wrong), thousands(test.count), model_file,
+                    job.folder.file("report.html")));
+  return kOk;
+}
+
+int train_model(const Options& options) {
+  Job job = prepare(options);
+  if (!options.quiet) announce(job);
+  write_config(job);
+  const auto optimizer = make_optimizer(job.config, *job.model.module);
+  train::TrainerOptions settings = trainer_options(job.config, job.device);
+  std::optional<SignalGuard> signals(std::in_place);
+  settings.normalization = job.normalization;
+  settings.nan_guard = !options.no_nan_guard;
+  settings.interrupted = [&] { return signals->received() != 0; };
+  train::Trainer trainer(*job.model.module, *optimizer, settings);
+  if (!options.quiet) trainer.add(train::progress());
+  trainer.add(train::metrics_log(job.folder.path, job.config.metrics_every, warn));
+  train::CheckpointOptions checkpoints;
+  checkpoints.dir = job.folder.path;
+  checkpoints.every_steps = job.config.checkpoint_every;
+  checkpoints.keep = static_cast<int>(job.config.keep);
+  checkpoints.warn = warn;
+  trainer.add(train::checkpoints(checkpoints));
+  restore(job, trainer);
+
+  const auto begin = std::chrono::steady_clock::now();
+  const train::FitResult fit = trainer.fit(job.train, job.validation.images.defined() ? &job.validation : nullptr);
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  if (fit.end == train::End::interrupted) {
+    say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step, job.folder.path));
+    return kSignal + signals->received();
+  }
+  signals.reset();  // what follows can be had again from the checkpoint
+  if (fit.end == train::End::early_stop && !options.quiet) {
+    say(fmt::format("stopped early: no better validation loss for {} epochs", job.config.early_stop));
+  }
+  return finish(job, trainer, fit, seconds, options);
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Run& run) {
+  auto options = std::make_shared<Options>();
+  CLI::App* command = add_command(app, "train", "Train a model and write a run folder", kExamples);
+  options->command = command;
+  add_options(*command, options->config);
+  command->add_option("--out,-o", options->out, "run folder (default: runs/MODEL-DATA)")->group("Run folder");
+  command->add_flag("--resume", options->resume, "go on with the run in --out from its newest whole checkpoint")->group("Run folder");
+  command->add_flag("--force", options->force, "replace the run in --out")->group("Run folder");
+  command->add_flag("--fallback", options->fallback, "take another dataset, and say so, where the wanted one can't be had")->group("Job");
+  command->add_flag("--no-nan-guard", options->no_nan_guard, "go on with NaN and Inf")->group("Machine");
+  command->add_flag("--quiet,-q", options->quiet, "no progress");
+  command->add_flag("--json", options->json, "the result as one JSON object on standard output");
+  command->callback([options, &run] { run = [options] { return train_model(*options); }; });
+}
+
+}  // namespace descent::cli

@@ -1,0 +1,90 @@
+// See training.h.
+#include "training.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "descent/error.h"
+
+namespace descent::cli {
+namespace {
+
+bool is_preset(const std::string& name) {
+  const auto names = nn::preset_names();
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+void check_name(const std::string& model) {
+  std::error_code error;
+  if (model.find('/') != std::string::npos || model.ends_with(".json") || std::filesystem::exists(model, error)) return;
+  throw InvalidArgument(fmt::format("--model \"{}\": expected {} or a JSON file", escape(model), fmt::join(nn::preset_names(), ", ")));
+}
+
+}  // namespace
+
+DType parse_dtype(const std::string& name) { return name == "f64" ? DType::f64 : DType::f32; }
+
+nn::Model make_model(const std::string& model, const data::Dataset& dataset, std::uint64_t seed) {
+  const Shape& images = dataset.images.shape();
+  const Shape image{images[1], images[2], images[3]};
+  if (is_preset(model)) return nn::build_model(nn::preset(model, image, dataset.classes()), seed, model);
+  if (!model.starts_with('{')) check_name(model);
+  nn::Model built = nn::load_model_json(model, seed);
+  if (built.input != image) {
+    throw InvalidArgument(fmt::format("model {}: its input is {}, the images of {} are {}", escape(built.name), to_string(built.input),
+                                      escape(dataset.name), to_string(image)));
+  }
+  if (built.output != Shape{dataset.classes()}) {
+    throw InvalidArgument(fmt::format("model {}: its output is {}, {} has {} classes", escape(built.name), to_string(built.output),
+                                      escape(dataset.name), dataset.classes()));
+  }
+  return built;
+}
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig& config, const nn::Module& module) {
+  optim::OptimizerOptions options;
+  options.lr = config.lr;
+  options.momentum = config.momentum;
+  options.weight_decay = config.weight_decay;
+  return optim::make_optimizer(config.optimizer, module, options);
+}
+
+train::LearningRate make_learning_rate(const TrainConfig& config) {
+  optim::ScheduleOptions options;
+  options.lr = config.lr;
+  options.warmup_steps = config.warmup;
+  options.gamma = config.gamma;
+  const std::string name = config.schedule == "one-cycle" ? "onecycle" : config.schedule;
+  const std::int64_t step_size = config.step_size;
+  std::shared_ptr<optim::Schedule> schedule;
+  // The number of steps is known once the data is: the schedule is made in the first call.
+  return [=](std::int64_t step, std::int64_t steps) mutable {
+    if (!schedule) {
+      options.total_steps = steps;
+      options.step_size = step_size > 0 ? step_size : std::max<std::int64_t>(1, (steps + 2) / 3);
+      schedule = optim::make_schedule(name, options);
+    }
+    return schedule->lr(step);
+  };
+}
+
+train::TrainerOptions trainer_options(const TrainConfig& config, Device device) {
+  train::TrainerOptions options;
+  options.epochs = config.epochs;
+  options.batch_size = config.batch_size;
+  options.accumulate = config.accumulate;
+  options.label_smoothing = config.label_smoothing;
+  options.clip_norm = config.clip_norm;
+  options.clip_value = config.clip_value;
+  options.seed = config.seed;
+  options.learning_rate = make_learning_rate(config);
+  options.dtype = parse_dtype(config.dtype);
+  options.device = device;
+  options.keep_best = config.validation > 0;
+  options.early_stop = config.early_stop;
+  return options;
+}
+
+}  // namespace descent::cli

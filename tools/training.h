@@ -1,0 +1,24 @@
+// From a configuration to the parts of a training.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "descent/data.h"
+#include "descent/nn.h"
+#include "descent/optim.h"
+#include "descent/train.h"
+#include "train_config.h"
+
+namespace descent::cli {
+
+// A preset fitted to the dataset, a JSON file, or (text that begins with '{') JSON; throws InvalidArgument where it doesn't fit.
+nn::Model make_model(const std::string& model, const data::Dataset& dataset, std::uint64_t seed);
+
+std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig& config, const nn::Module& module);
+train::LearningRate make_learning_rate(const TrainConfig& config);
+train::TrainerOptions trainer_options(const TrainConfig& config, Device device);
+
+DType parse_dtype(const std::string& name);
+
+}  // namespace descent::cli
