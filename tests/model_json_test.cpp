@@ -142,7 +142,7 @@ TEST(ModelJson, ErrorsPointAtTheLayerAndTheField) {
       {R"({"type": "relu"})", "layers[1]: unknown type \"relu\"; did you mean \"ReLU\"?"},
       {R"({"type": "Transformer"})", "layers[1]: unknown type \"Transformer\""},
       {R"({"type": "Sequential"})", "layers[1]: unknown type \"Sequential\""},
-      {R"({"type": "\u0007x\n"})", "layers[1]: unknown type \"\\x07x\\x0A\""},
+      {R"({"type": "\u0007x\n"})", "layers[1]: unknown type \"\\x07x\\x0a\""},
       {R"({"type": 3})", "layers[1]: \"type\" is not text"},
       {R"({"kind": "ReLU"})", "layers[1]: \"type\" is missing"},
       {R"("ReLU")", "layers[1]: expected an object with a \"type\""},
@@ -201,6 +201,32 @@ TEST(ModelJson, WhatIsNoJsonIsRefusedToo) {
   EXPECT_NE(error_of("{\"name\": \"" + std::string(5000000, 'x') + "\"}"), "no error");
   EXPECT_NE(error_of(R"({"name": ")" + std::string(300, 'x') + R"(", "input": [4], "layers": [{"type": "ReLU"}]})"),
             "no error");
+}
+
+// The manual's examples are models, and its table of presets is true.
+TEST(ModelJson, TheManualIsRight) {
+  const std::string manual = io::read_text(std::string(DESCENT_TESTS_DIR) + "/../docs/models.md");
+  const std::string fence = "```json\n";
+  int examples = 0;
+  for (std::size_t at = manual.find(fence); at != std::string::npos; at = manual.find(fence, at + 1)) {
+    const std::size_t begin = at + fence.size();
+    build_model(manual.substr(begin, manual.find("```", begin) - begin), 0, "docs/models.md");
+    ++examples;
+  }
+  EXPECT_GE(examples, 1);
+  const Model all = build_model(kEverything);
+  for (const auto& [path, module] : all.module->named_modules()) {
+    if (path.empty()) continue;
+    EXPECT_NE(manual.find("`" + module->type() + "`"), std::string::npos) << module->type();
+  }
+  for (const std::string_view name : preset_names()) {
+    std::string count = std::to_string(build_model(preset(name)).module->parameter_count());
+    count.insert(count.size() - 3, ",");
+    const std::size_t row = manual.find("| `" + std::string(name) + "` |");
+    ASSERT_NE(row, std::string::npos) << name;
+    const std::size_t length = manual.find('\n', row) - row;
+    EXPECT_NE(manual.substr(row, length).find("| " + count + " |"), std::string::npos) << name << " " << count;
+  }
 }
 
 // Sizes are checked before anything is allocated: these would take terabytes.
