@@ -56,6 +56,7 @@ void add_elementwise_cases(Cases& cases) {
   add_unary(cases, "pow", "broken exponent", {{33}, 0.5, 2}, [](const Tensor& x) { return pow(x, 2.5); });
   add_unary(cases, "pow", "negative exponent", {{33}, 0.5, 2}, [](const Tensor& x) { return pow(x, -1.5); });
   add_unary(cases, "clamp", "", {{33}, -2, 2, Kind::distinct}, [](const Tensor& x) { return clamp(x, -0.75, 1.01); });
+  add_unary(cases, "clamp", "inside", {{31}, -0.7, 1}, [](const Tensor& x) { return clamp(x, -0.75, 1.01); });
   add_unary(cases, "relu", "", {{3, 11}, -2, 2, Kind::off_zero}, relu);
   add_unary(cases, "relu", "one element", {{1}, 0.5, 2}, relu);
   add_unary(cases, "relu", "no elements", {{0}}, relu);
