@@ -1,0 +1,209 @@
+// Gradients behind a 2x2 max pool, without the three quarters (and, behind ReLU, more) of the products that are zero:
+// for each pooled gradient one axpy over the kernel_h lines of its patch. The lines stay in registers over a list of
+// gradients: for the filter the list of one output channel, for the data that of the channels with the same place of
+// the maximum in one window.
+#include "cpu/simd/conv_kernels.h"
+
+namespace descent::cpu::DESCENT_SIMD {
+namespace {
+
+constexpr int kMostVectors = 12;  // of a line's block
+constexpr int kMostLines = 3;
+
+constexpr bool fits(int lines, int vectors) { return lines * vectors <= kAccumulators && lines <= kMostLines; }
+
+template <class T>
+struct Block {  // `lines` kernel rows from `ky` on, `vectors` vectors of them from element `first` on
+  std::int64_t ky, first;
+  std::int64_t count;  // list
+  const std::int32_t* offset;
+  const T* value;
+  const std::uint16_t* channel;
+};
+
+template <class T, int kLines, int kVectors>
+[[gnu::noinline]] void filter_block(const ConvSparseJob<T>& job, std::int64_t channel, const Block<T>& block) {
+  Vec<T> sum[kLines][kVectors];
+#pragma GCC unroll 3
+  for (int r = 0; r < kLines; ++r) {
+#pragma GCC unroll 12
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = Vec<T>{};
+  }
+  const T* x = job.x + block.ky * job.row + block.first;
+  const std::int64_t row = job.row;
+  for (std::int64_t e = 0; e < block.count; ++e) {
+    const Vec<T> value = broadcast(block.value[e]);
+    const T* patch = x + block.offset[e];
+#pragma GCC unroll 3
+    for (int r = 0; r < kLines; ++r) {
+#pragma GCC unroll 12
+      for (int v = 0; v < kVectors; ++v) sum[r][v] += value * load(patch + r * row + v * kLanes<T>);
+    }
+  }
+  T* to = job.partial + (channel * job.kernel_h + block.ky) * job.pitch + block.first;
+#pragma GCC unroll 3
+  for (int r = 0; r < kLines; ++r) {
+#pragma GCC unroll 12
+    for (int v = 0; v < kVectors; ++v) {
+      T* here = to + r * job.pitch + v * kLanes<T>;
+      store(here, load(here) + sum[r][v]);
+    }
+  }
+}
+
+// The lanes of a line's last vector that belong to it.
+template <class T>
+typename Lanes<T>::Mask last_lanes(const ConvSparseJob<T>& job) {
+  typename Lanes<T>::Mask mask{};
+  const std::int64_t used = job.line - (job.pitch - kLanes<T>);
+  for (int i = 0; i < kLanes<T>; ++i) mask[i] = i < used ? -1 : 0;
+  return mask;
+}
+
+template <class T, int kLines, int kVectors>
+[[gnu::noinline]] void data_block(const ConvSparseJob<T>& job, const Block<T>& block) {
+  const bool line_ends = block.first + kVectors * kLanes<T> == job.pitch && job.pitch != job.line;
+  const auto mask = last_lanes(job);
+  const T* w = job.w + block.ky * job.pitch + block.first;
+  const std::int64_t pitch = job.pitch, filter = job.kernel_h * job.pitch, row = job.row;
+  for (std::int64_t i = 0; i < job.windows; ++i) {
+    const T* dy = job.dy + i * job.channels;
+#pragma GCC unroll 1
+    for (std::int64_t code = 0; code < 4; ++code) {
+      const std::int32_t count = job.list_offset[i * 4 + code];
+      if (count == 0) continue;
+      const std::uint16_t* channel = job.list_channel + (i * 4 + code) * job.channels;
+      T* to = job.dx + job.place[i] + ((code >> 1) + block.ky) * row + (code & 1) * job.column + block.first;
+      Vec<T> sum[kLines][kVectors];
+#pragma GCC unroll 3
+      for (int r = 0; r < kLines; ++r) {
+#pragma GCC unroll 12
+        for (int v = 0; v < kVectors; ++v) sum[r][v] = load(to + r * row + v * kLanes<T>);
+      }
+      for (std::int32_t e = 0; e < count; ++e) {
+        const std::int64_t c = channel[e];
+        const Vec<T> value = broadcast(dy[c]);
+        const T* lines = w + c * filter;
+#pragma GCC unroll 3
+        for (int r = 0; r < kLines; ++r) {
+#pragma GCC unroll 12
+          for (int v = 0; v < kVectors; ++v) sum[r][v] += value * load(lines + r * pitch + v * kLanes<T>);
+        }
+      }
+#pragma GCC unroll 3
+      for (int r = 0; r < kLines; ++r) {
+        if (line_ends) {
+          const Vec<T> neighbour = load(to + r * row + (kVectors - 1) * kLanes<T>);
+          sum[r][kVectors - 1] = mask ? sum[r][kVectors - 1] : neighbour;
+        }
+#pragma GCC unroll 12
+        for (int v = 0; v < kVectors; ++v) store(to + r * row + v * kLanes<T>, sum[r][v]);
+      }
+    }
+  }
+}
+
+// Calls f<kLines, kVectors>() for the run-time numbers.
+template <int kLines, int kVectors, class F>
+[[gnu::always_inline]] inline void choose_lines(std::int64_t lines, const F& f) {
+  if constexpr (!fits(kLines, kVectors)) {
+    choose_lines<kLines - 1, kVectors>(lines, f);
+  } else if (lines == kLines) {
+    f.template operator()<kLines, kVectors>();
+  } else if constexpr (kLines > 1) {
+    choose_lines<kLines - 1, kVectors>(lines, f);
+  }
+}
+
+template <int kVectors, class F>
+[[gnu::always_inline]] inline void choose(std::int64_t lines, std::int64_t vectors, const F& f) {
+  if (vectors == kVectors) {
+    choose_lines<kMostLines, kVectors>(lines, f);
+  } else if constexpr (kVectors > 1) {
+    choose<kVectors - 1>(lines, vectors, f);
+  }
+}
+
+// Cuts `n` into pieces of nearly equal size, none larger than `most`.
+struct Cut {
+  Cut(std::int64_t n_, std::int64_t most) : n(n_), pieces((n_ + most - 1) / most) {}
+  std::int64_t begin(std::int64_t piece) const { return n * piece / pieces; }
+  std::int64_t n, pieces;
+};
+
+std::int64_t most_lines(std::int64_t vectors) {
+  const std::int64_t lines = kAccumulators / vectors;
+  return lines < kMostLines ? lines : kMostLines;
+}
+
+// Calls f(ky, lines, first, vectors) for all blocks; the kernel's rows from the last to the first, so that an element
+// of dx receives its sum in the order of the output's rows.
+template <class T, class F>
+void for_blocks(const ConvSparseJob<T>& job, const F& f) {
+  const Cut across(job.pitch / kLanes<T>, kMostVectors);
+  for (std::int64_t i = 0; i < across.pieces; ++i) {
+    const std::int64_t first = across.begin(i), vectors = across.begin(i + 1) - first;
+    const Cut down(job.kernel_h, most_lines(vectors));
+    for (std::int64_t j = down.pieces - 1; j >= 0; --j) {
+      f(down.begin(j), down.begin(j + 1) - down.begin(j), first * kLanes<T>, vectors);
+    }
+  }
+}
+
+}  // namespace
+
+template <class T>
+void conv_sparse_filter(const ConvSparseJob<T>& job) {
+  for (std::int64_t channel = 0; channel < job.channels; ++channel) {
+    const std::int32_t place_of_code[8] = {0,
+                                           static_cast<std::int32_t>(job.column),
+                                           static_cast<std::int32_t>(job.row),
+                                           static_cast<std::int32_t>(job.row + job.column),
+                                           0,
+                                           0,
+                                           0,
+                                           0};
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < job.windows; ++i) {
+      const std::int64_t at = i * job.channels + channel;
+      const std::uint8_t code = job.code[at];
+      job.list_offset[count] = job.place[i] + place_of_code[code & 7];
+      job.list_value[count] = job.dy[at];
+      count += code < 4 ? 1 : 0;
+    }
+    if (count == 0) continue;
+    for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
+      const Block<T> block{ky, first, count, job.list_offset, job.list_value, nullptr};
+      choose<kMostVectors>(lines, vectors,
+                           [&]<int kLines, int kVectors>() { filter_block<T, kLines, kVectors>(job, channel, block); });
+    });
+  }
+}
+
+template <class T>
+void conv_sparse_data(const ConvSparseJob<T>& job) {
+  for (std::int64_t i = 0; i < job.windows; ++i) {
+    std::uint16_t* list = job.list_channel + i * 4 * job.channels;
+    const std::uint8_t* code = job.code + i * job.channels;
+    std::int32_t count[8] = {};
+    for (std::int64_t c = 0; c < job.channels; ++c) {
+      const std::int64_t which = code[c];
+      if (which > 3) continue;
+      list[which * job.channels + count[which]] = static_cast<std::uint16_t>(c);
+      ++count[which];
+    }
+    for (int k = 0; k < 4; ++k) job.list_offset[i * 4 + k] = count[k];
+  }
+  for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
+    const Block<T> block{ky, first, 0, nullptr, nullptr, nullptr};
+    choose<kMostVectors>(lines, vectors,
+                         [&]<int kLines, int kVectors>() { data_block<T, kLines, kVectors>(job, block); });
+  });
+}
+
+template void conv_sparse_filter<float>(const ConvSparseJob<float>&);
+template void conv_sparse_filter<double>(const ConvSparseJob<double>&);
+template void conv_sparse_data<float>(const ConvSparseJob<float>&);
+template void conv_sparse_data<double>(const ConvSparseJob<double>&);
+
+}  // namespace descent::cpu::DESCENT_SIMD
