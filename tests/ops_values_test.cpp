@@ -128,7 +128,7 @@ TEST(Linalg, Products) {
   EXPECT_EQ(values(matmul(a, a, false, true)), (Values{14, 32, 32, 77}));
   EXPECT_EQ(values(matmul(b, a, true, true)), (Values{5, 14, 11, 23}));
   EXPECT_EQ(matmul(counting({2, 4, 3}), counting({3, 5})).shape(), (Shape{2, 4, 5}));
-  EXPECT_EQ(values(matmul(counting({2, 1, 2}), counting({2, 2, 1}))), (Values{1, 12}));
+  EXPECT_EQ(values(matmul(counting({2, 1, 2}), counting({2, 2, 1}))), (Values{1, 13}));
   EXPECT_EQ(values(matmul(Tensor::empty({2, 0}, DType::f64), Tensor::empty({0, 1}, DType::f64))), (Values{0, 0}));
   const Tensor w = tensor({1, -1, 0, 2, 0, -4}, {2, 3});
   EXPECT_EQ(values(linear(a, w)), (Values{-1, -10, -1, -16}));
