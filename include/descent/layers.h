@@ -15,7 +15,6 @@
 namespace descent::nn {
 
 // ---- containers
-// ------------------------------------------------------------------------------------------------------
 
 // Modules one after another, named "0", "1", ... Neighbours that ops can compute in one pass (Linear + ReLU, Conv2d +
 // ReLU + MaxPool2d(2), BatchNorm + ReLU + MaxPool2d(2)) are; the results are the same bits.
@@ -46,7 +45,6 @@ class DESCENT_API Sequential : public Module {
 };
 
 // ---- layers with parameters
-// ------------------------------------------------------------------------------------------
 
 // y = x W' + b: x [..., in], W [out, in].
 class DESCENT_API Linear : public Module {

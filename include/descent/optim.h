@@ -120,7 +120,6 @@ class DESCENT_API AdamW : public Adam {  // Loshchilov and Hutter, 2019: weight 
 };
 
 // ---- clipping
-// ----------------------------------------------------------------------------------------------------------
 
 // Scales all gradients by min(1, max_norm / (norm + 1e-6)); returns the 2-norm over all of them before that, f64 [1] on
 // the device. With a NaN or Inf among them, all become NaN, as PyTorch does it.
@@ -129,7 +128,6 @@ DESCENT_API Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_nor
 DESCENT_API void clip_grad_value(nn::FlatParameters& parameters, double limit);
 
 // ---- learning-rate schedules
-// -------------------------------------------------------------------------------------------
 
 // The learning rate as a pure function of the number of steps already made: resuming needs the step alone.
 class DESCENT_API Schedule {
@@ -155,7 +153,6 @@ DESCENT_API std::unique_ptr<Schedule> make_schedule(std::string_view name, const
 DESCENT_API std::span<const std::string_view> schedule_names();
 
 // ---- by name
-// -----------------------------------------------------------------------------------------------------------
 
 struct OptimizerOptions {  // a negative value stands for the optimizer's own default
   double lr = -1;
