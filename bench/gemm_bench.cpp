@@ -1,15 +1,15 @@
-// Matrix products of training and inference: GFLOP/s of our own kernels and of OpenBLAS, and their share of the multiply-add
-// peak that is measured in the same run. Usage: bench_gemm_bench [THREADS]
+// Matrix products of training and inference: GFLOP/s of our own kernels and of OpenBLAS, and their share of the
+// multiply-add peak that is measured in the same run. Usage: bench_gemm_bench [THREADS]
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
 #include <vector>
 
-#include "measure.h"
 #include "cpu/gemm.h"
 #include "cpu/peak.h"
 #include "descent/device.h"
+#include "measure.h"
 
 namespace {
 
@@ -22,18 +22,18 @@ struct Case {
 };
 
 constexpr Case kCases[] = {
-    {"mlp 1 forward", false, true, 128, 512, 784},  {"mlp 2 forward", false, true, 128, 512, 512},
-    {"mlp 3 forward", false, true, 128, 10, 512},   {"mlp 2 dX", false, false, 128, 512, 512},
-    {"mlp 3 dX", false, false, 128, 512, 10},       {"mlp 1 dW", true, false, 512, 784, 128},
-    {"mlp 2 dW", true, false, 512, 512, 128},       {"mlp 3 dW", true, false, 10, 512, 128},
-    {"cnn fc1 forward", false, true, 128, 128, 3136}, {"cnn fc1 dX", false, false, 128, 3136, 128},
-    {"cnn fc1 dW", true, false, 128, 3136, 128},    {"cnn fc2 forward", false, true, 128, 10, 128},
-    {"cnn fc2 dX", false, false, 128, 128, 10},     {"cnn fc2 dW", true, false, 10, 128, 128},
+    {"mlp 1 forward", false, true, 128, 512, 784},     {"mlp 2 forward", false, true, 128, 512, 512},
+    {"mlp 3 forward", false, true, 128, 10, 512},      {"mlp 2 dX", false, false, 128, 512, 512},
+    {"mlp 3 dX", false, false, 128, 512, 10},          {"mlp 1 dW", true, false, 512, 784, 128},
+    {"mlp 2 dW", true, false, 512, 512, 128},          {"mlp 3 dW", true, false, 10, 512, 128},
+    {"cnn fc1 forward", false, true, 128, 128, 3136},  {"cnn fc1 dX", false, false, 128, 3136, 128},
+    {"cnn fc1 dW", true, false, 128, 3136, 128},       {"cnn fc2 forward", false, true, 128, 10, 128},
+    {"cnn fc2 dX", false, false, 128, 128, 10},        {"cnn fc2 dW", true, false, 10, 128, 128},
     {"lenet fc1 forward", false, true, 128, 120, 400}, {"lenet fc1 dX", false, false, 128, 400, 120},
-    {"lenet fc1 dW", true, false, 120, 400, 128},   {"lenet fc2 forward", false, true, 128, 84, 120},
-    {"batch 1, mlp 1", false, true, 1, 512, 784},   {"batch 1, mlp 2", false, true, 1, 512, 512},
-    {"batch 1, mlp 3", false, true, 1, 10, 512},    {"batch 1, cnn fc1", false, true, 1, 128, 3136},
-    {"batch 8, mlp 1", false, true, 8, 512, 784},   {"square", false, false, 1024, 1024, 1024},
+    {"lenet fc1 dW", true, false, 120, 400, 128},      {"lenet fc2 forward", false, true, 128, 84, 120},
+    {"batch 1, mlp 1", false, true, 1, 512, 784},      {"batch 1, mlp 2", false, true, 1, 512, 512},
+    {"batch 1, mlp 3", false, true, 1, 10, 512},       {"batch 1, cnn fc1", false, true, 1, 128, 3136},
+    {"batch 8, mlp 1", false, true, 8, 512, 784},      {"square", false, false, 1024, 1024, 1024},
     {"square TT", true, true, 1024, 1024, 1024},
 };
 
@@ -64,7 +64,9 @@ void run(const char* type, double peak) {
     const double gflop = 2e-9 * static_cast<double>(c.m * c.n * c.k);
     const auto* kernels = cpu::gemm_kernels<T>();
     const auto seconds = bench::median_of_each(
-        [&] { kernels != nullptr ? cpu::gemm_tiled(*kernels, g, a.data(), b.data(), bias.data(), out.data()) : void(); },
+        [&] {
+          kernels != nullptr ? cpu::gemm_tiled(*kernels, g, a.data(), b.data(), bias.data(), out.data()) : void();
+        },
         [&] { cpu::gemm_blas(g, a.data(), b.data(), bias.data(), out.data()); });
     fmt::print("{:<20} {:>16} {:>12.1f} ({:>4.0f} %) {:>12.1f} ({:>4.0f} %)  {:>9.1f} us\n", c.name,
                fmt::format("{}x{}x{}", c.m, c.n, c.k), gflop / seconds[0], 100 * gflop / seconds[0] / peak,
@@ -77,7 +79,8 @@ void run(const char* type, double peak) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const double peak = cpu::fma_peak();
-  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32)\n", num_threads(), cpu::name_of(cpu::simd_level()), peak);
+  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32)\n", num_threads(), cpu::name_of(cpu::simd_level()),
+             peak);
   run<float>("f32", peak);
   run<double>("f64", peak / 2);
 }

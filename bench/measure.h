@@ -1,4 +1,5 @@
-// How the benchmarks of kernels measure: medians of interleaved runs after a warm-up, and the machine's peaks in the same run.
+// How the benchmarks of kernels measure: medians of interleaved runs after a warm-up, and the machine's peaks in the
+// same run.
 #pragma once
 
 #include <algorithm>
@@ -34,7 +35,8 @@ std::array<double, sizeof...(F)> median_of_each(F&&... functions) {
   };
   std::array<std::int64_t, sizeof...(F)> repeats{};
   std::size_t at = 0;
-  ((measure(functions, 2), repeats[at++] = std::max<std::int64_t>(1, static_cast<std::int64_t>(0.01 / measure(functions, 3)))),
+  ((measure(functions, 2),
+    repeats[at++] = std::max<std::int64_t>(1, static_cast<std::int64_t>(0.01 / measure(functions, 3)))),
    ...);
   for (int round = 0; round < kRounds; ++round) {
     at = 0;
@@ -43,6 +45,5 @@ std::array<double, sizeof...(F)> median_of_each(F&&... functions) {
   for (std::size_t i = 0; i < times.size(); ++i) result[i] = median(times[i]);
   return result;
 }
-
 
 }  // namespace descent::bench

@@ -19,7 +19,8 @@ namespace descent::test {
 template <class T>
 class Fenced {
  public:
-  explicit Fenced(std::int64_t n, T value = poison()) : n_(n), all_(static_cast<std::size_t>(n + 2 * kFence + 1), poison()) {
+  explicit Fenced(std::int64_t n, T value = poison())
+      : n_(n), all_(static_cast<std::size_t>(n + 2 * kFence + 1), poison()) {
     for (std::int64_t i = 0; i < n; ++i) data()[i] = value;
   }
   T* data() { return all_.data() + kFence + 1; }

@@ -24,16 +24,19 @@ TYPED_TEST_SUITE(LinalgFast, Types);
 template <class T>
 void check(const Product<T>& p) {
   const Gemm& g = p.g;
-  SCOPED_TRACE(::testing::Message() << g.m << "x" << g.n << "x" << g.k << " batch " << g.batch << " ta " << g.transpose_a
-                                    << " tb " << g.transpose_b << " alpha " << g.alpha << " beta " << g.beta << " bias "
-                                    << p.bias << " relu " << (g.activation == Activation::relu));
+  SCOPED_TRACE(::testing::Message() << g.m << "x" << g.n << "x" << g.k << " batch " << g.batch << " ta "
+                                    << g.transpose_a << " tb " << g.transpose_b << " alpha " << g.alpha << " beta "
+                                    << g.beta << " bias " << p.bias << " relu " << (g.activation == Activation::relu));
   test::Numbers numbers(7);
-  const auto a = numbers.fenced<T>(g.batch * g.m * g.k), b = numbers.fenced<T>(g.batch * g.k * g.n), bias = numbers.fenced<T>(g.n);
+  const auto a = numbers.fenced<T>(g.batch * g.m * g.k), b = numbers.fenced<T>(g.batch * g.k * g.n),
+             bias = numbers.fenced<T>(g.n);
   const std::int64_t size = g.batch * g.m * g.n;
-  const auto old = g.beta != 0 ? numbers.fenced<T>(size) : Fenced<T>(size);  // without beta c holds NaN and must not be read
+  const auto old =
+      g.beta != 0 ? numbers.fenced<T>(size) : Fenced<T>(size);  // without beta c holds NaN and must not be read
   const auto run = [&](const Gemm& gemm, const auto& x, const auto& y, const Fenced<T>& z, const Fenced<T>& before) {
     Fenced<T> c = before;
-    cpu::linalg_family()->gemm(gemm, x.view({x.size()}), y.view({y.size()}), p.bias ? z.view({g.n}) : ConstView(), c.view({size}));
+    cpu::linalg_family()->gemm(gemm, x.view({x.size()}), y.view({y.size()}), p.bias ? z.view({g.n}) : ConstView(),
+                               c.view({size}));
     return c;
   };
   const auto c = run(g, a, b, bias, old);
@@ -109,7 +112,8 @@ TYPED_TEST(LinalgFast, ScalesBiasAndActivation) {
       for (const bool bias : {false, true}) {
         for (const Activation activation : {Activation::none, Activation::relu}) {
           for_transposes<TypeParam>([&](bool ta, bool tb) {
-            for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{128, 10, 40}, {13, 35, 1030}, {1, 33, 17}, {33, 1, 17}, {4, 5, 0}}) {
+            for (const auto& [m, n, k] :
+                 {std::array<std::int64_t, 3>{128, 10, 40}, {13, 35, 1030}, {1, 33, 17}, {33, 1, 17}, {4, 5, 0}}) {
               auto p = product<TypeParam>(m, n, k, ta, tb);
               p.g.alpha = alpha;
               p.g.beta = beta;
@@ -142,14 +146,16 @@ TYPED_TEST(LinalgFast, BlasAgreesToo) {
   for_transposes<TypeParam>([](bool ta, bool tb) {
     auto p = product<TypeParam>(130, 140, 150, ta, tb);
     test::Numbers numbers(3);
-    const auto a = numbers.fenced<TypeParam>(130 * 150), b = numbers.fenced<TypeParam>(150 * 140), bias = numbers.fenced<TypeParam>(140);
+    const auto a = numbers.fenced<TypeParam>(130 * 150), b = numbers.fenced<TypeParam>(150 * 140),
+               bias = numbers.fenced<TypeParam>(140);
     Fenced<TypeParam> c(130 * 140), d(130 * 140);
     p.g.activation = Activation::relu;
     cpu::gemm_blas(p.g, a.data(), b.data(), bias.data(), c.data());
     cpu::gemm_reference(p.g, a.data(), b.data(), bias.data(), d.data());
     EXPECT_TRUE(c.fences_hold());
     for (std::int64_t i = 0; i < c.size(); ++i) {
-      ASSERT_NEAR(static_cast<double>(c[i]), static_cast<double>(d[i]), 16 * 150 * std::numeric_limits<TypeParam>::epsilon() / 2);
+      ASSERT_NEAR(static_cast<double>(c[i]), static_cast<double>(d[i]),
+                  16 * 150 * std::numeric_limits<TypeParam>::epsilon() / 2);
     }
   });
 }
@@ -157,7 +163,8 @@ TYPED_TEST(LinalgFast, BlasAgreesToo) {
 TYPED_TEST(LinalgFast, SameBitsForAnyNumberOfThreads) {
   test::Numbers numbers(5);
   for_transposes<TypeParam>([&](bool ta, bool tb) {
-    for (const auto& [m, n, k] : {std::array<std::int64_t, 3>{128, 512, 784}, {130, 140, 1030}, {1, 700, 513}, {700, 1, 513}}) {
+    for (const auto& [m, n, k] :
+         {std::array<std::int64_t, 3>{128, 512, 784}, {130, 140, 1030}, {1, 700, 513}, {700, 1, 513}}) {
       const auto p = product<TypeParam>(m, n, k, ta, tb);
       const auto a = numbers.fenced<TypeParam>(m * k), b = numbers.fenced<TypeParam>(k * n);
       test::same_for_all_threads([&] {

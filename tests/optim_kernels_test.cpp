@@ -10,7 +10,8 @@ namespace {
 
 using test::Fenced;
 
-// Gradients of at least 0.1: near 0 the weight decay cancels them, and dividing by their own size would magnify rounding.
+// Gradients of at least 0.1: near 0 the weight decay cancels them, and dividing by their own size would magnify
+// rounding.
 template <class T>
 Fenced<T> gradients(std::int64_t n, std::uint64_t seed) {
   auto g = test::Numbers(seed).fenced<T>(n);
@@ -23,12 +24,18 @@ struct State {
   Fenced<T> param, grad, first, second, third;
 
   State(std::int64_t n, std::uint64_t seed)
-      : param(test::Numbers(seed).fenced<T>(n)), grad(gradients<T>(n, seed + 1)), first(n, T{0}), second(n, T{0}), third(n, T{0}) {}
+      : param(test::Numbers(seed).fenced<T>(n)),
+        grad(gradients<T>(n, seed + 1)),
+        first(n, T{0}),
+        second(n, T{0}),
+        third(n, T{0}) {}
   bool fences_hold() const {
-    return param.fences_hold() && grad.fences_hold() && first.fences_hold() && second.fences_hold() && third.fences_hold();
+    return param.fences_hold() && grad.fences_hold() && first.fences_hold() && second.fences_hold() &&
+           third.fences_hold();
   }
   friend bool same_bits(const State& a, const State& b) {
-    return same_bits(a.param, b.param) && same_bits(a.first, b.first) && same_bits(a.second, b.second) && same_bits(a.third, b.third);
+    return same_bits(a.param, b.param) && same_bits(a.first, b.first) && same_bits(a.second, b.second) &&
+           same_bits(a.third, b.third);
   }
 };
 
@@ -61,8 +68,8 @@ std::vector<Method<T>> methods() {
   };
   const auto rmsprop = [](RmsProp o) {
     return [o](const StepState& s, State<T>& x) {
-      cpu::optim_family()->rmsprop(o, s, all(x.param), all(x.grad), all(x.first), o.momentum != 0 ? all(x.second) : View(),
-                                   o.centered ? all(x.third) : View());
+      cpu::optim_family()->rmsprop(o, s, all(x.param), all(x.grad), all(x.first),
+                                   o.momentum != 0 ? all(x.second) : View(), o.centered ? all(x.third) : View());
     };
   };
   const auto adam = [](Adam o) {
@@ -72,19 +79,36 @@ std::vector<Method<T>> methods() {
   };
   return {
       {"sgd", 0.1, sgd({}), {0.41499999999999998, -0.90499999999999992, 1.7949999999999999, 0.31500000000000006}},
-      {"sgd decay", 0.1, sgd({0, 0, 0.01, false}), {0.4135464895, -0.90207797899999997, 1.789130968, 0.31454533990000005}},
-      {"sgd momentum", 0.1, sgd({0.9, 0.3, 0.01, false}),
+      {"sgd decay",
+       0.1,
+       sgd({0, 0, 0.01, false}),
+       {0.4135464895, -0.90207797899999997, 1.789130968, 0.31454533990000005}},
+      {"sgd momentum",
+       0.1,
+       sgd({0.9, 0.3, 0.01, false}),
        {0.40232041985499994, -0.86658348970999999, 1.74588793432, 0.37753318455099999}},
-      {"sgd nesterov", 0.1, sgd({0.9, 0, 0, true}), {0.30285999999999996, -0.76036999999999999, 1.5116800000000001, 0.63081000000000009}},
-      {"rmsprop", 0.01, rmsprop({}), {0.21893059584911387, -0.74241089654391224, 1.7251642129909683, 0.36472262855780896}},
-      {"rmsprop momentum centered", 0.01, rmsprop({0.9, 1e-6, 0.02, 0.8, true}),
+      {"sgd nesterov",
+       0.1,
+       sgd({0.9, 0, 0, true}),
+       {0.30285999999999996, -0.76036999999999999, 1.5116800000000001, 0.63081000000000009}},
+      {"rmsprop",
+       0.01,
+       rmsprop({}),
+       {0.21893059584911387, -0.74241089654391224, 1.7251642129909683, 0.36472262855780896}},
+      {"rmsprop momentum centered",
+       0.01,
+       rmsprop({0.9, 1e-6, 0.02, 0.8, true}),
        {0.32936368212115297, -0.83756403739845664, 1.8316561747356359, 0.26568478582881278}},
       {"rmsprop momentum", 0.01, rmsprop({0.9, 1e-6, 0.02, 0.8, false}), {}},
       {"rmsprop centered", 0.01, rmsprop({0.9, 1e-6, 0.02, 0, true}), {}},
       {"adam", 0.01, adam({}), {0.47153517016901259, -0.97034675649328628, 1.9710502365510376, 0.12945099667369853}},
-      {"adam decay", 0.01, adam({0.7, 0.9, 1e-4, 0.05, false}),
+      {"adam decay",
+       0.01,
+       adam({0.7, 0.9, 1e-4, 0.05, false}),
        {0.47039206646169979, -0.96981444795157412, 1.970046147594458, 0.13003928465869191}},
-      {"adamw", 0.01, adam({0.9, 0.999, 1e-8, 0.05, true}),
+      {"adamw",
+       0.01,
+       adam({0.9, 0.999, 1e-8, 0.05, true}),
        {0.4708002411424439, -0.96886239630690907, 1.9680665157153605, 0.12928621484771369}},
   };
 }

@@ -1,6 +1,6 @@
-// Matrix products on the CPU: a register-tile product with packed panels, and the kernels that it is made of, one table per
-// instruction set. Each element of the result is one chain of fused multiply-adds over k in rising order (per block of k), so
-// its bits depend neither on the threads nor on where the partition cuts.
+// Matrix products on the CPU: a register-tile product with packed panels, and the kernels that it is made of, one table
+// per instruction set. Each element of the result is one chain of fused multiply-adds over k in rising order (per block
+// of k), so its bits depend neither on the threads nor on where the partition cuts.
 #pragma once
 
 #include <cstdint>
@@ -14,15 +14,16 @@ namespace descent::cpu {
 template <class T>
 struct GemmBlock {
   std::int64_t rows = 0, cols = 0, depth = 0;
-  const T* a = nullptr;       // element (i, p): packed ? tile by tile, [p][height], tile at row r from a + r * depth : a[i * a_row + p]
+  const T* a = nullptr;  // element (i, p): packed ? tile by tile, [p][height], tile at row r from a + r * depth : a[i *
+                         // a_row + p]
   std::int64_t a_row = 0;
   bool a_packed = false;
-  const T* b = nullptr;       // panel q begins at b + q * panel * depth, [p][panel]
-  T* c = nullptr;             // element (i, j): transposed ? c[j * c_stride + i] : c[i * c_stride + j]
+  const T* b = nullptr;  // panel q begins at b + q * panel * depth, [p][panel]
+  T* c = nullptr;        // element (i, j): transposed ? c[j * c_stride + i] : c[i * c_stride + j]
   std::int64_t c_stride = 0;
   bool transposed = false;
-  T alpha = 1, beta = 0;      // beta 0 does not read c
-  const T* bias = nullptr;    // per column, when transposed per row; or null
+  T alpha = 1, beta = 0;    // beta 0 does not read c
+  const T* bias = nullptr;  // per column, when transposed per row; or null
   bool relu = false;
 };
 
@@ -31,9 +32,12 @@ struct GemmKernels {
   std::int64_t tile;   // rows of a tile at most; a block of m rows has ceil(m / tile) tiles of nearly equal height
   std::int64_t panel;  // columns of a panel
   // Tiles [tile0, tile1) times panels [panel0, panel1) of the block.
-  void (*multiply)(const GemmBlock<T>& block, std::int64_t tile0, std::int64_t tile1, std::int64_t panel0, std::int64_t panel1);
-  // Element (p, j) of the source is from[p * stride_p + j * stride_j], one of the strides is 1; missing columns become 0.
-  void (*pack_panel)(const T* from, std::int64_t stride_p, std::int64_t stride_j, std::int64_t depth, std::int64_t cols, T* to);
+  void (*multiply)(const GemmBlock<T>& block, std::int64_t tile0, std::int64_t tile1, std::int64_t panel0,
+                   std::int64_t panel1);
+  // Element (p, j) of the source is from[p * stride_p + j * stride_j], one of the strides is 1; missing columns become
+  // 0.
+  void (*pack_panel)(const T* from, std::int64_t stride_p, std::int64_t stride_j, std::int64_t depth, std::int64_t cols,
+                     T* to);
   // Element (i, p) of the source is from[p * stride_p + i], i < height.
   void (*pack_tile)(const T* from, std::int64_t stride_p, std::int64_t depth, std::int64_t height, T* to);
   // y[i] = sum over p of w[i * k + p] x[p] for i < rows.
@@ -43,7 +47,9 @@ struct GemmKernels {
 };
 
 // The first row of tile t of `tiles` over `rows` rows.
-constexpr std::int64_t tile_begin(std::int64_t rows, std::int64_t tiles, std::int64_t t) { return rows * t / tiles; }
+[[gnu::always_inline]] constexpr std::int64_t tile_begin(std::int64_t rows, std::int64_t tiles, std::int64_t t) {
+  return rows * t / tiles;
+}
 
 DESCENT_SIMD_TABLE(GemmKernels<float>, gemm_f32)
 DESCENT_SIMD_TABLE(GemmKernels<double>, gemm_f64)

@@ -21,8 +21,8 @@ void set_one_thread() {
   static_cast<void>(done);
 }
 
-void call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float alpha, const float* a, int lda, const float* b,
-          int ldb, float beta, float* c, int ldc) {
+void call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, float alpha, const float* a, int lda,
+          const float* b, int ldb, float beta, float* c, int ldc) {
   cblas_sgemm(CblasRowMajor, ta, tb, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
 }
 void call(CBLAS_TRANSPOSE ta, CBLAS_TRANSPOSE tb, int m, int n, int k, double alpha, const double* a, int lda,
@@ -45,8 +45,8 @@ void gemm_blas(const Gemm& g, const T* a, const T* b, const T* bias, T* c) {
     for (std::int64_t p = 0; p < g.k; p += kDepth) {  // CBLAS counts in int
       call(ta, tb, static_cast<int>(m), static_cast<int>(n), static_cast<int>(std::min(kDepth, g.k - p)),
            static_cast<T>(g.alpha), a + (g.transpose_a ? p * lda + i : i * lda + p), static_cast<int>(lda),
-           b + (g.transpose_b ? j * ldb + p : p * ldb + j), static_cast<int>(ldb), p == 0 ? static_cast<T>(g.beta) : T{1},
-           tile, static_cast<int>(g.n));
+           b + (g.transpose_b ? j * ldb + p : p * ldb + j), static_cast<int>(ldb),
+           p == 0 ? static_cast<T>(g.beta) : T{1}, tile, static_cast<int>(g.n));
     }
     if (bias == nullptr && g.activation == Activation::none) return;
     for (std::int64_t r = 0; r < m; ++r) {

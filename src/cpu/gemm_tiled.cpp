@@ -1,5 +1,5 @@
-// The register-tile matrix product, its partition and its order of work: pack b (and a, if its rows are not contiguous) into
-// panels, then multiply. Tasks are cut by the sizes alone.
+// The register-tile matrix product, its partition and its order of work: pack b (and a, if its rows are not contiguous)
+// into panels, then multiply. Tasks are cut by the sizes alone.
 #include <algorithm>
 
 #include "cpu/gemm.h"
@@ -9,8 +9,8 @@
 namespace descent::cpu {
 namespace {
 
-constexpr std::int64_t kDepth = 1024;           // of one block: a panel of b that deep still streams well from the L2 cache
-constexpr std::int64_t kBlockElements = 1 << 20;  // of packed b or a at once: 4 MiB of f32
+constexpr std::int64_t kDepth = 1024;  // of one block: a panel of b that deep still streams well from the L2 cache
+constexpr std::int64_t kBlockElements = 1 << 20;   // of packed b or a at once: 4 MiB of f32
 constexpr std::int64_t kTaskMultiplies = 1 << 20;  // about 20 microseconds of one core
 constexpr std::int64_t kTasks = 16;
 constexpr std::int64_t kPackElements = 1 << 14;  // of one packing task
@@ -36,8 +36,8 @@ struct Product {  // c (+)= a b, where c(i, j) is transposed ? c[j * c_stride + 
   bool relu;
 };
 
-// Estimated time in units of one multiply-add of a lane. Measured: copying costs about 3 per element, transposing 7, packing
-// tiles of a 8, writing a transposed tile 10. Tiles of fewer than 4 rows wait for their own sums.
+// Estimated time in units of one multiply-add of a lane. Measured: copying costs about 3 per element, transposing 7,
+// packing tiles of a 8, writing a transposed tile 10. Tiles of fewer than 4 rows wait for their own sums.
 template <class T>
 std::int64_t cost(const GemmKernels<T>& kernels, const Product<T>& p) {
   const std::int64_t tiles = ceil_div(p.m, kernels.tile);
@@ -51,8 +51,8 @@ std::int64_t cost(const GemmKernels<T>& kernels, const Product<T>& p) {
 
 // Packs the panels of b, and the tiles of a if its rows are not contiguous.
 template <class T>
-void pack(const GemmKernels<T>& kernels, const GemmBlock<T>& block, const Operand<T>& a, const Operand<T>& b, T* packed_a,
-          T* packed_b) {
+void pack(const GemmKernels<T>& kernels, const GemmBlock<T>& block, const Operand<T>& a, const Operand<T>& b,
+          T* packed_a, T* packed_b) {
   const std::int64_t panels = ceil_div(block.cols, kernels.panel);
   const std::int64_t panels_per_task = std::max<std::int64_t>(1, kPackElements / (kernels.panel * block.depth));
   const std::int64_t b_tasks = ceil_div(panels, panels_per_task);
@@ -83,7 +83,8 @@ void multiply(const GemmKernels<T>& kernels, const GemmBlock<T>& block) {
   const std::int64_t tiles = ceil_div(block.rows, kernels.tile);
   const std::int64_t work = block.rows * block.cols * block.depth;
   const std::int64_t tasks = std::clamp<std::int64_t>(work / kTaskMultiplies, 1, kTasks);
-  const std::int64_t row_tasks = std::clamp<std::int64_t>(tiles / 5, 1, tasks);  // a panel serves at least 5 tiles from L1
+  const std::int64_t row_tasks =
+      std::clamp<std::int64_t>(tiles / 5, 1, tasks);  // a panel serves at least 5 tiles from L1
   const std::int64_t col_tasks = std::min(panels, ceil_div(tasks, row_tasks));
   parallel_for(row_tasks * col_tasks, [&](std::int64_t task) {
     const std::int64_t r = task % row_tasks, q = task / row_tasks;
@@ -138,7 +139,8 @@ void run_vector(const GemmKernels<T>& kernels, const Gemm& g, const T* matrix, b
                 const T* bias, bool bias_per_element, T* c) {
   constexpr std::int64_t kElements = 1 << 15;  // of the matrix in one task
   constexpr std::int64_t kMost = 64;           // results of one task
-  const std::int64_t grain = std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, g.k) / 4 * 4, dot ? 4 : 64, kMost);
+  const std::int64_t grain =
+      std::clamp<std::int64_t>(kElements / std::max<std::int64_t>(1, g.k) / 4 * 4, dot ? 4 : 64, kMost);
   parallel_pieces(n, grain, [&](std::int64_t begin, std::int64_t end) {
     T y[kMost];
     if (dot) {

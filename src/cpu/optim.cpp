@@ -84,8 +84,12 @@ class CpuOptim final : public Optim {
 
 template <class T>
 SgdScalars<T> sgd_scalars(const Sgd& o, double lr, double step) {
-  return {static_cast<T>(lr),          static_cast<T>(o.momentum), static_cast<T>(1 - o.dampening),
-          static_cast<T>(o.weight_decay), o.nesterov,              step == 1};
+  return {static_cast<T>(lr),
+          static_cast<T>(o.momentum),
+          static_cast<T>(1 - o.dampening),
+          static_cast<T>(o.weight_decay),
+          o.nesterov,
+          step == 1};
 }
 
 template <class T>

@@ -20,7 +20,8 @@ struct RmsPropScalars {
 };
 template <class T>
 struct AdamScalars {
-  T step_size /* lr / (1 - beta1^t) */, rest1 /* 1 - beta1 */, beta2, rest2, root_scale /* 1 / sqrt(1 - beta2^t) */, eps;
+  T step_size /* lr / (1 - beta1^t) */, rest1 /* 1 - beta1 */, beta2, rest2, root_scale /* 1 / sqrt(1 - beta2^t) */,
+      eps;
   T weight_decay;  // added to the gradient
   T keep;          // 1 - lr * decay when that is decoupled, else 1
 };
@@ -35,7 +36,8 @@ AdamScalars<T> adam_scalars(const Adam& o, double lr, double step);
 template <class T>
 struct OptimKernels {  // each returns true if a gradient was NaN or infinite; optional buffers may be null
   bool (*sgd)(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T* momentum);
-  bool (*rmsprop)(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum, T* grad_avg);
+  bool (*rmsprop)(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum,
+                  T* grad_avg);
   bool (*adam)(const AdamScalars<T>& s, std::int64_t n, T* param, const T* grad, T* m, T* v);
 };
 

@@ -23,7 +23,8 @@ bool sgd(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T* mom
 }
 
 template <class T>
-bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum, T* grad_avg) {
+bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum,
+             T* grad_avg) {
   bool nonfinite = false;
   for (std::int64_t i = 0; i < n; ++i) {
     T g = grad[i];

@@ -17,7 +17,8 @@ DESCENT_SIMD_TABLE(PeakKernel, peak_kernel)
 
 // GFLOP/s of multiply-adds of f32 on all threads; the best of several runs, about 0.2 s in all.
 DESCENT_API double fma_peak();
-// GB/s of copying a block larger than the caches, bytes read plus bytes written, on all threads; the best of several runs.
+// GB/s of copying a block larger than the caches, bytes read plus bytes written, on all threads; the best of several
+// runs.
 DESCENT_API double copy_rate();
 
 }  // namespace descent::cpu

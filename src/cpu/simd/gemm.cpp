@@ -1,6 +1,7 @@
-// Register-tile matrix product: tiles of up to kTile rows times kPanel columns stay in registers over the whole depth; a is
-// read where it lies by broadcast or from packed tiles, b from packed panels; alpha, beta, bias and ReLU are applied on the way
-// out. Read rates: per step of depth 2 vectors and kTile broadcasts for 2 * kTile fused multiply-adds.
+// Register-tile matrix product: tiles of up to kTile rows times kPanel columns stay in registers over the whole depth;
+// a is read where it lies by broadcast or from packed tiles, b from packed panels; alpha, beta, bias and ReLU are
+// applied on the way out. Read rates: per step of depth 2 vectors and kTile broadcasts for 2 * kTile fused
+// multiply-adds.
 #include "cpu/gemm.h"
 
 #include "cpu/simd/lanes.h"
@@ -11,7 +12,7 @@ namespace {
 constexpr int kVectors = 2;
 constexpr int kTile = kVectorBytes == 64 ? 12 : 6;  // 12 or 24 accumulators of the 16 or 32 registers
 template <class T>
-constexpr int kPanel = kVectors * kLanes<T>;
+constexpr int kPanel = kVectors* kLanes<T>;
 
 template <class T>
 struct Out {  // where a tile goes and what is done on the way
@@ -58,7 +59,8 @@ template <class T, int kRows>
   }
   for (int i = 0; i < kRows; ++i) {
     T* c = out.c + i * out.stride;
-    for (std::int64_t j = 0; j < out.cols; ++j) c[j] = finish(tile[i][j], c + j, out.bias != nullptr ? out.bias[j] : 0, out);
+    for (std::int64_t j = 0; j < out.cols; ++j)
+      c[j] = finish(tile[i][j], c + j, out.bias != nullptr ? out.bias[j] : 0, out);
   }
 }
 
@@ -71,8 +73,10 @@ struct Square<float> {
   using Row [[gnu::vector_size(16)]] = float;
   using Order [[gnu::vector_size(16)]] = std::int32_t;
   [[gnu::always_inline]] static void transpose(Row (&r)[4]) {
-    const Row a = __builtin_shuffle(r[0], r[1], Order{0, 4, 1, 5}), b = __builtin_shuffle(r[2], r[3], Order{0, 4, 1, 5});
-    const Row c = __builtin_shuffle(r[0], r[1], Order{2, 6, 3, 7}), d = __builtin_shuffle(r[2], r[3], Order{2, 6, 3, 7});
+    const Row a = __builtin_shuffle(r[0], r[1], Order{0, 4, 1, 5}),
+              b = __builtin_shuffle(r[2], r[3], Order{0, 4, 1, 5});
+    const Row c = __builtin_shuffle(r[0], r[1], Order{2, 6, 3, 7}),
+              d = __builtin_shuffle(r[2], r[3], Order{2, 6, 3, 7});
     r[0] = __builtin_shuffle(a, b, Order{0, 1, 4, 5});
     r[1] = __builtin_shuffle(a, b, Order{2, 3, 6, 7});
     r[2] = __builtin_shuffle(c, d, Order{0, 1, 4, 5});
@@ -93,7 +97,8 @@ struct Square<double> {
 
 // Column j of the tile goes to kCount consecutive elements of row j of c.
 template <class T, int kCount, int kStep>
-[[gnu::always_inline]] inline void write_square(const T* tile, const T* bias, std::int64_t cols, T* c, const Out<T>& out) {
+[[gnu::always_inline]] inline void write_square(const T* tile, const T* bias, std::int64_t cols, T* c,
+                                                const Out<T>& out) {
   using S = Square<T>;
   typename S::Row r[S::kSide] = {};
 #pragma GCC unroll 4
@@ -130,7 +135,8 @@ template <class T, int kRows>
     T* c = out.c + j * out.stride;
 #pragma GCC unroll 4
     for (int i = 0; i < kWhole; i += kSide) {
-      write_square<T, kSide, kPanel<T>>(&tile[i][j], out.bias != nullptr ? out.bias + i : nullptr, out.cols - j, c + i, out);
+      write_square<T, kSide, kPanel<T>>(&tile[i][j], out.bias != nullptr ? out.bias + i : nullptr, out.cols - j, c + i,
+                                        out);
     }
     if constexpr (kWhole < kRows) {
       write_square<T, kRows - kWhole, kPanel<T>>(&tile[kWhole][j], out.bias != nullptr ? out.bias + kWhole : nullptr,
@@ -141,7 +147,8 @@ template <class T, int kRows>
 
 // a advances by kAcross elements from row to row of the tile when it is packed, by a_row when it is not.
 template <class T, int kRows, bool kPacked, bool kTransposed>
-[[gnu::noinline]] void multiply_tile(std::int64_t depth, const T* a, std::int64_t a_row, const T* b, const Out<T>& out) {
+[[gnu::noinline]] void multiply_tile(std::int64_t depth, const T* a, std::int64_t a_row, const T* b,
+                                     const Out<T>& out) {
   Accumulators<T, kRows> acc;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
@@ -211,12 +218,14 @@ void multiply(const GemmBlock<T>& g, std::int64_t tile0, std::int64_t tile1, std
 }
 
 template <class T>
-void pack_panel(const T* from, std::int64_t stride_p, std::int64_t stride_j, std::int64_t depth, std::int64_t cols, T* to) {
+void pack_panel(const T* from, std::int64_t stride_p, std::int64_t stride_j, std::int64_t depth, std::int64_t cols,
+                T* to) {
   constexpr int kSide = Square<T>::kSide;
   if (cols == kPanel<T> && stride_j == 1) {
     for (std::int64_t p = 0; p < depth; ++p) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j) store(to + p * kPanel<T> + j * kLanes<T>, load(from + p * stride_p + j * kLanes<T>));
+      for (int j = 0; j < kVectors; ++j)
+        store(to + p * kPanel<T> + j * kLanes<T>, load(from + p * stride_p + j * kLanes<T>));
     }
     return;
   }
@@ -313,7 +322,8 @@ void combine_rows(const T* w, std::int64_t stride, const T* x, std::int64_t k, s
 }
 
 template <class T>
-constexpr GemmKernels<T> kTable{kTile, kPanel<T>, multiply<T>, pack_panel<T>, pack_tile<T>, dot_rows<T>, combine_rows<T>};
+constexpr GemmKernels<T> kTable{kTile,        kPanel<T>,   multiply<T>,    pack_panel<T>,
+                                pack_tile<T>, dot_rows<T>, combine_rows<T>};
 
 }  // namespace
 

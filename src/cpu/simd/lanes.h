@@ -1,5 +1,5 @@
-// Vectors of the width that the file is compiled for. GCC's vector extensions make one source serve every instruction set;
-// everything lives in the namespace of its level, so that the linker never mixes them.
+// Vectors of the width that the file is compiled for. GCC's vector extensions make one source serve every instruction
+// set; everything lives in the namespace of its level, so that the linker never mixes them.
 #pragma once
 
 #include <cstdint>

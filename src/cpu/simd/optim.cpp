@@ -1,5 +1,5 @@
-// Optimizer updates, one pass over parameter, gradient and state. A gradient times 0 is 0 unless it is NaN or infinite: the
-// sum of these products finds such gradients at the cost of one multiply-add per vector.
+// Optimizer updates, one pass over parameter, gradient and state. A gradient times 0 is 0 unless it is NaN or infinite:
+// the sum of these products finds such gradients at the cost of one multiply-add per vector.
 #include "cpu/optim_kernels.h"
 #include "cpu/simd/lanes.h"
 
@@ -33,7 +33,8 @@ bool sgd(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T* mom
 }
 
 template <class T, bool kMomentum, bool kCentered>
-bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum, T* grad_avg) {
+bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum,
+                  T* grad_avg) {
   Vec<T> zeros{};
   for_vectors<T>(n, [&]<bool kWhole>(std::int64_t i, std::int64_t count) {
     Vec<T> p = load_some<T, kWhole>(param + i, count);
@@ -62,7 +63,8 @@ bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T*
 }
 
 template <class T>
-bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum, T* grad_avg) {
+bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad, T* square_avg, T* momentum,
+             T* grad_avg) {
   if (momentum != nullptr) {
     return grad_avg != nullptr ? rmsprop_loop<T, true, true>(s, n, param, grad, square_avg, momentum, grad_avg)
                                : rmsprop_loop<T, true, false>(s, n, param, grad, square_avg, momentum, grad_avg);
