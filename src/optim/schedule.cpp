@@ -32,7 +32,8 @@ class Steps : public Schedule {
  public:
   explicit Steps(const ScheduleOptions& o) : o_(o) {}
   double lr(std::int64_t step) const override {
-    return o_.lr * std::pow(o_.gamma, static_cast<double>(step / o_.step_size));
+    const std::int64_t times = step / o_.step_size;
+    return o_.lr * std::pow(o_.gamma, static_cast<double>(times));
   }
 
  private:
