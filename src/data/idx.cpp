@@ -76,7 +76,9 @@ Header parse_header(std::span<const std::byte> bytes, const std::string& source)
     empty = empty || dim == 0;
     if (dim != 0) nonzero = nonzero * dim;
   }
-  if (!nonzero.within((std::uint64_t{1} << 63U) - 1)) fail(source, "byte 4: the product of the dimensions overflows");
+  // As Shape does, for the largest element type: no size in bytes can wrap around.
+  if (!(nonzero * 8).within((std::uint64_t{1} << 63U) - 1))
+    fail(source, "byte 4: the product of the dimensions overflows");
   header.shape = Shape(std::span<const std::int64_t>(dims.data(), static_cast<std::size_t>(rank)));
   header.payload = empty ? 0 : nonzero.value();
   return header;

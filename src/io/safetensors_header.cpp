@@ -164,19 +164,20 @@ void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::
     fail_entry(
         fmt::format("type {} is not supported, expected F32, F64, I32, I64, U8 or BF16", escape(entry.type, 20)));
   }
-  CheckedSize nonzero(type->bytes);
+  CheckedSize nonzero(1);
   bool empty = false;
   for (const std::uint64_t dim : entry.dims) {
     empty = empty || dim == 0;
     if (dim != 0) nonzero = nonzero * dim;
   }
   const std::string dims = fmt::format("[{}]", fmt::join(entry.dims, ", "));
-  if (!nonzero.within((std::uint64_t{1} << 63U) - 1)) fail_entry(fmt::format("shape {} overflows", dims));
+  // As Shape does, for the largest element type: no size in bytes can wrap around.
+  if (!(nonzero * 8).within((std::uint64_t{1} << 63U) - 1)) fail_entry(fmt::format("shape {} overflows", dims));
   if (entry.begin > entry.end || entry.end > data_bytes) {
     fail_entry(
         fmt::format("data_offsets [{}, {}] are not within the {} bytes of data", entry.begin, entry.end, data_bytes));
   }
-  const std::uint64_t expected = empty ? 0 : nonzero.value();
+  const std::uint64_t expected = empty ? 0 : nonzero.value() * type->bytes;
   if (entry.end - entry.begin != expected) {
     fail_entry(fmt::format("data_offsets give {} bytes, {} of shape {} needs {}", entry.end - entry.begin, type->name,
                            dims, expected));
