@@ -17,7 +17,7 @@
 namespace descent::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 2048;      // elements of a task: each costs an exponential
+constexpr std::int64_t kPiece = 640;       // elements of a task: each costs an exponential
 constexpr std::int64_t kMaxPieces = 1024;  // whose sums are kept while a loss is added up
 
 struct Rows {

@@ -27,7 +27,10 @@ template <class T>
 struct Maximum {
   T high = -std::numeric_limits<T>::infinity();
 
-  void add(T value) { high = value > high || std::isnan(value) ? value : high; }
+  void add(T value) {
+    const bool take = static_cast<int>(value > high) | static_cast<int>(value != value);  // no branch: NaN counts as larger
+    high = take ? value : high;
+  }
   void merge(const Maximum& other) { add(other.high); }
   T value() const { return high; }
 };
@@ -37,16 +40,30 @@ Sum<T> gather(const T* x, std::int64_t n, Sum<T>*) {
   return sum_run<T>(n, [x](std::int64_t i) { return static_cast<double>(x[i]); });
 }
 
+// One block of up to kColumns columns over rows [begin, end) of a matrix with `inner` columns.
+template <class State, class T>
+void gather_columns(const T* x, std::int64_t inner, std::int64_t begin, std::int64_t end, std::int64_t width, State* states) {
+  std::fill_n(states, width, State{});
+  for (std::int64_t i = begin; i < end; ++i) {
+    const T* const row = x + i * inner;
+    for (std::int64_t j = 0; j < width; ++j) states[j].add(row[j]);
+  }
+}
+
+// A long run is looked at as a matrix, whose columns the compiler takes side by side.
 template <class T>
 Maximum<T> gather(const T* x, std::int64_t n, Maximum<T>*) {
-  Maximum<T> lane[8];
+  constexpr std::int64_t kWidth = 32;
+  Maximum<T> top;
   std::int64_t i = 0;
-  for (; i + 8 <= n; i += 8) {
-    for (std::int64_t l = 0; l < 8; ++l) lane[l].add(x[i + l]);
+  if (n >= 2 * kWidth) {
+    std::array<Maximum<T>, kWidth> lane;
+    gather_columns(x, kWidth, 0, n / kWidth, kWidth, lane.data());
+    for (const Maximum<T>& one : lane) top.merge(one);
+    i = n / kWidth * kWidth;
   }
-  for (; i < n; ++i) lane[0].add(x[i]);
-  for (int l = 1; l < 8; ++l) lane[0].merge(lane[l]);
-  return lane[0];
+  for (; i < n; ++i) top.add(x[i]);
+  return top;
 }
 
 // One run of elements of any length, in pieces.
@@ -77,16 +94,6 @@ void reduce_rows(const T* x, std::int64_t rows, std::int64_t n, const Emit& emit
   parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t r = begin; r < end; ++r) emit(r, gather(x + r * n, n, kind));
   });
-}
-
-// One block of up to kColumns columns over rows [begin, end) of a matrix with `inner` columns.
-template <class State, class T>
-void gather_columns(const T* x, std::int64_t inner, std::int64_t begin, std::int64_t end, std::int64_t width, State* states) {
-  std::fill_n(states, width, State{});
-  for (std::int64_t i = begin; i < end; ++i) {
-    const T* const row = x + i * inner;
-    for (std::int64_t j = 0; j < width; ++j) states[j].add(row[j]);
-  }
 }
 
 // emit(o * inner + j, state) for each column j of each of `outer` matrices [n, inner].
