@@ -17,7 +17,7 @@ namespace descent::nn {
 // ---- containers
 
 // Modules one after another, named "0", "1", ... Neighbours that ops can compute in one pass (Linear + ReLU, Conv2d +
-// ReLU + MaxPool2d(2), BatchNorm + ReLU + MaxPool2d(2)) are; the results are the same bits.
+// ReLU + MaxPool2d(2), BatchNorm + ReLU + MaxPool2d(2)) are; the outputs are the same bits.
 class DESCENT_API Sequential : public Module {
  public:
   Sequential();
