@@ -176,6 +176,10 @@ TEST(LoadReal, Mnist) {
   EXPECT_EQ(pair.test.images.shape(), (Shape{10'000, 28, 28, 1}));
   EXPECT_EQ(class_counts(pair.train),
             (std::vector<std::int64_t>{5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949}));
+  const std::string directory = std::filesystem::path(pair.train.source).parent_path();
+  for (const KnownFile& file : find_known("mnist")->files) {
+    EXPECT_EQ(io::sha256_hex(encode_idx(read_idx(find_idx(directory, file.stem)))), file.sha256) << file.stem;
+  }
   EXPECT_TRUE(find_duplicates(pair.train, pair.test).empty());
   const Normalization normalization = Normalization::fit(Normalization::Kind::zscore, pair.train);
   EXPECT_NEAR(normalization.shift[0] / 255, 0.1307, 5e-5);

@@ -80,16 +80,21 @@ DatasetPair load_or_replace(const KnownDataset& wanted, const Log& log) {
   std::vector<const KnownDataset*> order = {&wanted};
   const KnownDataset* fashion = find_known("fashion-mnist");
   if (&wanted != fashion) order.push_back(fashion);
-  for (std::size_t i = 0; i < order.size(); ++i) {
+  const auto replaced_by = [&](std::string_view name) {
+    if (name == wanted.name) return;
+    say(log, fmt::format("WARNING: using {} INSTEAD OF {}: its results say nothing about {}", name, wanted.name,
+                         wanted.name));
+  };
+  for (const KnownDataset* candidate : order) {
     try {
-      return load_known(*order[i], FetchPolicy::download, log);
+      DatasetPair pair = load_known(*candidate, FetchPolicy::download, log);
+      replaced_by(candidate->name);
+      return pair;
     } catch (const IoError& error) {
-      const std::string_view next = i + 1 < order.size() ? order[i + 1]->name : "synthetic";
-      say(log, fmt::format("WARNING: {} can't be had: {}", order[i]->name, error.what()));
-      say(log, fmt::format("WARNING: using {} INSTEAD OF {}: its results say nothing about {}", next, wanted.name,
-                           wanted.name));
+      say(log, fmt::format("WARNING: {} can't be had: {}", candidate->name, error.what()));
     }
   }
+  replaced_by("synthetic");
   return synthetic_digits();
 }
 

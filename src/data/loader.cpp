@@ -1,6 +1,6 @@
 // Batches: rows of the dataset, gathered in the sampler's order and normalized in one primitive of the device.
-// There is no prefetch thread: on the CPU it would take a core from the step to save a gather that costs a small part
-// of one (bench: gather_images), and on a GPU the gather is a kernel of the step itself.
+// There is no prefetch thread. On the CPU it would take a core from the step to save little: all batches of an epoch of
+// MNIST took 13 ms, the order included, where the MLP's epoch takes 1.4 s. On a GPU the gather is a kernel of the step.
 #include <fmt/format.h>
 
 #include <algorithm>
