@@ -11,7 +11,11 @@ target_link_libraries(descent_private INTERFACE descent_flags descent_blas fmt::
 
 add_library(descent_objects OBJECT ${library_sources})
 set_target_properties(descent_objects PROPERTIES POSITION_INDEPENDENT_CODE ON)
-target_compile_options(descent_objects PRIVATE -ffp-contract=off)
+# -O3 where the arithmetic is; elsewhere -O2, which is half the code and as fast.
+target_compile_options(descent_objects PRIVATE -ffp-contract=off $<$<CONFIG:Release>:-O2>)
+set(arithmetic_sources ${library_sources})
+list(FILTER arithmetic_sources INCLUDE REGEX "/src/cpu/")
+set_source_files_properties(${arithmetic_sources} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-O3>")
 target_link_libraries(descent_objects PRIVATE descent_private)
 include(Simd)
 

@@ -20,7 +20,7 @@ Index* index_family();
 
 // True: families that have a fast path use the plain loops that it is tested against instead.
 // Starts as true when the environment holds DESCENT_CPU_REFERENCE=1.
-DESCENT_API void set_reference_only(bool value);
-DESCENT_API bool reference_only();
+void set_reference_only(bool value);
+bool reference_only();
 
 }  // namespace descent::cpu

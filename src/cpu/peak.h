@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "cpu/simd.h"
-#include "descent/export.h"
 
 namespace descent::cpu {
 
@@ -16,9 +15,9 @@ struct PeakKernel {
 DESCENT_SIMD_TABLE(PeakKernel, peak_kernel)
 
 // GFLOP/s of multiply-adds of f32 on all threads; the best of several runs, about 0.2 s in all.
-DESCENT_API double fma_peak();
+double fma_peak();
 // GB/s of copying a block larger than the caches, bytes read plus bytes written, on all threads; the best of several
 // runs.
-DESCENT_API double copy_rate();
+double copy_rate();
 
 }  // namespace descent::cpu

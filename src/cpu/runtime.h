@@ -3,11 +3,10 @@
 
 #include <cstdint>
 
-#include "descent/export.h"
 
 namespace descent::cpu {
 
 // The n-th allocation of memory from now on (1: the next) throws OutOfMemory, once; 0 takes the order back.
-DESCENT_API void fail_allocation_after(std::int64_t n);
+void fail_allocation_after(std::int64_t n);
 
 }  // namespace descent::cpu
