@@ -211,6 +211,7 @@ std::mutex& creation_mutex() {
 }
 
 std::atomic<Pool*> current_pool{nullptr};
+std::atomic<Pool*> forgotten_pool{nullptr};  // of the parent process; kept reachable for leak checkers
 
 // At exit the workers end, but the pool stays: static objects that are destroyed later compute on their own thread.
 struct StopAtExit {
@@ -223,7 +224,7 @@ void before_fork() { creation_mutex().lock(); }
 void after_fork() { creation_mutex().unlock(); }
 // The child has no workers: it forgets the pool, on purpose without freeing it, and makes its own when it needs one.
 void after_fork_in_child() {
-  current_pool.store(nullptr);
+  if (Pool* pool = current_pool.exchange(nullptr)) forgotten_pool.store(pool);
   creation_mutex().unlock();
 }
 
