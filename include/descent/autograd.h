@@ -29,15 +29,16 @@ DESCENT_API bool grad_enabled();
 DESCENT_API void backward(const Tensor& output, const Tensor& gradient);
 
 struct GradcheckOptions {
-  double step = 1e-5;        // h of the central difference (f(x+h) - f(x-h)) / 2h
-  double tolerance = 1e-7;   // on |analytic - numeric| / max(|analytic|, |numeric|), 2-norms over a whole tensor
+  double step = 1e-5;             // h of the central difference (f(x+h) - f(x-h)) / 2h
+  double tolerance = 1e-7;        // on |analytic - numeric| / max(|analytic|, |numeric|), 2-norms over a whole tensor
   std::int64_t max_elements = 0;  // per input: 0 checks every element, else a random choice of this many
-  std::uint64_t seed = 0;    // of that choice and of the random projection of a non-scalar output
+  std::uint64_t seed = 0;         // of that choice and of the random projection of a non-scalar output
 };
 
 struct GradcheckEntry {
-  std::string name;          // "input 0", or the name given
-  double error = 0;          // norm-wise relative error; norms within the rounding of a central difference over the tolerance count as that
+  std::string name;  // "input 0", or the name given
+  // Norm-wise and relative. Norms below (rounding of a central difference) / tolerance count as that much.
+  double error = 0;
   double analytic_norm = 0;
   double numeric_norm = 0;
   std::int64_t worst_index = 0;  // the element with the largest absolute difference
@@ -51,9 +52,9 @@ struct GradcheckResult {
   std::string to_string() const;
 };
 
-// Compares the tape's gradients of `function` at `inputs` (f64 leaves with requires_grad, on any device) with central differences.
-// `function` must be a deterministic function of the inputs; its output may have any shape: it is projected on fixed random weights.
-// Forgets gradients that the inputs had.
+// Compares the tape's gradients of `function` at `inputs` (f64 leaves with requires_grad, on any device) with central
+// differences. `function` must be a deterministic function of the inputs; its output may have any shape: it is
+// projected on fixed random weights. Forgets gradients that the inputs had.
 DESCENT_API GradcheckResult gradcheck(const std::function<Tensor(const std::vector<Tensor>&)>& function,
                                       const std::vector<Tensor>& inputs, const GradcheckOptions& options = {},
                                       const std::vector<std::string>& names = {});
