@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "cli.h"
+#include "descent/error.h"
 #include "descent/version.h"
 
 namespace {
@@ -22,7 +23,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("descent {}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR,
                                                 DESCENT_VERSION_PATCH));
   app.footer(kExamples);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // that there is one is checked below, after unknown words were complained about
   Run command;
   add_train(app, command);
   add_eval(app, command);
@@ -36,6 +37,9 @@ int run(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::Success& what) {  // --help and --version
     return app.exit(what);
+  }
+  if (!command) {
+    throw descent::InvalidArgument("a subcommand is needed: train, eval, predict, inspect, data, gradcheck, bench or info (see --help)");
   }
   return command();
 }

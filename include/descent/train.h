@@ -137,7 +137,7 @@ struct CheckpointOptions {
   int keep = 3;
   Warn warn;  // a failed save; the third in a row throws IoError
 };
-// Also saves at the end, and when training is interrupted.
+// Also saves at the end, and when training is interrupted. Add it after callbacks whose state it is to save.
 DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options);
 
 // ---- trainer ----

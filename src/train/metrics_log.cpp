@@ -65,13 +65,13 @@ class MetricsLog : public Callback {
 
   void on_step(Trainer&, const StepInfo& info) override {
     images_ += info.images;
-    seen_now_ = {info.loss_sum, info.hits, info.seen};
+    now_ = {info.loss_sum, info.hits, info.seen};
     info_ = info;
     if (info.read && info.step - last_step_ >= every_) write_step();
   }
 
   void on_epoch(Trainer&, const EpochInfo& info) override {
-    if (seen_now_.seen > start_.seen) write_step();
+    if (now_.seen > start_.seen) write_step();
     Json record = {{"type", "epoch"},          {"step", info.step},         {"epoch", info.epoch},
                    {"epochs_done", static_cast<double>(info.epoch + 1)},    {"loss", info.train.loss},
                    {"accuracy", info.train.accuracy},                       {"lr", info.learning_rate}};
@@ -80,7 +80,7 @@ class MetricsLog : public Callback {
       record["val_accuracy"] = info.validation.accuracy;
     }
     write(record);
-    start_ = seen_now_ = {};
+    start_ = now_ = {};
     flush();
     since_ = Clock::now();  // the validation's time is not the training's
     images_ = 0;
@@ -91,15 +91,31 @@ class MetricsLog : public Callback {
   // The window that is not written yet, and how far the file has come.
   std::string save() const override {
     flush();
-    return Json{{"loss_sum", start_.loss}, {"hits", start_.hits}, {"seen", start_.seen}, {"last_step", last_step_}}.dump();
+    return Json{{"start", to_json(start_)},
+                {"now", to_json(now_)},
+                {"last_step", last_step_},
+                {"step", info_.step},
+                {"epoch", info_.epoch},
+                {"batch_images", info_.batch_images},
+                {"epoch_images", info_.epoch_images},
+                {"lr", info_.learning_rate}}
+        .dump();
   }
 
   void restore(const std::string& text) override {
-    const Json saved = Json::parse(text, nullptr, false);
-    if (!saved.is_object()) return;
-    start_ = {saved.value("loss_sum", 0.0), saved.value("hits", std::int64_t{0}), saved.value("seen", std::int64_t{0})};
-    seen_now_ = start_;
-    last_step_ = saved.value("last_step", std::int64_t{0});
+    try {
+      const Json saved = Json::parse(text);
+      start_ = window_of(saved.at("start"));
+      now_ = window_of(saved.at("now"));
+      saved.at("last_step").get_to(last_step_);
+      saved.at("step").get_to(info_.step);
+      saved.at("epoch").get_to(info_.epoch);
+      saved.at("batch_images").get_to(info_.batch_images);
+      saved.at("epoch_images").get_to(info_.epoch_images);
+      saved.at("lr").get_to(info_.learning_rate);
+    } catch (const Json::exception& error) {
+      throw InvalidArgument(fmt::format("resume: the metrics' state in the checkpoint: {}", error.what()));
+    }
   }
 
  private:
@@ -108,19 +124,24 @@ class MetricsLog : public Callback {
     std::int64_t hits = 0, seen = 0;
   };
 
+  static Json to_json(const Window& w) { return {w.loss, w.hits, w.seen}; }
+  static Window window_of(const Json& json) {
+    return {json.at(0).get<double>(), json.at(1).get<std::int64_t>(), json.at(2).get<std::int64_t>()};
+  }
+
   void write_step() {
-    const double seen = static_cast<double>(seen_now_.seen - start_.seen);
+    const double seen = static_cast<double>(now_.seen - start_.seen);
     const double done = static_cast<double>(info_.epoch) +
                         static_cast<double>(info_.batch_images) / static_cast<double>(info_.epoch_images);
     write({{"type", "step"},
            {"step", info_.step},
            {"epoch", info_.epoch},
            {"epochs_done", done},
-           {"loss", (seen_now_.loss - start_.loss) / seen},
-           {"accuracy", static_cast<double>(seen_now_.hits - start_.hits) / seen},
+           {"loss", (now_.loss - start_.loss) / seen},
+           {"accuracy", static_cast<double>(now_.hits - start_.hits) / seen},
            {"lr", info_.learning_rate},
            {"images_per_second", std::round(static_cast<double>(images_) / std::max(seconds_since(since_), 1e-9))}});
-    start_ = seen_now_;
+    start_ = now_;
     last_step_ = info_.step;
     since_ = Clock::now();
     images_ = 0;
@@ -168,7 +189,7 @@ class MetricsLog : public Callback {
   std::string jsonl_path_, csv_path_, dir_;
   std::int64_t every_;
   Warn warn_;
-  Window start_, seen_now_;  // sums of the epoch at the last line, and now
+  Window start_, now_;  // sums of the epoch at the last line, and now
   StepInfo info_;
   std::int64_t last_step_ = 0;
   std::int64_t images_ = 0;

@@ -113,7 +113,7 @@ void add_data(CLI::App& app, Run& run) {
   sub("fetch", "make sure that it is here", fetch)->add_flag("--json", o->json, "one JSON object on standard output");
   sub("check", "count images and classes, find duplicates", check)->add_flag("--json", o->json, "one JSON object on standard output");
   CLI::App* show_command = sub("show", "draw images in the terminal", show);
-  show_command->add_option("--index", o->indices, "which, separated by commas")->delimiter(',');
+  show_command->add_option("--index", o->indices, "which, separated by commas")->delimiter(',')->take_all();
   show_command->add_flag("--train", o->train, "of the training images");
 }
 

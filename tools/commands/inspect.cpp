@@ -75,6 +75,16 @@ Json layer_json(const nn::Model& model) {
           {"json", Json::parse(model.json)}};
 }
 
+// Of a metadata value: control characters and what is not ASCII as '?'.
+std::string printable(const std::string& value) {
+  constexpr std::size_t kLimit = 160;
+  std::string text = value.substr(0, kLimit);
+  for (char& c : text) {
+    if (static_cast<unsigned char>(c) < 0x20U || static_cast<unsigned char>(c) > 126U) c = '?';
+  }
+  return value.size() > kLimit ? text + "..." : text;
+}
+
 std::string tensor_table(const io::TensorFileInfo& info) {
   std::size_t name = 4, shape = 5;
   std::uint64_t bytes = 0;
@@ -112,7 +122,7 @@ int inspect_tensor_file(const Options& options, const std::string& path) {
   std::string text = path + "\n";
   for (const auto& [key, value] : info.metadata) {
     if (key == "model" || key == "crc32c") continue;
-    text += fmt::format("  {}: {}\n", escape(key), escape(value, 160));
+    text += fmt::format("  {}: {}\n", escape(key), printable(value));
   }
   text += '\n';
   if (model != info.metadata.end()) text += layer_table(nn::build_model(model->second, 0, path));

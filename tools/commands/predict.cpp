@@ -150,9 +150,9 @@ void add_predict(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "predict", "Classify PNG files or test images", kExamples);
   command->add_option("--model,-m", o->model, "model.safetensors, or a run folder")->required();
-  command->add_option("inputs", o->inputs, "PNG files; with --data: indices of test images");
+  command->add_option("inputs", o->inputs, "PNG files; with --data: indices of test images")->take_all();
   command->add_option("--data,-d", o->data, "mnist, fashion-mnist, synthetic, or a folder with IDX files");
-  command->add_option("--index", o->indices, "indices of test images, separated by commas")->delimiter(',');
+  command->add_option("--index", o->indices, "indices of test images, separated by commas")->delimiter(',')->take_all();
   command->add_option("--top", o->top, "classes to print")->check(positive_count())->capture_default_str();
   command->add_flag("--keep-polarity", o->keep_polarity, "don't invert dark-on-light pictures");
   command->add_flag("--no-picture", o->no_picture, "don't draw the image");

@@ -1,0 +1,131 @@
+// Runs the command `descent` as its users do, with an environment of its own: no colours, no network, no cache.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "descent/data.h"
+#include "descent/io.h"
+#include "files.h"
+#include "training_fixture.h"
+
+namespace descent::test {
+
+struct Ran {
+  int code = -1;    // exit code, or 128 + the number of the signal that ended it
+  std::string out;  // standard output
+  std::string err;
+};
+
+struct RunOptions {
+  std::map<std::string, std::string> environment;
+  std::string out;                  // where standard output goes instead; then Ran::out is empty
+  std::uint64_t file_limit = 0;     // RLIMIT_FSIZE
+  std::uint64_t memory_limit = 0;   // RLIMIT_AS
+};
+
+class Process {
+ public:
+  Process(const std::vector<std::string>& arguments, const RunOptions& options = {}) : piped_(options.out.empty()) {
+    std::vector<std::string> words = {DESCENT_CLI};
+    words.insert(words.end(), arguments.begin(), arguments.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    std::map<std::string, std::string> variables = {{"HOME", dir_.path()}, {"PATH", "/usr/bin:/bin"}, {"LANG", "C.UTF-8"},
+                                                    {"http_proxy", "http://127.0.0.1:9"}, {"https_proxy", "http://127.0.0.1:9"}};
+    for (const auto& [name, value] : options.environment) variables[name] = value;
+    for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
+      if (const char* value = std::getenv(name)) variables[name] = value;
+    }
+    std::vector<std::string> texts;
+    for (const auto& [name, value] : variables) texts.push_back(name + "=" + value);
+    std::vector<char*> envp;
+    for (std::string& text : texts) envp.push_back(text.data());
+    envp.push_back(nullptr);
+    const int out = open(piped_ ? (dir_ / "out").c_str() : options.out.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    const int err = open((dir_ / "err").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    const int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (out < 0 || err < 0 || in < 0) throw std::runtime_error("can't open the command's files");
+    id_ = fork();
+    if (id_ == 0) {
+      dup2(in, 0);
+      dup2(out, 1);
+      dup2(err, 2);
+      const auto limit = [](int resource, std::uint64_t value) {
+        const rlimit both{value, value};
+        if (value > 0) setrlimit(static_cast<__rlimit_resource>(resource), &both);
+      };
+      limit(RLIMIT_FSIZE, options.file_limit);
+      limit(RLIMIT_AS, options.memory_limit);
+      execve(argv[0], argv.data(), envp.data());
+      _exit(127);
+    }
+    close(out);
+    close(err);
+    close(in);
+    if (id_ < 0) throw std::runtime_error("fork failed");
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+  ~Process() {
+    if (id_ > 0) {
+      kill(id_, SIGKILL);
+      waitpid(id_, nullptr, 0);
+    }
+  }
+
+  void send(int signal) const { kill(id_, signal); }
+  std::string errors_so_far() const { return io::read_text(dir_ / "err"); }
+  bool running() const {
+    siginfo_t info{};
+    return waitid(P_PID, static_cast<id_t>(id_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid == 0;
+  }
+
+  Ran wait() {
+    int status = 0;
+    waitpid(id_, &status, 0);
+    id_ = -1;
+    Ran ran;
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (piped_) ran.out = io::read_text(dir_ / "out");
+    ran.err = io::read_text(dir_ / "err");
+    return ran;
+  }
+
+ private:
+  TempDir dir_;
+  bool piped_;
+  pid_t id_ = -1;
+};
+
+inline Ran run_cli(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
+  return Process(arguments, options).wait();
+}
+
+// A folder with the four IDX files of small, easy images.
+inline std::string write_quadrants(const std::string& directory, std::int64_t train = 320, std::int64_t test = 80) {
+  io::make_directories(directory);
+  const auto write = [&](const std::string& stem, const data::Dataset& part) {
+    io::write_file(directory + "/" + stem + "-images-idx3-ubyte", data::encode_idx(part.images.reshape({part.size(), 8, 8})));
+    io::write_file(directory + "/" + stem + "-labels-idx1-ubyte", data::encode_idx(part.labels.to(DType::u8)));
+  };
+  write("train", quadrants(train, 1));
+  write("t10k", quadrants(test, 2));
+  return directory;
+}
+
+inline std::string write_model(const std::string& path, const char* json) {
+  io::write_text(path, json);
+  return path;
+}
+
+}  // namespace descent::test

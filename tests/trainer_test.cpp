@@ -1,0 +1,369 @@
+// fit, evaluate and predict; early stopping; callbacks; model files.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "descent/error.h"
+#include "files.h"
+#include "training_fixture.h"
+
+namespace descent::test {
+namespace {
+
+using train::Trainer;
+using train::TrainerOptions;
+
+std::vector<double> weights_of(nn::Module& module) {
+  std::vector<double> all;
+  for (const Tensor& parameter : module.parameters()) {
+    const auto values = parameter.to_vector<double>();
+    all.insert(all.end(), values.begin(), values.end());
+  }
+  return all;
+}
+
+TEST(Trainer, Learns) {
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(8));
+  const auto before = trainer.evaluate(quadrants(200, 9)).metrics;
+  const auto result = trainer.fit(quadrants(400));
+  const auto after = trainer.evaluate(quadrants(200, 9)).metrics;
+  EXPECT_EQ(result.end, train::End::finished);
+  EXPECT_EQ(result.step, 8 * 25);
+  ASSERT_EQ(result.epochs.size(), 8U);
+  EXPECT_EQ(result.epochs[0].train.count, 400);
+  EXPECT_LT(result.epochs[7].train.loss, result.epochs[0].train.loss);
+  EXPECT_GT(after.accuracy, 0.95);
+  EXPECT_LT(after.loss, before.loss);
+}
+
+TEST(Trainer, EvaluateAgreesWithPredict) {
+  Parts s;
+  const data::Dataset images = quadrants(70);
+  Trainer trainer(*s.model.module, *s.optimizer, small_options());
+  trainer.fit(images);
+  const train::Evaluation evaluation = trainer.evaluate(images, 1000);
+  const Tensor probabilities = trainer.predict(images.images);
+  ASSERT_EQ(probabilities.shape(), Shape({70, 4}));
+  const float* p = probabilities.data<float>();
+  double loss = 0;
+  std::vector<std::int64_t> confusion(16);
+  std::int64_t wrong = 0;
+  for (std::int64_t i = 0; i < 70; ++i) {
+    const float* row = p + 4 * i;
+    EXPECT_NEAR(row[0] + row[1] + row[2] + row[3], 1, 1e-6);
+    const auto label = images.labels.data<std::int32_t>()[i];
+    const auto predicted = std::max_element(row, row + 4) - row;
+    loss -= std::log(static_cast<double>(row[label]));
+    ++confusion[static_cast<std::size_t>(label * 4 + predicted)];
+    wrong += predicted != label ? 1 : 0;
+  }
+  EXPECT_EQ(evaluation.confusion, confusion);
+  EXPECT_NEAR(evaluation.metrics.loss, loss / 70, 1e-6);
+  EXPECT_DOUBLE_EQ(evaluation.metrics.accuracy, static_cast<double>(70 - wrong) / 70);
+  ASSERT_EQ(static_cast<std::int64_t>(evaluation.worst.size()), wrong);
+  for (std::size_t i = 1; i < evaluation.worst.size(); ++i) EXPECT_GE(evaluation.worst[i - 1].loss, evaluation.worst[i].loss);
+  EXPECT_EQ(evaluation.images_of(0), 18);
+}
+
+TEST(Trainer, EvaluateIsTheSameForEveryBatchSizeAndPutsTheModeBack) {
+  Parts s(kStateful);
+  const data::Dataset images = quadrants(65);
+  s.model.module->train();
+  train::EvaluateOptions small, large;
+  small.batch_size = 7;
+  large.batch_size = 64;
+  const auto a = train::evaluate(*s.model.module, images, to_unit(), small);
+  const auto b = train::evaluate(*s.model.module, images, to_unit(), large);
+  EXPECT_TRUE(s.model.module->is_training());
+  EXPECT_EQ(a.confusion, b.confusion);
+  EXPECT_NEAR(a.metrics.loss, b.metrics.loss, 1e-6);
+}
+
+TEST(Trainer, ClassesAndShapesMustFit) {
+  Parts s;
+  data::Dataset images = quadrants(16);
+  images.class_names.emplace_back("fifth");
+  EXPECT_ERROR("InvalidArgument", "5 classes", train::evaluate(*s.model.module, images, to_unit()));
+  const Tensor wide = Tensor::zeros({2, 8, 9, 1}, DType::u8);
+  EXPECT_ERROR("InvalidArgument", "", train::predict(*s.model.module, wide, to_unit()));
+  EXPECT_ERROR("InvalidArgument", "u8", train::predict(*s.model.module, Tensor::zeros({2, 8, 8, 1}), to_unit()));
+}
+
+TEST(Trainer, RefusesBadOptions) {
+  Parts s;
+  const auto with = [&](auto change) {
+    TrainerOptions options = small_options();
+    change(options);
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+  };
+  EXPECT_ERROR("InvalidArgument", "epochs is 0", with([](TrainerOptions& o) { o.epochs = 0; }));
+  EXPECT_ERROR("InvalidArgument", "batch_size", with([](TrainerOptions& o) { o.batch_size = 0; }));
+  EXPECT_ERROR("InvalidArgument", "label_smoothing", with([](TrainerOptions& o) { o.label_smoothing = 1; }));
+  EXPECT_ERROR("InvalidArgument", "clip_norm", with([](TrainerOptions& o) { o.clip_norm = std::nan(""); }));
+  EXPECT_ERROR("InvalidArgument", "clip_value", with([](TrainerOptions& o) { o.clip_value = -1; }));
+  EXPECT_ERROR("InvalidArgument", "accumulate", with([](TrainerOptions& o) { o.accumulate = 0; }));
+  TrainerOptions patient = small_options();
+  patient.early_stop = 1;
+  Trainer trainer(*s.model.module, *s.optimizer, patient);
+  EXPECT_ERROR("InvalidArgument", "validation", trainer.fit(quadrants(32)));
+}
+
+// Batches of 8, five at a time, are one batch of 40: also at the end of an epoch, where 100 = 2 * 40 + 20.
+TEST(Trainer, AccumulationIsALargerBatch) {
+  const auto run = [](std::int64_t batch, std::int64_t accumulate) {
+    Parts s(kMlp, "sgd", DType::f64, 0.1);
+    TrainerOptions options = small_options(3);
+    options.dtype = DType::f64;
+    options.batch_size = batch;
+    options.accumulate = accumulate;
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+    EXPECT_EQ(trainer.fit(quadrants(100)).step, 9);
+    return weights_of(*s.model.module);
+  };
+  const auto large = run(40, 1);
+  const auto small = run(8, 5);
+  for (std::size_t i = 0; i < large.size(); ++i) ASSERT_NEAR(large[i], small[i], 1e-12) << i;
+}
+
+TEST(Trainer, ReadingSeldomChangesNothing) {
+  const auto run = [](std::int64_t read_every) {
+    Parts s(kStateful);
+    TrainerOptions options = small_options(2);
+    options.read_every = read_every;
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+    const auto result = trainer.fit(quadrants(150));
+    return std::pair(weights_of(*s.model.module), result.epochs.back().train);
+  };
+  const auto [weights, metrics] = run(1);
+  const auto [weights7, metrics7] = run(7);
+  EXPECT_EQ(weights, weights7);
+  EXPECT_EQ(metrics.loss, metrics7.loss);
+  EXPECT_EQ(metrics.accuracy, metrics7.accuracy);
+  EXPECT_EQ(metrics7.count, 150);
+}
+
+TEST(Trainer, ClippingByNormAndValueTakesEffect) {
+  const auto run = [](double norm, double value) {
+    Parts s(kMlp, "sgd", DType::f32, 1.0);
+    const auto before = weights_of(*s.model.module);
+    TrainerOptions options = small_options(1);
+    options.batch_size = 64;
+    options.clip_norm = norm;
+    options.clip_value = value;
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+    trainer.fit(quadrants(64));  // one step
+    const auto after = weights_of(*s.model.module);
+    double sum = 0, largest = 0;
+    for (std::size_t i = 0; i < after.size(); ++i) {
+      sum += (after[i] - before[i]) * (after[i] - before[i]);
+      largest = std::max(largest, std::abs(after[i] - before[i]));
+    }
+    return std::pair(std::sqrt(sum), largest);
+  };
+  EXPECT_GT(run(0, 0).first, 0.02);
+  EXPECT_NEAR(run(0.01, 0).first, 0.01, 1e-4);
+  EXPECT_GT(run(0, 0).second, 2e-3);
+  EXPECT_NEAR(run(0, 1e-3).second, 1e-3, 1e-6);
+}
+
+TEST(Trainer, LabelSmoothingRaisesTheLossItReports) {
+  const auto loss = [](double smoothing) {
+    Parts s;
+    TrainerOptions options = small_options(6);
+    options.label_smoothing = smoothing;
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+    return trainer.fit(quadrants(200)).epochs.back().train.loss;
+  };
+  EXPECT_GT(loss(0.2), loss(0) + 0.1);
+}
+
+// ---- validation ----
+
+TEST(Validation, StopsEarly) {
+  Parts s;
+  TrainerOptions options = small_options(20);
+  options.early_stop = 2;
+  options.learning_rate = [](std::int64_t, std::int64_t) { return 0.0; };  // the loss never falls
+  Trainer trainer(*s.model.module, *s.optimizer, options);
+  const data::Dataset validation = quadrants(40, 2);
+  const auto result = trainer.fit(quadrants(64), &validation);
+  EXPECT_EQ(result.end, train::End::early_stop);
+  EXPECT_EQ(result.epochs.size(), 3U);
+  EXPECT_EQ(result.best_epoch, 0);
+}
+
+TEST(Validation, KeepsTheBestWeights) {
+  for (const bool keep : {true, false}) {
+    Parts s(kMlp, "sgd", DType::f32, 0.1);
+    TrainerOptions options = small_options(4);
+    options.keep_best = keep;
+    options.learning_rate = [](std::int64_t step, std::int64_t steps) { return step < steps / 2 ? 0.1 : 1000.0; };
+    options.clip_norm = 1;
+    Trainer trainer(*s.model.module, *s.optimizer, options);
+    const data::Dataset validation = quadrants(80, 2);
+    const auto result = trainer.fit(quadrants(160), &validation);
+    EXPECT_LT(result.best_epoch, 2);
+    const double best = result.epochs[static_cast<std::size_t>(result.best_epoch)].validation.loss;
+    const double now = trainer.evaluate(validation).metrics.loss;
+    if (keep) {
+      EXPECT_EQ(now, best);
+    } else {
+      EXPECT_GT(now, best);
+    }
+  }
+}
+
+// ---- callbacks ----
+
+TEST(Callbacks, TheLearningRateOfEachStepIsTheSchedules) {
+  class Rates : public train::Callback {
+   public:
+    std::string name() const override { return "rates"; }
+    void on_step(Trainer&, const train::StepInfo& info) override {
+      seen.push_back(info.learning_rate);
+      total = info.total_steps;
+    }
+    std::vector<double> seen;
+    std::int64_t total = 0;
+  };
+  Parts s;
+  TrainerOptions options = small_options(2);
+  options.learning_rate = [](std::int64_t step, std::int64_t steps) { return 0.001 * static_cast<double>(steps - step); };
+  Trainer trainer(*s.model.module, *s.optimizer, options);
+  const auto rates = std::make_shared<Rates>();
+  trainer.add(rates);
+  trainer.fit(quadrants(48));
+  EXPECT_EQ(rates->total, 6);
+  EXPECT_EQ(rates->seen, (std::vector<double>{0.001 * 6, 0.001 * 5, 0.001 * 4, 0.001 * 3, 0.001 * 2, 0.001}));
+  EXPECT_ERROR("InvalidArgument", "rates", trainer.add(std::make_shared<Rates>()));
+}
+
+TEST(Callbacks, MetricsAreMeansOfTheirWindow) {
+  const TempDir dir;
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
+  trainer.add(train::metrics_log(dir.path(), 2));
+  const data::Dataset validation = quadrants(40, 2);
+  const auto result = trainer.fit(quadrants(80), &validation);  // 5 steps an epoch: lines at 2, 4, 5 and the epoch's
+  std::istringstream lines(io::read_text(dir / "metrics.jsonl"));
+  std::vector<nlohmann::json> records;
+  for (std::string line; std::getline(lines, line);) records.push_back(nlohmann::json::parse(line));
+  ASSERT_EQ(records.size(), 8U);
+  const auto step_of = [&](std::size_t i) { return records[i]["step"].get<int>(); };
+  EXPECT_EQ(step_of(0), 2);
+  EXPECT_EQ(step_of(1), 4);
+  EXPECT_EQ(step_of(2), 5);
+  EXPECT_EQ(records[3]["type"], "epoch");
+  const double mean = (records[0]["loss"].get<double>() * 32 + records[1]["loss"].get<double>() * 32 +
+                       records[2]["loss"].get<double>() * 16) / 80;
+  EXPECT_NEAR(mean, result.epochs[0].train.loss, 1e-12);
+  EXPECT_EQ(records[3]["val_loss"].get<double>(), result.epochs[0].validation.loss);
+  EXPECT_NEAR(records[1]["epochs_done"].get<double>(), 0.8, 1e-12);
+  std::istringstream csv(io::read_text(dir / "metrics.csv"));
+  std::string header, first;
+  std::getline(csv, header);
+  std::getline(csv, first);
+  EXPECT_EQ(header.substr(0, 28), "type,step,epoch,epochs_done,");
+  EXPECT_EQ(first.substr(0, 9), "step,2,0,");
+}
+
+TEST(Callbacks, ProgressIsPlainWhereThereIsNoTerminal) {
+  const TempDir dir;
+  const int fd = open((dir / "out").c_str(), O_CREAT | O_WRONLY, 0600);
+  ASSERT_GE(fd, 0);
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
+  trainer.add(train::progress({.fd = fd}));
+  trainer.fit(quadrants(64));
+  close(fd);
+  const std::string text = io::read_text(dir / "out");
+  EXPECT_NE(text.find("epoch 1/2  loss "), std::string::npos) << text;
+  EXPECT_NE(text.find("epoch 2/2  loss "), std::string::npos) << text;
+  EXPECT_EQ(text.find('\x1b'), std::string::npos);
+  EXPECT_EQ(text.find('\r'), std::string::npos);
+}
+
+TEST(Callbacks, AFailedSaveWarnsAndTheThirdInARowEnds) {
+  const TempDir dir;
+  io::write_text(dir / "file", "not a directory");
+  std::vector<std::string> warnings;
+  train::CheckpointOptions options;
+  options.dir = dir / "file/sub";
+  options.every_steps = 2;
+  options.warn = [&](std::string_view line) { warnings.emplace_back(line); };
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
+  trainer.add(train::checkpoints(options));
+  EXPECT_ERROR("IoError", "3 checkpoints in a row", trainer.fit(quadrants(160)));
+  EXPECT_EQ(warnings.size(), 2U);
+  EXPECT_EQ(trainer.step(), 6);
+}
+
+TEST(Callbacks, AFailureInBetweenIsForgiven) {
+  const TempDir dir;
+  int warnings = 0;
+  train::CheckpointOptions options;
+  options.dir = dir / "run";
+  options.every_steps = 1;
+  options.every_epochs = 0;
+  options.warn = [&](std::string_view) { ++warnings; };
+  class Breaker : public train::Callback {  // the directory is a file in two of three steps
+   public:
+    explicit Breaker(std::string path) : path_(std::move(path)) {}
+    std::string name() const override { return "breaker"; }
+    void on_step(Trainer&, const train::StepInfo& info) override {
+      std::filesystem::remove_all(path_);
+      if (info.step % 3 != 0) io::write_text(path_, "in the way");
+    }
+
+   private:
+    std::string path_;
+  };
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(1));
+  trainer.add(std::make_shared<Breaker>(options.dir));
+  trainer.add(train::checkpoints(options));
+  EXPECT_EQ(trainer.fit(quadrants(144)).step, 9);
+  EXPECT_EQ(warnings, 6);
+}
+
+// ---- model files ----
+
+TEST(ModelFile, ComesBackWithEverythingThatPredictionNeeds) {
+  const TempDir dir;
+  Parts s(kStateful);
+  const data::Dataset images = quadrants(64);
+  TrainerOptions options = small_options(2);
+  options.normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images);
+  Trainer trainer(*s.model.module, *s.optimizer, options);
+  trainer.fit(images);
+  const std::string path = dir / "model.safetensors";
+  train::save_model(path, *s.model.module, {s.model.json, "quadrants", images.class_names, options.normalization});
+  const train::LoadedModel loaded = train::load_model(path);
+  EXPECT_EQ(loaded.info.normalization, options.normalization);
+  EXPECT_EQ(loaded.info.class_names, images.class_names);
+  EXPECT_EQ(loaded.info.dataset, "quadrants");
+  EXPECT_FALSE(loaded.module->is_training());
+  expect_same<float>(train::predict(*loaded.module, images.images, loaded.info.normalization), trainer.predict(images.images));
+}
+
+TEST(ModelFile, RefusesWhatIsNotOne) {
+  const TempDir dir;
+  Parts s;
+  io::save_module(dir / "bare.safetensors", *s.model.module);
+  EXPECT_ERROR("FormatError", "\"model\"", train::load_model(dir / "bare.safetensors"));
+  const train::ModelInfo info{s.model.json, "quadrants", {"a", "b", "c"}, to_unit()};
+  train::save_model(dir / "three.safetensors", *s.model.module, info);
+  EXPECT_ERROR("FormatError", "3 names", train::load_model(dir / "three.safetensors"));
+  Parts other(kStateful);
+  train::save_model(dir / "other.safetensors", *other.model.module, {s.model.json, "quadrants", {"a", "b", "c", "d"}, to_unit()});
+  EXPECT_ERROR("FormatError", "other.safetensors", train::load_model(dir / "other.safetensors"));
+}
+
+}  // namespace
+}  // namespace descent::test
