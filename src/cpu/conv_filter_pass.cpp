@@ -74,6 +74,7 @@ void ConvFilterPass<T>::pooled_image(const T* source, const T* dy, const std::ui
     expand.out = gathered;
     expand.out_row = pass_.columns * width;
     expand.out_column = width;
+    expand.whole_vectors = true;
     if (panel.channels != width) std::fill_n(gathered, step * pass_.columns * width, T{0});
     for (std::int64_t row = 0; row < pass_.rows; row += step) {
       const std::int64_t place = row / 2 * windows * plan_.target_channels + panel.channel;

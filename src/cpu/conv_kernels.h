@@ -82,6 +82,7 @@ struct ConvExpandJob {
   std::int64_t rows = 0, columns = 0, channels = 0, stride = 0;
   T* out = nullptr;
   std::int64_t out_row = 0, out_column = 0;
+  bool whole_vectors = false;  // out has room for whole vectors of channels: what is beyond may be anything
 };
 
 template <class T>

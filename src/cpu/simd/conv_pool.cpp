@@ -38,6 +38,17 @@ template <class T>
 // The codes of kLanes channels, widened to the lanes of a vector.
 template <class T>
 [[gnu::always_inline]] inline typename Lanes<T>::Mask load_codes(const std::uint8_t* from) {
+#if defined(__AVX512F__)
+  if constexpr (sizeof(T) == 4) {
+    return reinterpret_cast<typename Lanes<T>::Mask>(
+        _mm512_maskz_cvtepu8_epi32(0xFFFF, _mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  }
+#elif defined(__AVX2__)
+  if constexpr (sizeof(T) == 4) {
+    return reinterpret_cast<typename Lanes<T>::Mask>(
+        _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from))));
+  }
+#endif
   Codes<T> codes;
   __builtin_memcpy(&codes, from, sizeof codes);
   return __builtin_convertvector(codes, typename Lanes<T>::Mask);
@@ -100,8 +111,11 @@ void conv_expand(const ConvExpandJob<T>& job) {
       const std::uint8_t* code = job.code + (r * job.columns + q) * job.stride;
       T* out = job.out + 2 * r * job.out_row + 2 * q * job.out_column;
       T* const place[4] = {out, out + job.out_column, out + job.out_row, out + job.out_row + job.out_column};
+      // Reading beyond the channels reads the next window's, which only the last window doesn't have.
+      const bool spill = job.whole_vectors && (r + 1 < job.rows || q + 1 < job.columns);
+      const std::int64_t whole = spill ? job.channels : job.channels - kLanes<T> + 1;
       std::int64_t c = 0;
-      for (; c + kLanes<T> <= job.channels; c += kLanes<T>) {
+      for (; c < whole; c += kLanes<T>) {
         const Vec<T> gradient = load(dy + c);
         const Mask codes = load_codes<T>(code + c);
 #pragma GCC unroll 4
