@@ -37,11 +37,13 @@ class Threads {
 };
 
 // Elements of T between two fences of 64, at an odd offset, so that neither a vector load nor a neighbour's write goes
-// unseen. The destructor fails the test when a fence has changed. Elements begin as NaN (200, or a large number, for integers).
+// unseen. The destructor fails the test when a fence has changed. Elements begin as NaN (200, or a large number, for
+// integers).
 template <class T>
 class GuardedBuffer {
  public:
-  explicit GuardedBuffer(const Shape& shape) : shape_(shape), all_(static_cast<std::size_t>(shape.numel()) + 2 * kFence + 1) {
+  explicit GuardedBuffer(const Shape& shape)
+      : shape_(shape), all_(static_cast<std::size_t>(shape.numel()) + 2 * kFence + 1) {
     std::memset(all_.data(), kFenceByte, all_.size() * sizeof(T));
     fill(unset());
   }
@@ -72,7 +74,8 @@ class GuardedBuffer {
     const std::size_t end = kFence + 1 + static_cast<std::size_t>(size());
     const auto intact = [this](std::size_t first, std::size_t last) {
       const auto* bytes = reinterpret_cast<const unsigned char*>(all_.data());
-      return std::all_of(bytes + first * sizeof(T), bytes + last * sizeof(T), [](unsigned char b) { return b == kFenceByte; });
+      return std::all_of(bytes + first * sizeof(T), bytes + last * sizeof(T),
+                         [](unsigned char b) { return b == kFenceByte; });
     };
     return intact(0, kFence + 1) && intact(end, all_.size());
   }
@@ -158,8 +161,9 @@ auto for_threads(const F& compute) {
   return first;
 }
 
-// Runs write(Grad), which must fill all of `shape`, in both modes and expects that accumulating adds; returns the overwritten values.
-// `tolerance` is in units of the type, relative to the larger of the two terms: an accumulation may be rounded in another order.
+// Runs write(Grad), which must fill all of `shape`, in both modes and expects that accumulating adds; returns the
+// overwritten values. `tolerance` is in units of the type, relative to the larger of the two terms: an accumulation may
+// be rounded in another order.
 template <class T, class F>
 std::vector<T> both_writes(const Shape& shape, const F& write, double tolerance = 4) {
   GuardedBuffer<T> overwritten(shape), accumulated(shape);

@@ -74,7 +74,8 @@ TYPED_TEST(ElementwiseTest, UnaryIsItsFormula) {
         const Real expected = c.f(static_cast<Real>(x[i]));
         // gelu's second factor may be a small difference: its error is seen against x.
         const bool cancels = c.op == Unary::gelu || c.op == Unary::gelu_tanh;
-        const double size = static_cast<double>(std::abs(expected)) + (cancels ? std::abs(static_cast<double>(x[i])) : 0.0);
+        const double size =
+            static_cast<double>(std::abs(expected)) + (cancels ? std::abs(static_cast<double>(x[i])) : 0.0);
         ASSERT_NEAR(static_cast<double>(y[i]), static_cast<double>(expected), 8 * unit<T>() * size) << "x = " << x[i];
       }
     }
@@ -87,7 +88,8 @@ TYPED_TEST(ElementwiseTest, UnaryBackwardIsTheDerivative) {
   for (const UnaryCase& c : unary_cases()) {
     SCOPED_TRACE(c.name);
     const std::int64_t n = 1025;
-    GuardedBuffer<T> x(Shape{n}, random_values<T>(n, 2, c.low, c.high)), dy(Shape{n}, random_values<T>(n, 3)), y(Shape{n});
+    GuardedBuffer<T> x(Shape{n}, random_values<T>(n, 2, c.low, c.high)), dy(Shape{n}, random_values<T>(n, 3)),
+        y(Shape{n});
     cpu_backend().elementwise->unary(c.op, c.a, c.b, x.view(), y.view());
     const auto dx = both_writes<T>(Shape{n}, [&](Grad grad) {
       cpu_backend().elementwise->unary_backward(c.op, c.a, c.b, x.view(), y.view(), dy.view(), grad);
@@ -96,7 +98,8 @@ TYPED_TEST(ElementwiseTest, UnaryBackwardIsTheDerivative) {
       const Real at = static_cast<Real>(x[i]);
       const double slope = static_cast<double>((c.f(at + step) - c.f(at - step)) / (2 * step));
       const double expected = slope * static_cast<double>(dy[i]);
-      const double tolerance = (sizeof(T) == 4 ? 1e-5 : 1e-8) * (std::abs(expected) + std::abs(static_cast<double>(dy[i])));
+      const double tolerance =
+          (sizeof(T) == 4 ? 1e-5 : 1e-8) * (std::abs(expected) + std::abs(static_cast<double>(dy[i])));
       ASSERT_NEAR(static_cast<double>(dx[static_cast<std::size_t>(i)]), expected, tolerance) << "x = " << x[i];
     }
   }
@@ -148,7 +151,7 @@ TYPED_TEST(ElementwiseTest, SpecialValuesAndKinks) {
   EXPECT_EQ(slope(Unary::relu, 0, 0, T(0)), 0);
   EXPECT_EQ(slope(Unary::abs, 0, 0, T(0)), 0);
   EXPECT_EQ(slope(Unary::leaky_relu, 0.5, 0, T(0)), T(1.5));
-  EXPECT_EQ(slope(Unary::clamp, -1, 1, T(1)), 3);   // PyTorch counts the ends as inside
+  EXPECT_EQ(slope(Unary::clamp, -1, 1, T(1)), 3);  // PyTorch counts the ends as inside
   EXPECT_EQ(slope(Unary::clamp, -1, 1, T(-1)), 3);
   EXPECT_EQ(slope(Unary::pow, 0, 0, T(0)), 0);
 }
@@ -192,9 +195,8 @@ TYPED_TEST(ElementwiseTest, BinaryBroadcasts) {
     SCOPED_TRACE(to_string(c.y) + " from " + to_string(c.a) + " and " + to_string(c.b));
     GuardedBuffer<T> a(c.a, random_values<T>(c.a.numel(), 5)), b(c.b, random_values<T>(c.b.numel(), 6, 0.5, 2));
     for (const Binary op : {Binary::add, Binary::sub, Binary::mul, Binary::div}) {
-      const auto y = both_writes<T>(c.y, [&](Grad out) {
-        cpu_backend().elementwise->binary(op, a.view(), b.view(), out.view, out.write);
-      });
+      const auto y = both_writes<T>(
+          c.y, [&](Grad out) { cpu_backend().elementwise->binary(op, a.view(), b.view(), out.view, out.write); });
       for (std::int64_t i = 0; i < c.y.numel(); ++i) {
         const T u = a[source(c.y, c.a, i)], v = b[source(c.y, c.b, i)];
         const T expected = op == Binary::add ? u + v : op == Binary::sub ? u - v : op == Binary::mul ? u * v : u / v;
@@ -259,7 +261,8 @@ void expect_convert(const std::vector<From>& from, const std::vector<To>& to) {
   GuardedBuffer<To> y(shape);
   cpu_backend().elementwise->convert(x.view(), y.view());
   for (std::size_t i = 0; i < to.size(); ++i) {
-    EXPECT_EQ(y[static_cast<std::int64_t>(i)], to[i]) << name_of(dtype_of<From>) << " to " << name_of(dtype_of<To>) << ", " << +from[i];
+    EXPECT_EQ(y[static_cast<std::int64_t>(i)], to[i])
+        << name_of(dtype_of<From>) << " to " << name_of(dtype_of<To>) << ", " << +from[i];
   }
 }
 
@@ -275,15 +278,16 @@ TEST(Elementwise, ConvertsAsCppAndSaturatesWhatCppLeavesUndefined) {
 }
 
 TEST(Elementwise, Bf16RoundsToNearestEven) {
-  const std::vector<float> values{1.0F, 1.00390625F, 1.01171875F, -2.5F, 3.0e38F, std::numeric_limits<float>::infinity()};
+  const std::vector<float> values{1.0F,  1.00390625F, 1.01171875F,
+                                  -2.5F, 3.0e38F,     std::numeric_limits<float>::infinity()};
   std::vector<cpu::Bf16> stored(values.size());
   std::vector<float> back(values.size());
   const Shape shape{static_cast<std::int64_t>(values.size())};
   cpu_backend().elementwise->convert({values.data(), shape, DType::f32}, View{stored.data(), shape, DType::bf16});
   cpu_backend().elementwise->convert({stored.data(), shape, DType::bf16}, View{back.data(), shape, DType::f32});
   EXPECT_EQ(back[0], 1.0F);
-  EXPECT_EQ(back[1], 1.0F);         // 1 + 2^-8 lies halfway: to even
-  EXPECT_EQ(back[2], 1.015625F);    // 1 + 3 * 2^-8 lies halfway: to even, upwards
+  EXPECT_EQ(back[1], 1.0F);       // 1 + 2^-8 lies halfway: to even
+  EXPECT_EQ(back[2], 1.015625F);  // 1 + 3 * 2^-8 lies halfway: to even, upwards
   EXPECT_EQ(back[3], -2.5F);
   EXPECT_NEAR(back[4], 3.0e38F, 3.0e38F / 256);
   EXPECT_EQ(back[5], values[5]);

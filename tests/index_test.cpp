@@ -13,7 +13,8 @@ using namespace descent::test;
 
 std::vector<std::int32_t> some_indices(std::int64_t n, std::int64_t rows) {
   std::vector<std::int32_t> index;
-  for (std::int64_t i = 0; i < n; ++i) index.push_back(static_cast<std::int32_t>((i * 7919 + 13) % std::max<std::int64_t>(1, rows)));
+  for (std::int64_t i = 0; i < n; ++i)
+    index.push_back(static_cast<std::int32_t>((i * 7919 + 13) % std::max<std::int64_t>(1, rows)));
   return index;
 }
 
@@ -61,7 +62,8 @@ TYPED_TEST(IndexTest, ScattersAndAdds) {
   struct Case {
     std::int64_t rows, n, width;
   };
-  for (const Case& c : {Case{5, 40, 3}, Case{1, 33, 33}, Case{100, 2000, 32}, Case{20, 64, 300}, Case{3000, 1025, 16}, Case{4, 0, 7}, Case{7, 9, 1}}) {
+  for (const Case& c : {Case{5, 40, 3}, Case{1, 33, 33}, Case{100, 2000, 32}, Case{20, 64, 300}, Case{3000, 1025, 16},
+                        Case{4, 0, 7}, Case{7, 9, 1}}) {
     SCOPED_TRACE(testing::Message() << c.rows << " rows of " << c.width << ", " << c.n << " added");
     auto index = some_indices(c.n, c.rows);
     if (c.n > 2) {
@@ -81,7 +83,8 @@ TYPED_TEST(IndexTest, ScattersAndAdds) {
       for (std::int64_t i = 0; i < c.n; ++i) {
         const std::int64_t r = index[static_cast<std::size_t>(i)];
         if (r < 0 || r >= c.rows) continue;
-        for (std::int64_t j = 0; j < c.width; ++j) expected[static_cast<std::size_t>(r * c.width + j)] += dy[i * c.width + j];
+        for (std::int64_t j = 0; j < c.width; ++j)
+          expected[static_cast<std::size_t>(r * c.width + j)] += dy[i * c.width + j];
       }
       EXPECT_TRUE(same_bits(dx, expected));  // the order of additions is part of the contract
     }
@@ -97,7 +100,8 @@ TYPED_TEST(IndexTest, OneHot) {
     GuardedBuffer<T> y(Shape{n, 10});
     cpu_backend().index->one_hot(which.view(), y.view());
     for (std::int64_t i = 0; i < n; ++i) {
-      for (std::int64_t j = 0; j < 10; ++j) ASSERT_EQ(y[i * 10 + j], index[static_cast<std::size_t>(i)] == j ? T(1) : T(0));
+      for (std::int64_t j = 0; j < 10; ++j)
+        ASSERT_EQ(y[i * 10 + j], index[static_cast<std::size_t>(i)] == j ? T(1) : T(0));
     }
   }
 }
@@ -107,7 +111,8 @@ TYPED_TEST(IndexTest, GathersAndNormalizesImages) {
   struct Case {
     std::int64_t pixels, channels;
   };
-  for (const Case& c : {Case{784, 1}, Case{1, 1}, Case{33, 1}, Case{1024, 3}, Case{341, 3}, Case{7, 4}, Case{2, 1500}, Case{1, 1024}}) {
+  for (const Case& c :
+       {Case{784, 1}, Case{1, 1}, Case{33, 1}, Case{1024, 3}, Case{341, 3}, Case{7, 4}, Case{2, 1500}, Case{1, 1024}}) {
     const std::int64_t width = c.pixels * c.channels, rows = 20;
     SCOPED_TRACE(testing::Message() << c.pixels << " pixels of " << c.channels);
     GuardedBuffer<std::uint8_t> x(Shape{rows, width}, random_values<std::uint8_t>(rows * width, 54, 0, 256));
@@ -125,8 +130,9 @@ TYPED_TEST(IndexTest, GathersAndNormalizesImages) {
       const auto y = for_threads(gather);
       for (std::int64_t i = 0; i < n * width; ++i) {
         const std::int64_t r = index[static_cast<std::size_t>(i / width)], f = i % width, channel = f % c.channels;
-        const T expected =
-            r < 0 || r >= rows ? T(0) : (static_cast<T>(x[r * width + f]) - static_cast<T>(shift[channel])) * static_cast<T>(scale[channel]);
+        const T expected = r < 0 || r >= rows ? T(0)
+                                              : (static_cast<T>(x[r * width + f]) - static_cast<T>(shift[channel])) *
+                                                    static_cast<T>(scale[channel]);
         ASSERT_EQ(y[static_cast<std::size_t>(i)], expected) << "element " << i;
       }
       cpu::set_reference_only(true);
@@ -137,9 +143,11 @@ TYPED_TEST(IndexTest, GathersAndNormalizesImages) {
 }
 
 template <class T>
-void expect_copy_block(std::int64_t rows, std::int64_t width, std::int64_t src_pitch, std::int64_t dst_pitch, Write write) {
+void expect_copy_block(std::int64_t rows, std::int64_t width, std::int64_t src_pitch, std::int64_t dst_pitch,
+                       Write write) {
   SCOPED_TRACE(testing::Message() << rows << " rows of " << width);
-  const std::int64_t from = rows == 0 ? 0 : (rows - 1) * src_pitch + width, to = rows == 0 ? 0 : (rows - 1) * dst_pitch + width;
+  const std::int64_t from = rows == 0 ? 0 : (rows - 1) * src_pitch + width,
+                     to = rows == 0 ? 0 : (rows - 1) * dst_pitch + width;
   GuardedBuffer<T> src(Shape{from}, random_values<T>(from, 57, 0, 100));
   const auto start = random_values<T>(to, 58, 0, 100);
   const auto got = for_threads([&] {

@@ -1,4 +1,5 @@
-// Losses against naive formulas in long double, their gradients against central differences of those, and extreme logits.
+// Losses against naive formulas in long double, their gradients against central differences of those, and extreme
+// logits.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -31,9 +32,10 @@ struct Setting {
   bool weighted, probabilities;
 };
 
-// PyTorch's definition: per row -sum over classes of w q log p, with q smoothed; a mean over labels divides by their weights.
-Reals naive_cross_entropy(const Setting& s, const Reals& x, std::int64_t classes, const std::vector<std::int32_t>& label,
-                          const Reals& probability, const Reals& weight) {
+// PyTorch's definition: per row -sum over classes of w q log p, with q smoothed; a mean over labels divides by their
+// weights.
+Reals naive_cross_entropy(const Setting& s, const Reals& x, std::int64_t classes,
+                          const std::vector<std::int32_t>& label, const Reals& probability, const Reals& weight) {
   const auto rows = static_cast<std::int64_t>(x.size()) / classes;
   const Real smoothing = s.options.label_smoothing;
   Reals losses;
@@ -42,15 +44,19 @@ Reals naive_cross_entropy(const Setting& s, const Reals& x, std::int64_t classes
     Real loss = 0;
     if (s.probabilities) {
       for (std::int64_t j = 0; j < classes; ++j) {
-        const Real q = probability[static_cast<std::size_t>(r * classes + j)] * (1 - smoothing) + smoothing / static_cast<Real>(classes);
-        loss -= weight[static_cast<std::size_t>(j)] * q * log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, j);
+        const Real q = probability[static_cast<std::size_t>(r * classes + j)] * (1 - smoothing) +
+                       smoothing / static_cast<Real>(classes);
+        loss -= weight[static_cast<std::size_t>(j)] * q *
+                log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, j);
       }
       divisor += 1;
     } else if (const std::int32_t t = label[static_cast<std::size_t>(r)]; t != s.options.ignore_index) {
-      const Real nll = -weight[static_cast<std::size_t>(t)] * log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, t);
+      const Real nll =
+          -weight[static_cast<std::size_t>(t)] * log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, t);
       Real smooth = 0;
       for (std::int64_t j = 0; j < classes; ++j) {
-        smooth -= weight[static_cast<std::size_t>(j)] * log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, j);
+        smooth -=
+            weight[static_cast<std::size_t>(j)] * log_softmax(&x[static_cast<std::size_t>(r * classes)], classes, j);
       }
       loss = (1 - smoothing) * nll + smoothing / static_cast<Real>(classes) * smooth;
       divisor += weight[static_cast<std::size_t>(t)];
@@ -82,8 +88,10 @@ TYPED_TEST(LossTest, SoftmaxAndLogSoftmax) {
         if (i % n == 0) of_first = log_softmax(&wide[first], n, 0);
         const Real expected = of_first + (wide[static_cast<std::size_t>(i)] - wide[first]);
         // The exponent's rounding is relative to its size, at most 16.
-        ASSERT_NEAR(static_cast<double>(y[i]), static_cast<double>(std::exp(expected)), 24 * unit<T>() * static_cast<double>(std::exp(expected)));
-        ASSERT_NEAR(static_cast<double>(log_y[i]), static_cast<double>(expected), 8 * unit<T>() * (1 + static_cast<double>(-expected)));
+        ASSERT_NEAR(static_cast<double>(y[i]), static_cast<double>(std::exp(expected)),
+                    24 * unit<T>() * static_cast<double>(std::exp(expected)));
+        ASSERT_NEAR(static_cast<double>(log_y[i]), static_cast<double>(expected),
+                    8 * unit<T>() * (1 + static_cast<double>(-expected)));
       }
     }
   }
@@ -92,12 +100,14 @@ TYPED_TEST(LossTest, SoftmaxAndLogSoftmax) {
 TYPED_TEST(LossTest, SoftmaxGradients) {
   using T = TypeParam;
   const std::int64_t rows = 37, n = 11;
-  GuardedBuffer<T> x(Shape{rows, n}, random_values<T>(rows * n, 32, -4, 4)), dy(x.shape(), random_values<T>(rows * n, 33)), y(x.shape()),
-      log_y(x.shape());
+  GuardedBuffer<T> x(Shape{rows, n}, random_values<T>(rows * n, 32, -4, 4)),
+      dy(x.shape(), random_values<T>(rows * n, 33)), y(x.shape()), log_y(x.shape());
   cpu_backend().loss->softmax(x.view(), y.view());
   cpu_backend().loss->log_softmax(x.view(), log_y.view());
-  const auto dx = both_writes<T>(x.shape(), [&](Grad out) { cpu_backend().loss->softmax_backward(y.view(), dy.view(), out); });
-  const auto log_dx = both_writes<T>(x.shape(), [&](Grad out) { cpu_backend().loss->log_softmax_backward(log_y.view(), dy.view(), out); });
+  const auto dx =
+      both_writes<T>(x.shape(), [&](Grad out) { cpu_backend().loss->softmax_backward(y.view(), dy.view(), out); });
+  const auto log_dx = both_writes<T>(
+      x.shape(), [&](Grad out) { cpu_backend().loss->log_softmax_backward(log_y.view(), dy.view(), out); });
   Reals wide = widen(x), numeric(wide.size()), log_numeric(wide.size());
   const auto value = [&](std::int64_t r, bool logarithm) {
     Real sum = 0;
@@ -130,7 +140,8 @@ TYPED_TEST(LossTest, CrossEntropyIsPyTorchs) {
   const Shape shape{rows, classes};
   std::vector<std::int32_t> labels;
   for (std::int32_t r = 0; r < rows; ++r) labels.push_back(r % 5 == 4 ? -100 : r * 3 % 7);
-  GuardedBuffer<T> x(shape, random_values<T>(rows * classes, 34, -3, 3)), weight(Shape{classes}, random_values<T>(classes, 35, 0.2, 2)),
+  GuardedBuffer<T> x(shape, random_values<T>(rows * classes, 34, -3, 3)),
+      weight(Shape{classes}, random_values<T>(classes, 35, 0.2, 2)),
       probability(shape, random_values<T>(rows * classes, 36, 0, 0.3));
   GuardedBuffer<std::int32_t> label(Shape{rows}, labels);
   for (int trial = 0; trial < 24; ++trial) {
@@ -171,7 +182,8 @@ TYPED_TEST(LossTest, CrossEntropyIsPyTorchs) {
     for (std::int64_t r = 0; r < rows; ++r) {
       const T *const row = x.data() + r * classes, *const p = probability.data() + r * classes;
       const auto guess = std::max_element(row, row + classes) - row;
-      expected += guess == (s.probabilities ? std::max_element(p, p + classes) - p : labels[static_cast<std::size_t>(r)]);
+      expected +=
+          guess == (s.probabilities ? std::max_element(p, p + classes) - p : labels[static_cast<std::size_t>(r)]);
     }
     EXPECT_EQ(hits[0], expected);
   }
@@ -192,12 +204,14 @@ TYPED_TEST(LossTest, CrossEntropyOfExtremeLogits) {
     EXPECT_NEAR(static_cast<double>(loss[1]), 2 * static_cast<double>(T(big)), 4 * unit<T>() * 2 * big);
     EXPECT_NEAR(static_cast<double>(loss[2]), std::log(2.0), 4 * unit<T>());
     const std::vector<double> slopes{0, 0, 0, -1, 1, 0, -0.5, 0.5, 0};
-    for (std::int64_t i = 0; i < 9; ++i) EXPECT_NEAR(static_cast<double>(dx[i]), slopes[static_cast<std::size_t>(i)], 4 * unit<T>());
+    for (std::int64_t i = 0; i < 9; ++i)
+      EXPECT_NEAR(static_cast<double>(dx[i]), slopes[static_cast<std::size_t>(i)], 4 * unit<T>());
   }
   // A class that is impossible costs nothing where the target gives it nothing.
   GuardedBuffer<T> x(Shape{2, 3}, {T(1), -inf, T(1), -inf, T(0), T(2)});
   GuardedBuffer<std::int32_t> label(Shape{2}, {0, 2});
-  GuardedBuffer<T> probability(Shape{2, 3}, {T(0.5), T(0), T(0.5), T(0), T(0.25), T(0.75)}), loss(Shape{2}), dx(x.shape());
+  GuardedBuffer<T> probability(Shape{2, 3}, {T(0.5), T(0), T(0.5), T(0), T(0.25), T(0.75)}), loss(Shape{2}),
+      dx(x.shape());
   cpu_backend().loss->cross_entropy(options, x.view(), label.view(), {}, loss.view(), dx.view(), {});
   EXPECT_NEAR(static_cast<double>(loss[0]), std::log(2.0), 4 * unit<T>());
   EXPECT_NEAR(static_cast<double>(loss[1]), std::log(1 + std::exp(-2.0)), 4 * unit<T>());
@@ -219,9 +233,11 @@ TYPED_TEST(LossTest, CrossEntropyRefusesToReadOutside) {
   using T = TypeParam;
   CrossEntropy options;
   options.reduction = LossReduction::none;
-  GuardedBuffer<T> x(Shape{4, 3}, random_values<T>(12, 37)), weight(Shape{3}, {T(1), T(2), T(3)}), loss(Shape{4}), dx(x.shape());
+  GuardedBuffer<T> x(Shape{4, 3}, random_values<T>(12, 37)), weight(Shape{3}, {T(1), T(2), T(3)}), loss(Shape{4}),
+      dx(x.shape());
   GuardedBuffer<std::int32_t> label(Shape{4}, {3, -1, 2147483647, 1}), hits(Shape{1}, {0});
-  cpu_backend().loss->cross_entropy(options, x.view(), label.view(), weight.view(), loss.view(), dx.view(), hits.view());
+  cpu_backend().loss->cross_entropy(options, x.view(), label.view(), weight.view(), loss.view(), dx.view(),
+                                    hits.view());
   for (int r = 0; r < 3; ++r) EXPECT_TRUE(std::isnan(loss[r])) << r;
   EXPECT_TRUE(std::isfinite(loss[3]));
   options.reduction = LossReduction::mean;
@@ -278,7 +294,8 @@ TYPED_TEST(LossTest, MseAndBce) {
         Real sum = 0;
         for (std::int64_t i = 0; i < n; ++i) {
           const Real u = static_cast<Real>(x[i]), v = static_cast<Real>(t[i]);
-          losses.push_back(bce ? -v * std::log(1 / (1 + std::exp(-u))) - (1 - v) * std::log(1 / (1 + std::exp(u))) : (u - v) * (u - v));
+          losses.push_back(bce ? -v * std::log(1 / (1 + std::exp(-u))) - (1 - v) * std::log(1 / (1 + std::exp(u)))
+                               : (u - v) * (u - v));
           slopes.push_back((bce ? 1 / (1 + std::exp(-u)) - v : 2 * (u - v)) / divisor);
           sum += losses.back();
         }
@@ -286,7 +303,8 @@ TYPED_TEST(LossTest, MseAndBce) {
           EXPECT_TRUE(std::isnan(loss[0]));
           continue;
         }
-        EXPECT_LT(norm_error(loss.values(), reduction == LossReduction::none ? losses : Reals{sum / divisor}), 8 * unit<T>());
+        EXPECT_LT(norm_error(loss.values(), reduction == LossReduction::none ? losses : Reals{sum / divisor}),
+                  8 * unit<T>());
         EXPECT_LT(norm_error(dx.values(), slopes), 8 * unit<T>());
       }
     }
@@ -297,7 +315,8 @@ TYPED_TEST(LossTest, BceOfExtremeLogits) {
   using T = TypeParam;
   const T inf = std::numeric_limits<T>::infinity();
   for (const T big : {T(88.73), T(1e4), T(1e37), inf}) {
-    GuardedBuffer<T> x(Shape{4}, {big, big, -big, -big}), t(Shape{4}, {T(1), T(0), T(1), T(0)}), loss(Shape{4}), dx(Shape{4});
+    GuardedBuffer<T> x(Shape{4}, {big, big, -big, -big}), t(Shape{4}, {T(1), T(0), T(1), T(0)}), loss(Shape{4}),
+        dx(Shape{4});
     cpu_backend().loss->bce_with_logits(LossReduction::none, x.view(), t.view(), loss.view(), dx.view());
     EXPECT_LT(loss[0], T(1e-37));
     EXPECT_EQ(loss[1], big);
@@ -321,7 +340,8 @@ TYPED_TEST(LossTest, SoftmaxOfExtremeLogits) {
     EXPECT_LT(y[2], T(1e-37));
     EXPECT_EQ(y[3], 0);
     EXPECT_NEAR(static_cast<double>(log_y[0]), -std::log(2.0), 4 * unit<T>());
-    EXPECT_NEAR(static_cast<double>(log_y[2]), -2 * static_cast<double>(big) - std::log(2.0), 8 * unit<T>() * static_cast<double>(big));
+    EXPECT_NEAR(static_cast<double>(log_y[2]), -2 * static_cast<double>(big) - std::log(2.0),
+                8 * unit<T>() * static_cast<double>(big));
     EXPECT_EQ(log_y[3], -inf);
   }
 }

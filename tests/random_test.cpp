@@ -57,7 +57,8 @@ TEST(Random, VectorizedWordsAreThoseOfTheReference) {
       GuardedBuffer<std::int32_t> out(Shape{4 * blocks});
       cpu::random_kernels().words(call, first, blocks, reinterpret_cast<std::uint32_t*>(out.data()));
       for (std::int64_t b = 0; b < blocks; ++b) {
-        const philox::Block block = philox::block(call.seed, call.stream, call.call, first + static_cast<std::uint64_t>(b));
+        const philox::Block block =
+            philox::block(call.seed, call.stream, call.call, first + static_cast<std::uint64_t>(b));
         for (int w = 0; w < 4; ++w) ASSERT_EQ(static_cast<std::uint32_t>(out[4 * b + w]), block.word[w]);
       }
     }
@@ -80,7 +81,8 @@ TYPED_TEST(RandomTest, ElementsDrawTheirOwnWords) {
       const auto index = static_cast<std::uint64_t>(i);
       ASSERT_EQ(uniform[i], static_cast<T>(-2 + 8 * philox::uniform<double>(philox::word(42, 3, 9, index))));
       double pair[2];
-      philox::normal_pair(philox::word(42, 3, 9, index / 2 * 2), philox::word(42, 3, 9, index / 2 * 2 + 1), pair[0], pair[1]);
+      philox::normal_pair(philox::word(42, 3, 9, index / 2 * 2), philox::word(42, 3, 9, index / 2 * 2 + 1), pair[0],
+                          pair[1]);
       ASSERT_EQ(normal[i], static_cast<T>(1 + 0.5 * pair[i % 2]));
     }
   }
@@ -115,11 +117,13 @@ TYPED_TEST(RandomTest, DropoutDropsByTheUniformNumber) {
   for (const double p : {0.0, 0.25, 0.3, 0.5, 1.0}) {
     for (const std::int64_t n : {0, 1, 31, 32, 33, 1025, 20001}) {
       GuardedBuffer<T> x(Shape{n}, random_values<T>(n, 21));
-      const auto y = both_writes<T>(Shape{n}, [&](Grad out) { cpu_backend().random->dropout(k.key, p, x.view(), out); });
+      const auto y =
+          both_writes<T>(Shape{n}, [&](Grad out) { cpu_backend().random->dropout(k.key, p, x.view(), out); });
       for (std::int64_t i = 0; i < n; ++i) {
         const bool kept = philox::uniform<double>(philox::word(99, 1, 4, static_cast<std::uint64_t>(i))) >= p;
         const double expected = kept ? static_cast<double>(x[i]) / (1 - p) : 0;
-        ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(i)]), expected, 2 * unit<T>() * std::abs(expected)) << "element " << i;
+        ASSERT_NEAR(static_cast<double>(y[static_cast<std::size_t>(i)]), expected, 2 * unit<T>() * std::abs(expected))
+            << "element " << i;
       }
     }
   }
@@ -164,7 +168,8 @@ TEST(Random, PermutationSortsByWordAndIndex) {
     std::vector<std::int32_t> expected(static_cast<std::size_t>(n));
     std::iota(expected.begin(), expected.end(), 0);
     std::stable_sort(expected.begin(), expected.end(), [](std::int32_t a, std::int32_t b) {
-      return philox::word(3, 2, 1, static_cast<std::uint64_t>(a)) < philox::word(3, 2, 1, static_cast<std::uint64_t>(b));
+      return philox::word(3, 2, 1, static_cast<std::uint64_t>(a)) <
+             philox::word(3, 2, 1, static_cast<std::uint64_t>(b));
     });
     EXPECT_TRUE(same_bits(order, expected)) << n;
   }

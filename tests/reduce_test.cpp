@@ -18,9 +18,9 @@ struct Extent {
 };
 
 std::vector<Extent> extents() {
-  std::vector<Extent> all{{3, 5, 7},      {1, 128, 10},   {1, 5000, 32}, {1, 3000, 129}, {128, 10, 1}, {2, 40000, 1},
-                          {1, 100000, 1}, {300, 300, 1},  {4, 9, 200},   {2, 1000, 65},  {0, 4, 3},    {3, 0, 2},
-                          {3, 0, 1},      {2, 3, 0},      {1, 2, 20001}, {40, 700, 3}};
+  std::vector<Extent> all{{3, 5, 7},      {1, 128, 10},  {1, 5000, 32}, {1, 3000, 129}, {128, 10, 1}, {2, 40000, 1},
+                          {1, 100000, 1}, {300, 300, 1}, {4, 9, 200},   {2, 1000, 65},  {0, 4, 3},    {3, 0, 2},
+                          {3, 0, 1},      {2, 3, 0},     {1, 2, 20001}, {40, 700, 3}};
   for (const std::int64_t n : kSizes) {
     all.push_back({1, n, 1});
     all.push_back({n, 3, 1});
@@ -43,8 +43,9 @@ TYPED_TEST(ReduceTest, SumsAndMeansWithinEightUnits) {
     const auto values = random_values<T>(shape.numel(), 11);
     GuardedBuffer<T> x(shape, values);
     for (const Reduction op : {Reduction::sum, Reduction::mean}) {
-      const auto y = both_writes<T>(Shape{e.outer, e.inner},
-                                    [&](Grad out) { cpu_backend().reduce->reduce(op, x.view(), e.outer, e.n, e.inner, out); });
+      const auto y = both_writes<T>(Shape{e.outer, e.inner}, [&](Grad out) {
+        cpu_backend().reduce->reduce(op, x.view(), e.outer, e.n, e.inner, out);
+      });
       for (std::int64_t o = 0; o < e.outer; ++o) {
         for (std::int64_t j = 0; j < e.inner; ++j) {
           Real sum = 0, size = 0;
@@ -59,7 +60,8 @@ TYPED_TEST(ReduceTest, SumsAndMeansWithinEightUnits) {
             ASSERT_TRUE(std::isnan(got));  // the mean of nothing
             continue;
           }
-          ASSERT_NEAR(static_cast<double>(got), static_cast<double>(sum / count), 8 * unit<T>() * static_cast<double>(size / count));
+          ASSERT_NEAR(static_cast<double>(got), static_cast<double>(sum / count),
+                      8 * unit<T>() * static_cast<double>(size / count));
         }
       }
     }
@@ -103,7 +105,8 @@ TYPED_TEST(ReduceTest, NanWinsMaxima) {
   const T nan = std::numeric_limits<T>::quiet_NaN();
   for (const std::int64_t inner : {1, 2}) {
     for (const std::int64_t at : {0, 5, 39}) {
-      GuardedBuffer<T> x(Shape{40, inner}, random_values<T>(40 * inner, 14)), y(Shape{inner}), dy(Shape{inner}), dx(x.shape());
+      GuardedBuffer<T> x(Shape{40, inner}, random_values<T>(40 * inner, 14)), y(Shape{inner}), dy(Shape{inner}),
+          dx(x.shape());
       dy.fill(2);
       x[at * inner] = nan;
       cpu_backend().reduce->reduce(Reduction::max, x.view(), 1, 40, inner, y.grad());
@@ -121,7 +124,8 @@ TYPED_TEST(ReduceTest, NanWinsMaxima) {
 
 TYPED_TEST(ReduceTest, AnyNumberOfThreads) {
   using T = TypeParam;
-  for (const Extent& e : {Extent{1, 300000, 1}, Extent{3, 50000, 1}, Extent{1, 20000, 32}, Extent{64, 33, 65}, Extent{2000, 10, 1}}) {
+  for (const Extent& e :
+       {Extent{1, 300000, 1}, Extent{3, 50000, 1}, Extent{1, 20000, 32}, Extent{64, 33, 65}, Extent{2000, 10, 1}}) {
     const Shape shape{e.outer, e.n, e.inner};
     const auto values = random_values<T>(shape.numel(), 15);
     for_threads([&] {
@@ -138,15 +142,31 @@ TYPED_TEST(ReduceTest, AnyNumberOfThreads) {
   }
 }
 
+TYPED_TEST(ReduceTest, ColumnSumsAreThoseOfTheReference) {
+  using T = TypeParam;
+  for (const std::int64_t columns : {2, 3, 8, 10, 31, 32, 33, 64, 65, 100, 129}) {
+    for (const std::int64_t rows : {0, 1, 7, 128, 3000}) {
+      GuardedBuffer<T> x(Shape{rows, columns}, random_values<T>(rows * columns, 24)), fast(Shape{columns}),
+          plain(Shape{columns});
+      cpu_backend().reduce->reduce(Reduction::sum, x.view(), 1, rows, columns, fast.grad());
+      cpu::set_reference_only(true);
+      cpu_backend().reduce->reduce(Reduction::sum, x.view(), 1, rows, columns, plain.grad());
+      cpu::set_reference_only(false);
+      EXPECT_TRUE(same_bits(fast.values(), plain.values())) << rows << " x " << columns;
+    }
+  }
+}
+
 TYPED_TEST(ReduceTest, SumToUndoesBroadcasting) {
   using T = TypeParam;
   struct Case {
     Shape x, y;
   };
-  for (const Case& c : {Case{{4, 3}, {4, 3}}, Case{{4, 3}, {3}}, Case{{4, 3}, {4, 1}}, Case{{4, 3}, {}}, Case{{4, 3}, {1, 1}},
-                        Case{{2, 7, 5, 3}, {7, 1, 3}}, Case{{2, 7, 5, 3}, {2, 1, 5, 1}}, Case{{2, 7, 5, 3}, {1, 7, 1, 1}},
-                        Case{{2, 7, 5, 3}, {5, 1}}, Case{{128, 33}, {33}}, Case{{3, 1, 20000}, {1, 1, 20000}}, Case{{0, 3}, {3}},
-                        Case{{3, 0}, {1, 0}}, Case{{}, {}}, Case{{2, 3, 4, 5, 6}, {2, 1, 4, 1, 6}}}) {
+  for (const Case& c :
+       {Case{{4, 3}, {4, 3}}, Case{{4, 3}, {3}}, Case{{4, 3}, {4, 1}}, Case{{4, 3}, {}}, Case{{4, 3}, {1, 1}},
+        Case{{2, 7, 5, 3}, {7, 1, 3}}, Case{{2, 7, 5, 3}, {2, 1, 5, 1}}, Case{{2, 7, 5, 3}, {1, 7, 1, 1}},
+        Case{{2, 7, 5, 3}, {5, 1}}, Case{{128, 33}, {33}}, Case{{3, 1, 20000}, {1, 1, 20000}}, Case{{0, 3}, {3}},
+        Case{{3, 0}, {1, 0}}, Case{{}, {}}, Case{{2, 3, 4, 5, 6}, {2, 1, 4, 1, 6}}}) {
     SCOPED_TRACE(to_string(c.x) + " to " + to_string(c.y));
     GuardedBuffer<T> x(c.x, random_values<T>(c.x.numel(), 16));
     std::vector<Real> sum(static_cast<std::size_t>(c.y.numel())), size(sum.size());
@@ -221,7 +241,8 @@ TYPED_TEST(ReduceTest, FindsTheFirstNonfinite) {
   x[6] = std::numeric_limits<T>::denorm_min();
   cpu_backend().reduce->first_nonfinite(x.view(), found.view());
   EXPECT_EQ(found[0], -1);
-  for (const std::int64_t at : {n - 1, std::int64_t{200001}, std::int64_t{70000}, std::int64_t{1023}, std::int64_t{0}}) {
+  for (const std::int64_t at :
+       {n - 1, std::int64_t{200001}, std::int64_t{70000}, std::int64_t{1023}, std::int64_t{0}}) {
     x[at] = at % 2 == 0 ? std::numeric_limits<T>::quiet_NaN() : -std::numeric_limits<T>::infinity();
     for (const int threads : kThreadCounts) {
       const Threads use(threads);
@@ -240,7 +261,8 @@ TEST(ReduceSlow, MeanOfAHundredMillion) {
   Real sum = 0;
   for (std::int64_t i = 0; i < 1000; ++i) sum += static_cast<Real>(x[static_cast<std::size_t>(i)]);
   float mean = 0;
-  cpu_backend().reduce->reduce(Reduction::mean, ConstView(x.data(), Shape{n}, DType::f32), 1, n, 1, Grad{View{&mean, Shape{}, DType::f32}});
+  cpu_backend().reduce->reduce(Reduction::mean, ConstView(x.data(), Shape{n}, DType::f32), 1, n, 1,
+                               Grad{View{&mean, Shape{}, DType::f32}});
   EXPECT_NEAR(static_cast<double>(mean), static_cast<double>(sum / 1000), 1e-7 * static_cast<double>(sum / 1000));
 }
 

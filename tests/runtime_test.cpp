@@ -21,8 +21,9 @@ namespace {
 Runtime& runtime() { return *test::cpu_backend().runtime; }
 
 TEST(Runtime, BlocksAreAlignedAndWritableToTheirEnd) {
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{64}, std::size_t{65}, std::size_t{4096}, std::size_t{4097},
-                                  std::size_t{100000}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1, std::size_t{9} << 20}) {
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{64}, std::size_t{65}, std::size_t{4096}, std::size_t{4097},
+        std::size_t{100000}, std::size_t{1} << 20, (std::size_t{1} << 20) + 1, std::size_t{9} << 20}) {
     void* const block = runtime().allocate(bytes);
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block) % 64, 0U) << bytes;
     std::memset(block, 0x5A, bytes);
@@ -91,8 +92,8 @@ TEST(Runtime, KeepsToTheLimitOfTheEnvironment) {
   setenv("DESCENT_CPU_MEMORY_LIMIT", "1000000", 1);
   const pid_t child = fork();
   if (child == 0) {
-    execl("/proc/self/exe", "runtime_test", "--gtest_also_run_disabled_tests", "--gtest_filter=Runtime.DISABLED_UnderALimit",
-          static_cast<char*>(nullptr));
+    execl("/proc/self/exe", "runtime_test", "--gtest_also_run_disabled_tests",
+          "--gtest_filter=Runtime.DISABLED_UnderALimit", static_cast<char*>(nullptr));
     std::_Exit(9);
   }
   unsetenv("DESCENT_CPU_MEMORY_LIMIT");
@@ -132,7 +133,8 @@ TEST(Runtime, SeveralThreadsAtOnce) {
 
 TEST(Runtime, CopiesAnyNumberOfBytes) {
   for (const std::int64_t n : {0, 1, 33, 1025, 3000001}) {
-    test::GuardedBuffer<std::uint8_t> from(Shape{n}, test::random_values<std::uint8_t>(n, 5, 0, 255)), to(Shape{n}), back(Shape{n});
+    test::GuardedBuffer<std::uint8_t> from(Shape{n}, test::random_values<std::uint8_t>(n, 5, 0, 255)), to(Shape{n}),
+        back(Shape{n});
     runtime().copy_from_host(to.data(), from.data(), static_cast<std::size_t>(n));
     runtime().copy_to_host(back.data(), to.data(), static_cast<std::size_t>(n));
     runtime().synchronize();

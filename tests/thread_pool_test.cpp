@@ -1,4 +1,5 @@
-// The thread pool: every task runs once, exceptions come back, nesting and several callers are safe, forks and exits are clean.
+// The thread pool: every task runs once, exceptions come back, nesting and several callers are safe, forks and exits
+// are clean.
 #include "cpu/thread_pool.h"
 
 #include <gtest/gtest.h>

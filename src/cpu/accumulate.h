@@ -1,5 +1,5 @@
-// Sums that stay accurate over any number of terms: f64 for elements of f32, an error-free transformation (Knuth's two-sum)
-// for f64. Runs are added in eight lanes that are merged in a fixed order.
+// Sums that stay accurate over any number of terms: f64 for elements of f32, an error-free transformation (Knuth's
+// two-sum) for f64. Runs are added in eight lanes that are merged in a fixed order.
 #pragma once
 
 #include <cmath>

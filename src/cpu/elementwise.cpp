@@ -1,4 +1,5 @@
-// One pass over elements. Work is cut into pieces of fixed size; every element is computed alone, so nothing depends on the cut.
+// One pass over elements. Work is cut into pieces of fixed size; every element is computed alone, so nothing depends on
+// the cut.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -15,8 +16,8 @@
 namespace descent::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 16384;     // elements of a loop that moves memory
-constexpr std::int64_t kCostly = 2048;     // elements of a loop that calls libm
+constexpr std::int64_t kPiece = 16384;  // elements of a loop that moves memory
+constexpr std::int64_t kCostly = 2048;  // elements of a loop that calls libm
 
 // As C++ converts; a floating number outside of an integer type becomes the nearest one, NaN becomes 0.
 template <class To, class From>
@@ -101,10 +102,14 @@ void binary_all(const Broadcast& walk, const T* a, const T* b, T* y) {
 template <bool accumulate, class T>
 void binary_op(Binary op, const Broadcast& walk, const T* a, const T* b, T* y) {
   switch (op) {
-    case Binary::add: return binary_all<Binary::add, accumulate>(walk, a, b, y);
-    case Binary::sub: return binary_all<Binary::sub, accumulate>(walk, a, b, y);
-    case Binary::mul: return binary_all<Binary::mul, accumulate>(walk, a, b, y);
-    case Binary::div: return binary_all<Binary::div, accumulate>(walk, a, b, y);
+    case Binary::add:
+      return binary_all<Binary::add, accumulate>(walk, a, b, y);
+    case Binary::sub:
+      return binary_all<Binary::sub, accumulate>(walk, a, b, y);
+    case Binary::mul:
+      return binary_all<Binary::mul, accumulate>(walk, a, b, y);
+    case Binary::div:
+      return binary_all<Binary::div, accumulate>(walk, a, b, y);
   }
 }
 

@@ -1,4 +1,5 @@
-// Rows by number. An index outside of the table reads nothing: its row becomes zeros, and what would be added there is dropped.
+// Rows by number. An index outside of the table reads nothing: its row becomes zeros, and what would be added there is
+// dropped.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -23,7 +24,9 @@ void prefetch(const std::uint8_t* row, std::int64_t bytes) {
   for (std::int64_t at = 0; at < std::min(bytes, kAhead); at += 64) __builtin_prefetch(row + at);
 }
 
-std::int64_t rows_per_piece(std::int64_t width) { return std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, width)); }
+std::int64_t rows_per_piece(std::int64_t width) {
+  return std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, width));
+}
 
 std::int64_t row_width(ConstView x) { return x.shape[0] == 0 ? 0 : x.numel() / x.shape[0]; }
 
@@ -81,7 +84,8 @@ void add_rows(const T* dy, const std::int32_t* index, std::int64_t count, T* dx,
   constexpr std::int64_t kColumns = 64;
   if (width >= 2 * kColumns) {  // each task has its own columns of all rows
     parallel_pieces(width, kColumns, [&](std::int64_t begin, std::int64_t end) { part(0, rows, begin, end); });
-  } else if ((rows + count) * width >= 2 * kPiece) {  // each task has its own rows, and looks through all indices for them
+  } else if ((rows + count) * width >= 2 * kPiece) {
+    // Each task has its own rows, and looks through all indices for them.
     parallel_for(kRanges, [&](std::int64_t t) { part(rows * t / kRanges, rows * (t + 1) / kRanges, 0, width); });
   } else {
     part(0, rows, 0, width);
@@ -110,8 +114,8 @@ class CpuIndex final : public Index {
   void scatter_add_rows(ConstView dy, ConstView index, Grad dx) override {
     if (!dx) return;
     for_floating(dy.dtype, [&]<class T>(T) {
-      add_rows(dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), dx.view.shape[0], row_width(dx.view),
-               dx.write == Write::overwrite);
+      add_rows(dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), dx.view.shape[0],
+               row_width(dx.view), dx.write == Write::overwrite);
     });
   }
 
@@ -150,18 +154,19 @@ class CpuIndex final : public Index {
     });
   }
 
-  void copy_block(ConstView src, std::int64_t src_pitch, View dst, std::int64_t dst_pitch, std::int64_t rows, std::int64_t width,
-                  Write write) override {
+  void copy_block(ConstView src, std::int64_t src_pitch, View dst, std::int64_t dst_pitch, std::int64_t rows,
+                  std::int64_t width, Write write) override {
     if (width == 0) return;
     // In tasks of whole rows, or of parts of one row where rows are long.
     const std::int64_t part = std::min(width, kPiece), parts = (width - 1) / part + 1;
     const auto for_parts = [&](const auto& f) {
-      parallel_pieces(rows * parts, std::max<std::int64_t>(1, kPiece / part), [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t t = begin; t < end; ++t) {
-          const std::int64_t r = t / parts, at = t % parts * part;
-          f(r * src_pitch + at, r * dst_pitch + at, std::min(part, width - at));
-        }
-      });
+      parallel_pieces(rows * parts, std::max<std::int64_t>(1, kPiece / part),
+                      [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t t = begin; t < end; ++t) {
+                          const std::int64_t r = t / parts, at = t % parts * part;
+                          f(r * src_pitch + at, r * dst_pitch + at, std::min(part, width - at));
+                        }
+                      });
     };
     if (write == Write::overwrite) {
       const std::size_t size = size_of(dst.dtype);

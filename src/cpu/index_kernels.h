@@ -1,5 +1,5 @@
-// The vectorized inner loops of the index family, one table per instruction set. Each result is rounded once per operation, in
-// the order that is written: every level gives the same bits.
+// The vectorized inner loops of the index family, one table per instruction set. Each result is rounded once per
+// operation, in the order that is written: every level gives the same bits.
 #pragma once
 
 #include <cstdint>

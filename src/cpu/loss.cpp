@@ -1,5 +1,5 @@
-// Losses and their gradients with PyTorch's formulas. Exponents are taken of differences to the row's maximum, a term with
-// weight 0 counts 0 (also 0 * inf), and sums over rows are in f64 in a fixed order.
+// Losses and their gradients with PyTorch's formulas. Exponents are taken of differences to the row's maximum, a term
+// with weight 0 counts 0 (also 0 * inf), and sums over rows are in f64 in a fixed order.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -125,7 +125,9 @@ class CrossEntropyRows {
     const T top = maximum(x, classes_);
     const double sum = sum_exponentials(x, top, dx, classes_);
     const double log_sum = std::log(sum);
-    const auto minus_log = [&](std::int64_t j) { return log_sum - (static_cast<double>(x[j]) - static_cast<double>(top)); };
+    const auto minus_log = [&](std::int64_t j) {
+      return log_sum - (static_cast<double>(x[j]) - static_cast<double>(top));
+    };
     if (label_ != nullptr && c_.label_smoothing == 0) {
       const std::int64_t label = label_[r];
       const double weight = class_weight(label);
@@ -157,7 +159,8 @@ class CrossEntropyRows {
 
   // The weighted, smoothed target of class j.
   double share(std::int64_t r, std::int64_t j) const {
-    const double given = label_ != nullptr ? (label_[r] == j ? 1.0 : 0.0) : static_cast<double>(probability_[r * classes_ + j]);
+    const double given =
+        label_ != nullptr ? (label_[r] == j ? 1.0 : 0.0) : static_cast<double>(probability_[r * classes_ + j]);
     const double smoothed = given * (1 - c_.label_smoothing) + c_.label_smoothing / static_cast<double>(classes_);
     return class_weight(j) * smoothed;
   }
@@ -255,7 +258,8 @@ class CpuLoss final : public Loss {
     for_floating(y.dtype, [&]<class T>(T) {
       for_rows(size, [&](std::int64_t r) {
         const T *const py = y.as<T>() + r * size.n, *const pdy = dy.as<T>() + r * size.n;
-        const T sum = static_cast<T>(sum_run<T>(size.n, [&](std::int64_t j) { return static_cast<double>(pdy[j]); }).value());
+        const T sum =
+            static_cast<T>(sum_run<T>(size.n, [&](std::int64_t j) { return static_cast<double>(pdy[j]); }).value());
         for (std::int64_t j = 0; j < size.n; ++j) {
           write_row(dx.view.as<T>() + r * size.n, dx.write, j, pdy[j] - std::exp(py[j]) * sum);
         }
@@ -263,8 +267,8 @@ class CpuLoss final : public Loss {
     });
   }
 
-  void cross_entropy(const CrossEntropy& c, ConstView logits, ConstView target, ConstView weight, View loss, View dlogits,
-                     View hits) override {
+  void cross_entropy(const CrossEntropy& c, ConstView logits, ConstView target, ConstView weight, View loss,
+                     View dlogits, View hits) override {
     for_floating(logits.dtype, [&]<class T>(T) {
       cross_entropy_all(CrossEntropyRows<T>(c, logits, target, weight, dlogits), c.reduction, loss, hits);
     });

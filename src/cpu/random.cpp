@@ -1,5 +1,6 @@
-// Random numbers by element: what element i draws depends on the key and on i alone, so pieces and threads can't change it.
-// Words come from the vectorized Philox in runs that stay in the first-level cache, or from philox.h itself for reference.
+// Random numbers by element: what element i draws depends on the key and on i alone, so pieces and threads can't change
+// it. Words come from the vectorized Philox in runs that stay in the first-level cache, or from philox.h itself for
+// reference.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -49,11 +50,13 @@ void for_runs(const RandomKey& key, std::int64_t n, const F& f) {
   });
 }
 
-void dropout_run(const std::uint32_t* word, std::uint32_t threshold, double scale, const float* x, float* y, std::int64_t n) {
+void dropout_run(const std::uint32_t* word, std::uint32_t threshold, double scale, const float* x, float* y,
+                 std::int64_t n) {
   random_kernels().dropout_f32(word, threshold, static_cast<float>(scale), x, y, n);
 }
 
-void dropout_run(const std::uint32_t* word, std::uint32_t threshold, double scale, const double* x, double* y, std::int64_t n) {
+void dropout_run(const std::uint32_t* word, std::uint32_t threshold, double scale, const double* x, double* y,
+                 std::int64_t n) {
   random_kernels().dropout_f64(word, threshold, scale, x, y, n);
 }
 

@@ -1,5 +1,5 @@
-// Sums, means and maxima in a fixed order: each output is gathered over pieces whose size depends on the shape alone, and the
-// pieces are merged one after another.
+// Sums, means and maxima in a fixed order: each output is gathered over pieces whose size depends on the shape alone,
+// and the pieces are merged one after another.
 #include <algorithm>
 #include <array>
 #include <atomic>
@@ -13,22 +13,24 @@
 #include "cpu/argmax.h"
 #include "cpu/dispatch.h"
 #include "cpu/families.h"
+#include "cpu/reduce_kernels.h"
 #include "cpu/scratch.h"
 #include "cpu/thread_pool.h"
 
 namespace descent::cpu {
 namespace {
 
-constexpr std::int64_t kPiece = 16384;    // elements of a task
+constexpr std::int64_t kPiece = 16384;     // elements of a task
 constexpr std::int64_t kMaxPieces = 1024;  // of one row
-constexpr std::int64_t kColumns = 64;     // columns that are gathered together
+constexpr std::int64_t kColumns = 64;      // columns that are gathered together
 
 template <class T>
 struct Maximum {
   T high = -std::numeric_limits<T>::infinity();
 
   void add(T value) {
-    const bool take = static_cast<int>(value > high) | static_cast<int>(value != value);  // no branch: NaN counts as larger
+    const bool take =
+        static_cast<int>(value > high) | static_cast<int>(value != value);  // no branch: NaN counts as larger
     high = take ? value : high;
   }
   void merge(const Maximum& other) { add(other.high); }
@@ -42,8 +44,15 @@ Sum<T> gather(const T* x, std::int64_t n, Sum<T>*) {
 
 // One block of up to kColumns columns over rows [begin, end) of a matrix with `inner` columns.
 template <class State, class T>
-void gather_columns(const T* x, std::int64_t inner, std::int64_t begin, std::int64_t end, std::int64_t width, State* states) {
+void gather_columns(const T* x, std::int64_t inner, std::int64_t begin, std::int64_t end, std::int64_t width,
+                    State* states) {
   std::fill_n(states, width, State{});
+  if constexpr (std::is_same_v<State, Sum<float>>) {
+    static_assert(sizeof(State) == sizeof(double));
+    if (!reference_only()) {
+      return reduce_kernels().add_columns(x + begin * inner, inner, end - begin, width, &states->high);
+    }
+  }
   for (std::int64_t i = begin; i < end; ++i) {
     const T* const row = x + i * inner;
     for (std::int64_t j = 0; j < width; ++j) states[j].add(row[j]);
@@ -87,13 +96,15 @@ void reduce_rows(const T* x, std::int64_t rows, std::int64_t n, const Emit& emit
   if (n > kPiece) {
     for (std::int64_t r = 0; r < rows; ++r) {
       const T* const row = x + r * n;
-      emit(r, gather_pieces<State>(n, [=](std::int64_t begin, std::int64_t end) { return gather(row + begin, end - begin, kind); }));
+      emit(r, gather_pieces<State>(
+                  n, [=](std::int64_t begin, std::int64_t end) { return gather(row + begin, end - begin, kind); }));
     }
     return;
   }
-  parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t r = begin; r < end; ++r) emit(r, gather(x + r * n, n, kind));
-  });
+  parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)),
+                  [&](std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t r = begin; r < end; ++r) emit(r, gather(x + r * n, n, kind));
+                  });
 }
 
 // emit(o * inner + j, state) for each column j of each of `outer` matrices [n, inner].
@@ -111,7 +122,8 @@ void reduce_columns(const T* x, std::int64_t outer, std::int64_t n, std::int64_t
     for (std::int64_t j = 0; j < width; ++j) emit(o * inner + column + j, states[j]);
   };
   if (chunks == 1) {
-    const std::int64_t group = std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n * std::min(inner, kColumns)));
+    const std::int64_t group =
+        std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n * std::min(inner, kColumns)));
     parallel_pieces(outer * blocks, group, [&](std::int64_t begin, std::int64_t end) {
       std::array<State, kColumns> states;
       for (std::int64_t task = begin; task < end; ++task) {
@@ -186,7 +198,8 @@ void sum_scattered(const Axes& axes, const T* x, Grad y) {
     step *= axes.size[axis];
     if (axes.summed[axis]) terms *= axes.size[axis];
   }
-  const auto offset = [&](std::int64_t index, bool summed) {  // of the index-th combination of the kept or the summed axes
+  const auto offset = [&](std::int64_t index,
+                          bool summed) {  // of the index-th combination of the kept or the summed axes
     std::int64_t at = 0;
     for (int i = axes.rank - 1; i >= 0; --i) {
       const auto axis = static_cast<std::size_t>(i);
@@ -211,7 +224,8 @@ void sum_scattered(const Axes& axes, const T* x, Grad y) {
                   });
 }
 
-// The first element of [begin, end) whose exponent bits are all ones, or -1. Blocks are looked at without a branch inside.
+// The first element of [begin, end) whose exponent bits are all ones, or -1. Blocks are looked at without a branch
+// inside.
 template <class T>
 std::int64_t find_nonfinite(const T* x, std::int64_t begin, std::int64_t end) {
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
@@ -260,7 +274,8 @@ class CpuReduce final : public Reduce {
         const T* const from = px + o * n * inner + j;
         T* const into = to + o * n * inner + j;
         std::int64_t first = 0;
-        while (first < n && !(from[first * inner] == top || (std::isnan(top) && std::isnan(from[first * inner])))) ++first;
+        while (first < n && !(from[first * inner] == top || (std::isnan(top) && std::isnan(from[first * inner]))))
+          ++first;
         if (dx.write == Write::overwrite) {
           for (std::int64_t i = 0; i < n; ++i) into[i * inner] = 0;
         }
@@ -277,7 +292,8 @@ class CpuReduce final : public Reduce {
     if (!y || y.view.numel() == 0) return;
     const Axes axes(x.shape, y.view.shape);
     const auto is = [&](std::initializer_list<bool> pattern) {
-      return axes.rank == static_cast<int>(pattern.size()) && std::equal(pattern.begin(), pattern.end(), axes.summed.begin());
+      return axes.rank == static_cast<int>(pattern.size()) &&
+             std::equal(pattern.begin(), pattern.end(), axes.summed.begin());
     };
     const auto& size = axes.size;
     if (axes.rank == 0) return reduce(Reduction::sum, x, 1, 1, 1, y);
@@ -316,7 +332,8 @@ class CpuReduce final : public Reduce {
 
   void first_nonfinite(ConstView x, View y) override {
     for_floating(x.dtype, [&]<class T>(T) {
-      std::atomic<std::int64_t> first{std::numeric_limits<std::int64_t>::max()};  // the smallest index wins, whoever is first
+      std::atomic<std::int64_t> first{
+          std::numeric_limits<std::int64_t>::max()};  // the smallest index wins, whoever is first
       parallel_pieces(x.numel(), 4 * kPiece, [&](std::int64_t begin, std::int64_t end) {
         if (begin > first.load(std::memory_order_relaxed)) return;
         const std::int64_t found = find_nonfinite(x.as<T>(), begin, end);

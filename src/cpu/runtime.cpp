@@ -1,5 +1,5 @@
-// Memory of the CPU backend: 64-byte aligned blocks in size classes at most 1/8 apart; freed blocks are kept for the next
-// allocation of their class, in lists that run through the blocks themselves, so that freeing never allocates.
+// Memory of the CPU backend: 64-byte aligned blocks in size classes at most 1/8 apart; freed blocks are kept for the
+// next allocation of their class, in lists that run through the blocks themselves, so that freeing never allocates.
 #include "cpu/runtime.h"
 
 #include <fmt/format.h>
@@ -31,8 +31,8 @@ namespace descent::cpu {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kSmall = 4096;                           // classes are 64 bytes apart up to here
-constexpr std::size_t kMapped = std::size_t{1} << 20;          // from here on blocks come from mmap and go back to the system
+constexpr std::size_t kSmall = 4096;                   // classes are 64 bytes apart up to here
+constexpr std::size_t kMapped = std::size_t{1} << 20;  // from here on blocks come from mmap and go back to the system
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 constexpr std::size_t kLargest = std::size_t{1} << 60;
 constexpr std::size_t kCopyPiece = std::size_t{1} << 20;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 
-
 namespace descent::cpu {
 
 // The n-th allocation of memory from now on (1: the next) throws OutOfMemory, once; 0 takes the order back.

@@ -1,4 +1,5 @@
-// Memory that a kernel needs while it runs, from the cache of the CPU's runtime: nothing from the system once a step is warm.
+// Memory that a kernel needs while it runs, from the cache of the CPU's runtime: nothing from the system once a step is
+// warm.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,8 @@ class Scratch {
 
  public:
   explicit Scratch(std::int64_t count)
-      : bytes_(static_cast<std::size_t>(count) * sizeof(T)), data_(static_cast<T*>(runtime_family()->allocate(bytes_))) {}
+      : bytes_(static_cast<std::size_t>(count) * sizeof(T)),
+        data_(static_cast<T*>(runtime_family()->allocate(bytes_))) {}
   ~Scratch() { runtime_family()->free(data_, bytes_); }
   Scratch(const Scratch&) = delete;
   Scratch& operator=(const Scratch&) = delete;

@@ -1,6 +1,6 @@
-// The pool: workers claim tasks by counting `remaining_` down, spin for a few tens of microseconds when there is none, then
-// sleep. A claim keeps its job alive (the caller returns only when every claimed task is done), so the job's fields are read
-// after the claim and need no lock.
+// The pool: workers claim tasks by counting `remaining_` down, spin for a few tens of microseconds when there is none,
+// then sleep. A claim keeps its job alive (the caller returns only when every claimed task is done), so the job's
+// fields are read after the claim and need no lock.
 #include "cpu/thread_pool.h"
 
 #include <fmt/format.h>
@@ -58,8 +58,8 @@ void relax() {
 #endif
 }
 
-// Polls `ready` for about kSpinTime; true as soon as it holds. Yields now and then: the core may be wanted by a thread that
-// has our work. With more threads than cores it does not spin at all.
+// Polls `ready` for about kSpinTime; true as soon as it holds. Yields now and then: the core may be wanted by a thread
+// that has our work. With more threads than cores it does not spin at all.
 template <class Ready>
 bool spin_until(bool spin, const Ready& ready) {
   for (int i = 0; i < 64; ++i) {
@@ -142,8 +142,8 @@ class Pool {
     }
   }
 
-  // Changes `event` and wakes `sleepers` of those that wait on it. The fence orders the change before the library's look at
-  // the number of sleepers.
+  // Changes `event` and wakes `sleepers` of those that wait on it. The fence orders the change before the library's
+  // look at the number of sleepers.
   void wake(std::atomic<std::uint32_t>& event, std::int64_t sleepers) {
     event.fetch_add(1, std::memory_order_seq_cst);
     std::atomic_thread_fence(std::memory_order_seq_cst);
@@ -159,7 +159,8 @@ class Pool {
     std::int64_t left = remaining_.load(std::memory_order_relaxed);
     std::int64_t done = 0;
     while (left > 0) {
-      if (!remaining_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_relaxed)) continue;
+      if (!remaining_.compare_exchange_weak(left, left - 1, std::memory_order_acq_rel, std::memory_order_relaxed))
+        continue;
       const std::int64_t task = tasks_ - left;
       if (!failed_.load(std::memory_order_relaxed)) attempt(task);
       ++done;
@@ -188,10 +189,10 @@ class Pool {
     }
   }
 
-  alignas(64) std::atomic<std::int64_t> remaining_{0};    // tasks of the job that nobody has claimed
-  alignas(64) std::atomic<std::int64_t> unfinished_{0};   // tasks of the job that are not done
-  alignas(64) std::atomic<std::uint32_t> published_{0};   // changes with every job: sleeping workers wait on it
-  alignas(64) std::atomic<std::uint32_t> finished_{0};    // changes at the end of a job: a sleeping caller waits on it
+  alignas(64) std::atomic<std::int64_t> remaining_{0};   // tasks of the job that nobody has claimed
+  alignas(64) std::atomic<std::int64_t> unfinished_{0};  // tasks of the job that are not done
+  alignas(64) std::atomic<std::uint32_t> published_{0};  // changes with every job: sleeping workers wait on it
+  alignas(64) std::atomic<std::uint32_t> finished_{0};   // changes at the end of a job: a sleeping caller waits on it
   alignas(64) TaskFunction function_ = nullptr;
   void* context_ = nullptr;
   std::int64_t tasks_ = 0;

@@ -1,5 +1,5 @@
-// Fork and join for the CPU kernels. Callers cut their work into tasks that depend on its size alone, never on the number of
-// threads, so that results are the same bits for any number of them.
+// Fork and join for the CPU kernels. Callers cut their work into tasks that depend on its size alone, never on the
+// number of threads, so that results are the same bits for any number of them.
 #pragma once
 
 #include <algorithm>
@@ -14,9 +14,9 @@ namespace descent::cpu {
 
 using TaskFunction = void (*)(void* context, std::int64_t task);
 
-// Calls function(context, task) once for each task in [0, tasks), on the calling thread and the workers, and returns when all
-// are done. Rethrows the first exception of a task; tasks that had not begun by then are left out. Calls from inside a task,
-// and from a second thread while the pool is busy, run on the calling thread. Nothing is allocated.
+// Calls function(context, task) once for each task in [0, tasks), on the calling thread and the workers, and returns
+// when all are done. Rethrows the first exception of a task; tasks that had not begun by then are left out. Calls from
+// inside a task, and from a second thread while the pool is busy, run on the calling thread. Nothing is allocated.
 void run_tasks(std::int64_t tasks, TaskFunction function, void* context);
 
 template <class F>

@@ -1,5 +1,5 @@
-// The functions of one variable and their derivatives, element by element. `forward` is f(x); `backward` is dy f'(x), from
-// x and y = f(x). NaN passes through all of them; where f has a kink the derivative is the one that PyTorch takes.
+// The functions of one variable and their derivatives, element by element. `forward` is f(x); `backward` is dy f'(x),
+// from x and y = f(x). NaN passes through all of them; where f has a kink the derivative is the one that PyTorch takes.
 #pragma once
 
 #include <cmath>
@@ -19,7 +19,8 @@ T normal_cdf(T x) {
   return T(0.5) * std::erfc(x * T(-0.70710678118654752440));
 }
 
-// What is needed of x and y is stated, so that loops don't load the rest; `kCheap` tells loops that vectorize from libm calls.
+// What is needed of x and y is stated, so that loops don't load the rest; `kCheap` tells loops that vectorize from libm
+// calls.
 template <class T, Unary op>
 struct UnaryFunction {
   static constexpr bool kCheap = op == Unary::neg || op == Unary::sqrt || op == Unary::square || op == Unary::abs ||
@@ -108,23 +109,40 @@ template <class T, class F>
 void for_unary(Unary op, double a, double b, F&& f) {
   const T ta = static_cast<T>(a), tb = static_cast<T>(b);
   switch (op) {
-    case Unary::neg: return f(UnaryFunction<T, Unary::neg>{ta, tb});
-    case Unary::exp: return f(UnaryFunction<T, Unary::exp>{ta, tb});
-    case Unary::log: return f(UnaryFunction<T, Unary::log>{ta, tb});
-    case Unary::sqrt: return f(UnaryFunction<T, Unary::sqrt>{ta, tb});
-    case Unary::square: return f(UnaryFunction<T, Unary::square>{ta, tb});
-    case Unary::abs: return f(UnaryFunction<T, Unary::abs>{ta, tb});
-    case Unary::reciprocal: return f(UnaryFunction<T, Unary::reciprocal>{ta, tb});
-    case Unary::pow: return f(UnaryFunction<T, Unary::pow>{ta, tb});
-    case Unary::clamp: return f(UnaryFunction<T, Unary::clamp>{ta, tb});
-    case Unary::affine: return f(UnaryFunction<T, Unary::affine>{ta, tb});
-    case Unary::relu: return f(UnaryFunction<T, Unary::relu>{ta, tb});
-    case Unary::leaky_relu: return f(UnaryFunction<T, Unary::leaky_relu>{ta, tb});
-    case Unary::sigmoid: return f(UnaryFunction<T, Unary::sigmoid>{ta, tb});
-    case Unary::tanh: return f(UnaryFunction<T, Unary::tanh>{ta, tb});
-    case Unary::gelu: return f(UnaryFunction<T, Unary::gelu>{ta, tb});
-    case Unary::gelu_tanh: return f(UnaryFunction<T, Unary::gelu_tanh>{ta, tb});
-    case Unary::silu: return f(UnaryFunction<T, Unary::silu>{ta, tb});
+    case Unary::neg:
+      return f(UnaryFunction<T, Unary::neg>{ta, tb});
+    case Unary::exp:
+      return f(UnaryFunction<T, Unary::exp>{ta, tb});
+    case Unary::log:
+      return f(UnaryFunction<T, Unary::log>{ta, tb});
+    case Unary::sqrt:
+      return f(UnaryFunction<T, Unary::sqrt>{ta, tb});
+    case Unary::square:
+      return f(UnaryFunction<T, Unary::square>{ta, tb});
+    case Unary::abs:
+      return f(UnaryFunction<T, Unary::abs>{ta, tb});
+    case Unary::reciprocal:
+      return f(UnaryFunction<T, Unary::reciprocal>{ta, tb});
+    case Unary::pow:
+      return f(UnaryFunction<T, Unary::pow>{ta, tb});
+    case Unary::clamp:
+      return f(UnaryFunction<T, Unary::clamp>{ta, tb});
+    case Unary::affine:
+      return f(UnaryFunction<T, Unary::affine>{ta, tb});
+    case Unary::relu:
+      return f(UnaryFunction<T, Unary::relu>{ta, tb});
+    case Unary::leaky_relu:
+      return f(UnaryFunction<T, Unary::leaky_relu>{ta, tb});
+    case Unary::sigmoid:
+      return f(UnaryFunction<T, Unary::sigmoid>{ta, tb});
+    case Unary::tanh:
+      return f(UnaryFunction<T, Unary::tanh>{ta, tb});
+    case Unary::gelu:
+      return f(UnaryFunction<T, Unary::gelu>{ta, tb});
+    case Unary::gelu_tanh:
+      return f(UnaryFunction<T, Unary::gelu_tanh>{ta, tb});
+    case Unary::silu:
+      return f(UnaryFunction<T, Unary::silu>{ta, tb});
   }
 }
 

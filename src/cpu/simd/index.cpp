@@ -1,5 +1,5 @@
-// From bytes to normalized floats, in loops that the compiler vectorizes: per element 1 byte read and 4 written. There is no
-// multiplication before an addition here, so nothing to contract.
+// From bytes to normalized floats, in loops that the compiler vectorizes: per element 1 byte read and 4 written. There
+// is no multiplication before an addition here, so nothing to contract.
 #include "cpu/index_kernels.h"
 
 namespace descent::cpu::DESCENT_SIMD {

@@ -1,5 +1,6 @@
-// Philox4x32-10 for several blocks at once: each 64-bit lane holds one word of one block in its lower half; the upper half is
-// rubbish that the 32-bit multiplication does not read. Per round and vector: 2 multiplications, 2 shifts, 4 exclusive ors.
+// Philox4x32-10 for several blocks at once: each 64-bit lane holds one word of one block in its lower half; the upper
+// half is rubbish that the 32-bit multiplication does not read. Per round and vector: 2 multiplications, 2 shifts, 4
+// exclusive ors.
 #include "cpu/random_kernels.h"
 
 #if defined(__x86_64__)
@@ -41,7 +42,8 @@ using Lanes [[gnu::vector_size(8 * kLanes)]] = std::uint64_t;
   const Lanes first = __builtin_shufflevector(lower, upper, 0, 8, 1, 9, 2, 10, 3, 11);
   const Lanes second = __builtin_shufflevector(lower, upper, 4, 12, 5, 13, 6, 14, 7, 15);
 #elif defined(__AVX2__)
-  const Lanes first = __builtin_shufflevector(lower, upper, 0, 4, 1, 5), second = __builtin_shufflevector(lower, upper, 2, 6, 3, 7);
+  const Lanes first = __builtin_shufflevector(lower, upper, 0, 4, 1, 5),
+              second = __builtin_shufflevector(lower, upper, 2, 6, 3, 7);
 #else
   const Lanes first = __builtin_shufflevector(lower, upper, 0, 2), second = __builtin_shufflevector(lower, upper, 1, 3);
 #endif
@@ -59,7 +61,8 @@ void words(const PhiloxCall& call, std::uint64_t first, std::int64_t blocks, std
   Lanes key0[10], key1[10];
   for (unsigned round = 0; round < 10; ++round) {
     key0[round] = Lanes{} + static_cast<std::uint64_t>(static_cast<std::uint32_t>(call.seed) + round * 0x9E3779B9u);
-    key1[round] = Lanes{} + static_cast<std::uint64_t>(static_cast<std::uint32_t>(call.seed >> 32) + round * 0xBB67AE85u);
+    key1[round] =
+        Lanes{} + static_cast<std::uint64_t>(static_cast<std::uint32_t>(call.seed >> 32) + round * 0xBB67AE85u);
   }
   Lanes number{};
   for (int l = 0; l < kLanes; ++l) number[l] = first + static_cast<std::uint64_t>(l);
@@ -99,7 +102,8 @@ template <class T>
 void dropout(const std::uint32_t* word, std::uint32_t threshold, T scale, const T* x, T* y, std::int64_t n) {
   // Masks instead of a choice: the compiler would make a branch of it, which guesses wrong half of the time.
   using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-  const auto least = static_cast<std::int32_t>(threshold);  // both sides are below 2^25: a signed comparison, one instruction
+  const auto least =
+      static_cast<std::int32_t>(threshold);  // both sides are below 2^25: a signed comparison, one instruction
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) {
     const auto dropped = static_cast<Bits>(static_cast<std::int32_t>(word[i] >> 8) < least ? 1 : 0);
