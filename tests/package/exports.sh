@@ -3,6 +3,7 @@
 set -euo pipefail
 library=$1
 mangled=$(nm -D --defined-only "$library" | awk '{print $3}')
+names=$(c++filt <<<"$mangled")
 foreign=$(grep -vE '^_Z(T[ISVT]|GV|Thn?[0-9]+_)?N[KRO]*7descent' <<<"$mangled" || true)
 if [ -n "$foreign" ]; then
   echo "exported, but not of namespace descent:"
@@ -10,14 +11,14 @@ if [ -n "$foreign" ]; then
   exit 1
 fi
 # What is meant for the library alone stays inside.
-inner=$(c++filt <<<"$mangled" | grep -E 'descent::(cpu|gpu)::' || true)
+inner=$(grep -E 'descent::(cpu|gpu)::' <<<"$names" || true)
 if [ -n "$inner" ]; then
   echo "a backend's inside is exported:"
   echo "$inner"
   exit 1
 fi
 for error in Error InvalidArgument FormatError IoError DeviceError OutOfMemory NumericalError; do
-  if ! c++filt <<<"$mangled" | grep -qx "typeinfo for descent::$error"; then
+  if ! grep -qx "typeinfo for descent::$error" <<<"$names"; then
     echo "typeinfo for descent::$error is not exported: a user could not catch it"
     exit 1
   fi
