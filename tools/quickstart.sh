@@ -5,11 +5,11 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-epochs=3 out=runs/quickstart
+epochs=3 out=runs/quickstart replace=(--force) # the default folder is this script's own
 while [ $# -gt 0 ]; do
   case $1 in
     --epochs) epochs=${2:?--epochs needs a number}; shift ;;
-    --out) out=${2:?--out needs a folder}; shift ;;
+    --out) out=${2:?--out needs a folder} replace=(); shift ;;
     --help) sed -n '2,4s/^# \{0,1\}//p' "$0"; exit 0 ;;
     *) echo "quickstart: unknown argument '$1' (see --help)" >&2; exit 1 ;;
   esac
@@ -45,14 +45,14 @@ if ! $descent data fetch mnist; then
 fi
 
 say "4/4 Training the cnn preset on $data, $epochs epochs"
-$descent train --model cnn --data $data --epochs "$epochs" --seed 1 --out "$out"
-$descent eval --model "$out/model.safetensors" --data $data
+$descent train --model cnn --data $data --epochs "$epochs" --seed 1 --out "$out" "${replace[@]}"
 
 cat <<NEXT
 
 Trained on $data. In $out/: model.safetensors, metrics.jsonl, config.json, report.html (open it in a browser).
 What to try next:
-  $descent predict --model $out/model.safetensors --data $data --index 0,1,2
+  $descent predict --model $out --data $data 0 17 42
+  $descent predict --model $out my-digit.png
   $descent eval --model $out/model.safetensors --data $data --json
   $descent inspect $out/model.safetensors
   $descent train --model mlp --data $data --epochs 5 --out runs/mlp
