@@ -15,7 +15,8 @@
 namespace descent {
 namespace {
 
-constexpr std::int64_t kSteps = 10, kBatch = 32;
+constexpr std::int64_t kSteps = 10, kBatch = 8;
+constexpr std::uint64_t kImages = 4800, kLabels = 5800;
 constexpr std::uint64_t kSeed = 7;
 
 std::string fixture(const std::string& name) { return std::string(DESCENT_TESTS_DIR) + "/fixtures/" + name; }
@@ -56,10 +57,10 @@ struct Batch {
 Batch batch(std::uint64_t step, DType dtype) {
   std::vector<double> pixels(static_cast<std::size_t>(kBatch * 784));
   for (std::size_t i = 0; i < pixels.size(); ++i)
-    pixels[i] = std::floor((hash_value(1000 + step, i) + 0.5) * 256) / 255.0;
+    pixels[i] = std::floor((hash_value(kImages + step, i) + 0.5) * 256) / 255.0;
   std::vector<std::int32_t> labels(static_cast<std::size_t>(kBatch));
   for (std::size_t i = 0; i < labels.size(); ++i) {
-    labels[i] = static_cast<std::int32_t>(std::floor((hash_value(2000 + step, i) + 0.5) * 10));
+    labels[i] = static_cast<std::int32_t>(std::floor((hash_value(kLabels + step, i) + 0.5) * 10));
   }
   return {Tensor::from(pixels, {kBatch, 28, 28, 1}).to(dtype), Tensor::from(labels, {kBatch})};
 }
