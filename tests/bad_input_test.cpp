@@ -1,45 +1,10 @@
-// Bad files, listed: what each one is, and what the reader must say about it. Then random damage to good files: a
-// reader may refuse or accept, but throws nothing except our errors and takes no more memory than the rules allow.
-#include <sys/resource.h>
-
-#include <cstring>
+// Bad files, listed: what each one is, and what the reader must say about it. See random_damage_test for the unlisted.
 #include <ostream>
 
-#include "descent/data.h"
-#include "descent/io.h"
-#include "files.h"
-#include "idx_files.h"
-#include "io/json.h"
+#include "bad_files.h"
 
-namespace descent {
+namespace descent::test {
 namespace {
-
-using test::Bytes;
-using test::bytes_of;
-using test::gzip;
-
-enum class Format { idx, safetensors, png, json, normalization };
-
-void read(Format format, const Bytes& bytes) {
-  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
-  switch (format) {
-    case Format::idx:
-      data::decode_idx(bytes, "f.idx");
-      break;
-    case Format::safetensors:
-      io::decode_tensors(bytes, "f.st");
-      break;
-    case Format::png:
-      io::decode_png(bytes, "f.png");
-      break;
-    case Format::json:
-      io::parse_json(text, "f.json");
-      break;
-    case Format::normalization:
-      data::Normalization::from_json(text);
-      break;
-  }
-}
 
 struct Case {
   std::string name;
@@ -48,57 +13,6 @@ struct Case {
   std::string message;  // all of them are FormatErrors
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.name; }
-
-Bytes raw(std::initializer_list<int> values) {
-  Bytes bytes;
-  for (const int value : values) bytes.push_back(static_cast<std::byte>(value));
-  return bytes;
-}
-
-Bytes operator+(Bytes a, const Bytes& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-Bytes first(const Bytes& bytes, std::size_t count) {
-  return {bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count)};
-}
-
-Bytes flipped(Bytes bytes, std::size_t at) {
-  bytes.at(at) ^= std::byte{0xFF};
-  return bytes;
-}
-
-Bytes good_idx() { return data::encode_idx(Tensor::full({3, 4, 5}, 7, DType::u8)); }
-Bytes good_gz() { return gzip(good_idx()); }
-
-Bytes safetensors(const std::string& header, std::size_t data_bytes, std::int64_t length = -1) {
-  std::uint64_t size = length < 0 ? header.size() : static_cast<std::uint64_t>(length);
-  Bytes bytes;
-  for (int i = 0; i < 8; ++i, size >>= 8U) bytes.push_back(static_cast<std::byte>(size & 0xFFU));
-  return bytes + bytes_of(header) + Bytes(data_bytes, std::byte{1});
-}
-
-// One tensor "x" whose fields are given.
-Bytes one_tensor(const std::string& dtype, const std::string& shape, const std::string& offsets,
-                 std::size_t data_bytes) {
-  return safetensors("{\"x\":{\"dtype\":" + dtype + ",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}}",
-                     data_bytes);
-}
-
-Bytes good_safetensors() {
-  io::TensorFile file;
-  file.tensors.emplace_back("weight", Tensor::ones({3, 4}));
-  file.tensors.emplace_back("count", Tensor::full({2}, 5, DType::i32));
-  file.metadata["note"] = "{\"a\": [1, 2]}";
-  return io::encode_tensors(file);
-}
-
-Bytes good_png() { return io::encode_png(Tensor::full({9, 7, 3}, 77, DType::u8)); }
-
-const char* const kGoodJson =
-    R"({"name": "m", "layers": [{"type": "Linear", "out": 10}, 1.5, true, null], "x": "é\u00e9"})";
-const char* const kGoodNormalization = R"({"kind": "zscore", "shift": [33.3], "scale": [0.0127]})";
 
 std::vector<Case> idx_cases() {
   const Format f = Format::idx;
@@ -340,7 +254,7 @@ class BadInput : public testing::TestWithParam<Case> {};
 TEST_P(BadInput, IsRefusedWithAReason) {
   const Case& c = GetParam();
   std::string message;
-  EXPECT_EQ(test::error_kind([&] { read(c.format, c.bytes); }, &message), "FormatError");
+  EXPECT_EQ(error_kind([&] { read(c.format, c.bytes); }, &message), "FormatError");
   EXPECT_NE(message.find(c.message), std::string::npos) << message;
   EXPECT_LE(message.size(), 400U);
   for (const char letter : message) EXPECT_TRUE(letter >= ' ' && letter <= '~') << message;
@@ -349,84 +263,5 @@ TEST_P(BadInput, IsRefusedWithAReason) {
 INSTANTIATE_TEST_SUITE_P(Listed, BadInput, testing::ValuesIn(all_cases()),
                          [](const auto& info) { return info.param.name; });
 
-// ---- random damage ----
-
-struct Good {
-  std::string name;
-  Format format;
-  Bytes bytes;
-};
-void PrintTo(const Good& good, std::ostream* out) { *out << good.name; }
-
-Bytes damaged(Bytes bytes, test::Scramble& scramble) {
-  for (std::size_t edits = 1 + scramble.below(4); edits > 0 && !bytes.empty(); --edits) {
-    const std::size_t at = scramble.below(bytes.size());
-    const auto place = bytes.begin() + static_cast<std::ptrdiff_t>(at);
-    switch (scramble.below(6)) {
-      case 0:
-        *place ^= static_cast<std::byte>(1U << scramble.below(8));
-        break;
-      case 1:
-        *place = static_cast<std::byte>(scramble.below(256));
-        break;
-      case 2:
-        bytes.resize(at);
-        break;
-      case 3:
-        bytes.insert(place, static_cast<std::byte>(scramble.below(256)));
-        break;
-      case 4:
-        bytes.erase(place,
-                    bytes.begin() + static_cast<std::ptrdiff_t>(std::min(at + 1 + scramble.below(8), bytes.size())));
-        break;
-      default: {  // copies a piece of the file to another place
-        const std::size_t from = scramble.below(bytes.size());
-        const std::size_t count = std::min(scramble.below(16), bytes.size() - std::max(at, from));
-        std::memmove(bytes.data() + at, bytes.data() + from, count);
-      }
-    }
-  }
-  return bytes;
-}
-
-long peak_kib() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss;
-}
-
-class RandomDamage : public testing::TestWithParam<Good> {};
-
-TEST_P(RandomDamage, OnlyOurErrorsAndBoundedMemory) {
-  read(GetParam().format, GetParam().bytes);
-  const long before = peak_kib();
-  test::Scramble scramble(17);
-  int refused = 0;
-  constexpr int kRounds = 4000;
-  for (int round = 0; round < kRounds; ++round) {
-    const Bytes bytes = damaged(GetParam().bytes, scramble);
-    try {
-      read(GetParam().format, bytes);
-    } catch (const FormatError& error) {
-      ++refused;
-      ASSERT_LE(std::strlen(error.what()), 400U);
-    } catch (const OutOfMemory&) {
-      ++refused;
-    }
-  }
-  EXPECT_GT(refused, kRounds / 4);
-#if !defined(__SANITIZE_ADDRESS__)  // it keeps freed memory for a while
-  EXPECT_LT(peak_kib() - before, 64 * 1024);
-#endif
-}
-
-INSTANTIATE_TEST_SUITE_P(Readers, RandomDamage,
-                         testing::Values(Good{"idx", Format::idx, good_idx()}, Good{"gzip", Format::idx, good_gz()},
-                                         Good{"safetensors", Format::safetensors, good_safetensors()},
-                                         Good{"png", Format::png, good_png()},
-                                         Good{"json", Format::json, bytes_of(kGoodJson)},
-                                         Good{"normalization", Format::normalization, bytes_of(kGoodNormalization)}),
-                         [](const auto& info) { return info.param.name; });
-
 }  // namespace
-}  // namespace descent
+}  // namespace descent::test
