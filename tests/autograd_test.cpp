@@ -278,6 +278,25 @@ TEST(Gradcheck, LooksAtAChoiceOfElements) {
   EXPECT_EQ(x.to_vector<double>(), Values(50, 0.5));
 }
 
+// relu(x) at a distance of half a step from its kink: the central difference is neither 0 nor 1.
+TEST(Gradcheck, LeavesOutKinksOnlyWhenAskedTo) {
+  std::vector<double> values = {1.0, 5e-6, -1.0, 2.0};
+  Tensor x = Tensor::from(values, {4});
+  x.set_requires_grad(true);
+  const auto function = [](const std::vector<Tensor>& inputs) { return relu(inputs[0]); };
+  EXPECT_FALSE(gradcheck(function, {x}).passed);
+  GradcheckOptions options;
+  options.skip_kinks = true;
+  const GradcheckResult result = gradcheck(function, {x}, options);
+  EXPECT_TRUE(result.passed);
+  EXPECT_EQ(result.entries[0].skipped, 1);
+  const auto wrong = [](const std::vector<Tensor>& inputs) { return relu(inputs[0]) + inputs[0].detach(); };
+  EXPECT_FALSE(gradcheck(wrong, {x}, options).passed);
+  Tensor kinks = Tensor::full({4}, 4e-6, DType::f64);
+  kinks.set_requires_grad(true);
+  EXPECT_FALSE(gradcheck(function, {kinks}, options).passed);
+}
+
 TEST(Gradcheck, TakesDoubleLeavesOnly) {
   const auto identity = [](const std::vector<Tensor>& in) { return in[0] * 1.0; };
   EXPECT_INVALID(gradcheck(identity, {Tensor::ones({2})}), "gradcheck: input 0 must be an f64 leaf with requires_grad");

@@ -271,12 +271,20 @@ TEST_F(Cli, PredictTakesPicturesOfAnySizeAndPolarity) {
   EXPECT_TRUE(Json::parse(file.out)["predictions"][0]["notes"].empty());
 }
 
-TEST_F(Cli, GradcheckOfAModelPasses) {
-  const Ran ran = run_cli({"gradcheck", "--model", "mlp", "--elements", "2", "--json"});
-  ASSERT_EQ(ran.code, 0) << ran.out << ran.err;
-  const Json result = Json::parse(ran.out);
-  EXPECT_EQ(result["passed"], true);
-  EXPECT_EQ(result["checks"].size(), 6U);
+TEST_F(Cli, GradcheckPassesForEveryOpAndEveryPreset) {
+  const auto check = [](const std::vector<std::string>& words, std::size_t least) {
+    const Ran ran = run_cli(words);
+    ASSERT_EQ(ran.code, 0) << ran.out << ran.err;
+    const Json result = Json::parse(ran.out);
+    EXPECT_EQ(result["passed"], true);
+    EXPECT_GE(result["checks"].size(), least);
+    for (const Json& row : result["checks"]) EXPECT_LE(row["error"].get<double>(), 1e-7) << row;
+  };
+  check({"gradcheck", "--json"}, 100);
+  check({"gradcheck", "--model", "mlp", "--elements", "8", "--json"}, 6);
+  check({"gradcheck", "--model", "lenet5", "--elements", "8", "--json"}, 10);
+  check({"gradcheck", "--model", "cnn", "--elements", "8", "--json"}, 8);
+  check({"gradcheck", "--model", "cnn-bn", "--elements", "8", "--json"}, 12);
 }
 
 TEST_F(Cli, TheDefaultFolderIsNumbered) {

@@ -35,7 +35,7 @@ std::string render_header(const Report& report) {
   std::string header = fmt::format("<header><div><h1>{}</h1><p class=\"sub\">trained on {}</p></div>", html(report.title),
                                    html(report.dataset));
   if (metrics.count > 0) {
-    header += fmt::format("<div class=\"hero\"><b>{:.2f} %</b><span>of {} test images recognized</span></div>",
+    header += fmt::format("<div class=\"hero\"><b>{:.2f} %</b><span>accuracy on {} test images</span></div>",
                           metrics.accuracy * 100, metrics.count);
   }
   return header + "</header>\n";

@@ -67,7 +67,7 @@ std::string render_mistakes(const Report& report) {
     const std::string label = html(report.class_names[static_cast<std::size_t>(mistake.label)]);
     const std::string predicted = html(report.class_names[static_cast<std::size_t>(mistake.predicted)]);
     grid += fmt::format(
-        "<figure><img alt=\"{0}\" src=\"{2}\"><figcaption><b>{0}</b> → {1}<small>{3:.1f} % sure · no. {4}</small>"
+        "<figure><img alt=\"{0}\" src=\"{2}\"><figcaption><b>{0}</b> → {1}<small>{3:.1f} % sure</small><small>image {4}</small>"
         "</figcaption></figure>",
         label, predicted, png_uri(image), mistake.probability * 100, mistake.index);
   }

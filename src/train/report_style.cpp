@@ -23,9 +23,9 @@ p.note { margin: 0 0 14px; color: var(--soft); font-size: 14px; }
 .hero { text-align: right; }
 .hero b { font-size: 44px; line-height: 1; letter-spacing: -0.02em; font-variant-numeric: tabular-nums; }
 .hero span { display: block; color: var(--soft); font-size: 14px; margin-top: 4px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 1px; margin: 24px 0;
-  background: var(--line); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
-.facts div { background: var(--card); padding: 12px 16px; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(140px, 1fr)); gap: 1px; margin: 24px 0;
+  background: var(--card); border: 1px solid var(--line); border-radius: 10px; overflow: hidden; }
+.facts div { box-shadow: 0 0 0 1px var(--line); padding: 12px 16px; }
 .facts dt { color: var(--soft); font-size: 13px; }
 .facts dd { margin: 2px 0 0; font-size: 18px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 20px; margin: 0 0 20px; }
@@ -42,10 +42,10 @@ svg .train { stroke: var(--train); } svg .valid { stroke: var(--valid); } svg .t
 svg .dot { fill: var(--card); stroke-width: 2; }
 svg .test.curve { stroke-dasharray: 5 4; stroke-width: 1.5; }
 .scroll { overflow-x: auto; }
-.matrix { border-collapse: separate; border-spacing: 2px; font-size: 13px; font-variant-numeric: tabular-nums; }
+.matrix { border-collapse: separate; border-spacing: 2px; font-size: 13px; width: 100%; max-width: 860px; font-variant-numeric: tabular-nums; }
 .matrix th { color: var(--soft); font-weight: 500; padding: 2px 6px; white-space: nowrap; }
 .matrix th.row { text-align: right; }
-.matrix td { min-width: 42px; height: 34px; text-align: center; border-radius: 4px; padding: 0 4px; }
+.matrix td { min-width: 38px; height: 34px; text-align: center; border-radius: 4px; padding: 0 4px; }
 .matrix td.hit { background: rgba(var(--hit), 0.16); font-weight: 600; }
 .matrix td.zero { color: var(--faint); background: var(--grid); }
 .matrix td.miss { background: rgba(var(--miss), var(--share)); }

@@ -135,13 +135,15 @@ void restore(const Job& job, train::Trainer& trainer) {
   say(fmt::format("resume  {}, step {}, epoch {}", found.path, trainer.step(), trainer.position().epoch + 1));
 }
 
-void write_report(const Job& job, const train::Evaluation& evaluation, std::vector<std::pair<std::string, std::string>> facts) {
+void write_report(const Job& job, const train::Evaluation& evaluation, const std::string& sha,
+                  std::vector<std::pair<std::string, std::string>> facts) {
   train::Report report;
   report.title = fmt::format("{} on {}", job.model.name, job.data.test.name);
   report.dataset = fmt::format("{} images of {}", thousands(job.train.size()), job.data.train.name);
   report.class_names = job.data.test.class_names;
   report.facts = std::move(facts);
   report.config = rows(job.config);
+  report.config.emplace_back("SHA-256 of model.safetensors", sha);
   report.reproduce = command_line(job.config);
   report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
   report.evaluation = evaluation;
@@ -165,11 +167,10 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
       {"Wrong", fmt::format("{} of {}", thousands(wrong), thousands(test.count))},
       {"Parameters", thousands(job.model.module->parameter_count())},
       {"Steps", thousands(fit.step)},
-      {"Device", fmt::format("{}, {} threads", to_string(job.device), num_threads())},
-      {"SHA-256 of the model", sha.substr(0, 16) + "…"}};
+      {"Device", fmt::format("{}, {} threads", to_string(job.device), num_threads())}};
   if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
   if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
-  write_report(job, evaluation, std::move(facts));
+  write_report(job, evaluation, sha, std::move(facts));
   if (options.json) {
     print_json({{"model", job.model.name},
                 {"data", job.data.train.name},
