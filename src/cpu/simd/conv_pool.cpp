@@ -111,9 +111,11 @@ void conv_expand(const ConvExpandJob<T>& job) {
       const std::uint8_t* code = job.code + (r * job.columns + q) * job.stride;
       T* out = job.out + 2 * r * job.out_row + 2 * q * job.out_column;
       T* const place[4] = {out, out + job.out_column, out + job.out_row, out + job.out_row + job.out_column};
-      // Reading beyond the channels reads the next window's, which only the last window doesn't have.
-      const bool spill = job.whole_vectors && (r + 1 < job.rows || q + 1 < job.columns);
-      const std::int64_t whole = spill ? job.channels : job.channels - kLanes<T> + 1;
+      // Whole vectors may reach into the next windows, but not beyond the last one.
+      const std::int64_t after = (job.rows * job.columns - 1 - (r * job.columns + q)) * job.stride;
+      const std::int64_t reach =
+          job.whole_vectors ? (job.channels + kLanes<T> - 1) / kLanes<T> * kLanes<T> : job.channels;
+      const std::int64_t whole = reach <= job.channels + after ? reach - kLanes<T> + 1 : job.channels - kLanes<T> + 1;
       std::int64_t c = 0;
       for (; c < whole; c += kLanes<T>) {
         const Vec<T> gradient = load(dy + c);
@@ -131,20 +133,26 @@ void conv_expand(const ConvExpandJob<T>& job) {
 template <class T>
 void conv_sum_selected(const T* dy, const std::uint8_t* code, std::int64_t windows, std::int64_t channels, T* sum) {
   using Mask = typename Lanes<T>::Mask;
-  std::int64_t c = 0;
-  for (; c + kLanes<T> <= channels; c += kLanes<T>) {
+  for (std::int64_t c = 0; c < channels; c += kLanes<T>) {
+    // The last vector of channels reaches into the next windows as long as there are any.
+    const std::int64_t beyond = c + kLanes<T> > channels ? c + kLanes<T> - channels : 0;
+    const std::int64_t without = (beyond + channels - 1) / channels;
+    const std::int64_t safe = windows > without ? windows - without : 0;
     Vec<T> total{};
-    for (std::int64_t i = 0; i < windows; ++i) {
+    for (std::int64_t i = 0; i < safe; ++i) {
       const Vec<T> gradient = load(dy + i * channels + c);
       total += load_codes<T>(code + i * channels + c) < Mask{} + kNoGradient ? gradient : Vec<T>{};
     }
-    store(sum + c, load(sum + c) + total);
-  }
-  for (; c < channels; ++c) {
-    T total = 0;
-    for (std::int64_t i = 0; i < windows; ++i)
-      total += code[i * channels + c] < kNoGradient ? dy[i * channels + c] : T{0};
-    sum[c] += total;
+    const std::int64_t n = beyond > 0 ? channels - c : kLanes<T>;
+    T sums[kLanes<T>];
+    store<T>(sums, total);
+    for (std::int64_t i = safe; i < windows; ++i) {
+      for (std::int64_t j = 0; j < n; ++j) {
+        const std::int64_t at = i * channels + c + j;
+        sums[j] += code[at] < kNoGradient ? dy[at] : T{0};
+      }
+    }
+    for (std::int64_t j = 0; j < n; ++j) sum[c + j] += sums[j];
   }
 }
 

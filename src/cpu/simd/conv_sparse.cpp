@@ -2,6 +2,10 @@
 // for each pooled gradient one axpy over the kernel_h lines of its patch. The lines stay in registers over a list of
 // gradients: for the filter the list of one output channel, for the data that of the channels with the same place of
 // the maximum in one window.
+#if defined(__SSE2__)
+#include <immintrin.h>
+#endif
+
 #include "cpu/simd/conv_kernels.h"
 
 namespace descent::cpu::DESCENT_SIMD {
@@ -103,6 +107,52 @@ template <class T, int kLines, int kVectors>
   }
 }
 
+// The places of the bits that are set in a byte, and how many there are.
+struct BitPlaces {
+  std::uint8_t place[256][8] = {};
+  std::uint8_t count[256] = {};
+};
+constexpr BitPlaces bit_places() {
+  BitPlaces all;
+  for (int byte = 0; byte < 256; ++byte) {
+    for (int bit = 0; bit < 8; ++bit) {
+      if ((byte >> bit & 1) != 0) all.place[byte][all.count[byte]++] = static_cast<std::uint8_t>(bit);
+    }
+  }
+  return all;
+}
+constexpr BitPlaces kBitPlaces = bit_places();
+
+// Sorts the channels of a window by code: list[k * channels + i] for i < count[k], k < 4.
+void list_channels(const std::uint8_t* code, std::int64_t channels, std::uint16_t* list, std::int32_t* count) {
+  for (int k = 0; k < 4; ++k) count[k] = 0;
+  std::int64_t c = 0;
+#if defined(__SSE2__)
+  // Eight at a time from a table: one at a time each would wait for the count that the one before has written.
+  std::int64_t length[4] = {};
+  for (; c + 16 <= channels; c += 16) {
+    const __m128i codes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(code + c));
+#pragma GCC unroll 4
+    for (int k = 0; k < 4; ++k) {
+      const int mask = _mm_movemask_epi8(_mm_cmpeq_epi8(codes, _mm_set1_epi8(static_cast<char>(k))));
+#pragma GCC unroll 2
+      for (int half = 0; half < 2; ++half) {
+        const int byte = mask >> (8 * half) & 255;
+        const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kBitPlaces.place[byte]));
+        const __m128i wide = _mm_add_epi16(_mm_unpacklo_epi8(places, _mm_setzero_si128()),
+                                           _mm_set1_epi16(static_cast<std::int16_t>(c + 8 * half)));
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(list + k * channels + length[k]), wide);
+        length[k] += kBitPlaces.count[byte];
+      }
+    }
+  }
+  for (int k = 0; k < 4; ++k) count[k] = static_cast<std::int32_t>(length[k]);
+#endif
+  for (; c < channels; ++c) {
+    if (code[c] < 4) list[code[c] * channels + count[code[c]]++] = static_cast<std::uint16_t>(c);
+  }
+}
+
 // Calls f<kLines, kVectors>() for the run-time numbers.
 template <int kLines, int kVectors, class F>
 [[gnu::always_inline]] inline void choose_lines(std::int64_t lines, const F& f) {
@@ -183,16 +233,8 @@ void conv_sparse_filter(const ConvSparseJob<T>& job) {
 template <class T>
 void conv_sparse_data(const ConvSparseJob<T>& job) {
   for (std::int64_t i = 0; i < job.windows; ++i) {
-    std::uint16_t* list = job.list_channel + i * 4 * job.channels;
-    const std::uint8_t* code = job.code + i * job.channels;
-    std::int32_t count[8] = {};
-    for (std::int64_t c = 0; c < job.channels; ++c) {
-      const std::int64_t which = code[c];
-      if (which > 3) continue;
-      list[which * job.channels + count[which]] = static_cast<std::uint16_t>(c);
-      ++count[which];
-    }
-    for (int k = 0; k < 4; ++k) job.list_offset[i * 4 + k] = count[k];
+    list_channels(job.code + i * job.channels, job.channels, job.list_channel + i * 4 * job.channels,
+                  job.list_offset + i * 4);
   }
   for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
     const Block<T> block{ky, first, 0, nullptr, nullptr, nullptr};
