@@ -10,14 +10,14 @@
 namespace descent::nn {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 template <class T>
-void put(Json& out, const char* field, const T& value, const T& usual) {
+void put(OrderedJson& out, const char* field, const T& value, const T& usual) {
   if (!(value == usual)) out[field] = value;
 }
 
-void put_pair(Json& out, const char* field, Pair value, std::optional<Pair> usual) {
+void put_pair(OrderedJson& out, const char* field, Pair value, std::optional<Pair> usual) {
   if (usual && value == *usual) return;
   if (value.h == value.w) {
     out[field] = value.h;
@@ -27,7 +27,7 @@ void put_pair(Json& out, const char* field, Pair value, std::optional<Pair> usua
 }
 
 template <class Layer>
-void put_conv(Json& out, const Layer& layer) {
+void put_conv(OrderedJson& out, const Layer& layer) {
   out["in_channels"] = layer.in_channels();
   out["out_channels"] = layer.out_channels();
   put_pair(out, "kernel_size", layer.kernel_size(), std::nullopt);
@@ -41,7 +41,7 @@ void put_conv(Json& out, const Layer& layer) {
   put(out, "bias", layer.args().bias, true);
 }
 
-void put_pool(Json& out, const Pool2dOptions& o) {
+void put_pool(OrderedJson& out, const Pool2dOptions& o) {
   const Pair kernel{o.kernel_h, o.kernel_w};
   put_pair(out, "kernel_size", kernel, std::nullopt);
   put_pair(out, "stride", {o.stride_h, o.stride_w}, kernel);
@@ -49,7 +49,7 @@ void put_pool(Json& out, const Pool2dOptions& o) {
   put(out, "count_include_pad", o.count_include_pad, true);
 }
 
-void put_fields(Json& out, const Module& module) {
+void put_fields(OrderedJson& out, const Module& module) {
   if (const auto* linear = dynamic_cast<const Linear*>(&module)) {
     out["in_features"] = linear->in_features();
     out["out_features"] = linear->out_features();
@@ -89,17 +89,17 @@ void put_fields(Json& out, const Module& module) {
 }  // namespace
 
 std::string to_json(const Sequential& module, const std::string& name, const Shape& input) {
-  Json out;
+  OrderedJson out;
   out["name"] = name;
   out["input"] = std::vector<std::int64_t>(input.begin(), input.end());
-  out["layers"] = Json::array();
+  out["layers"] = OrderedJson::array();
   for (const auto& [index, layer] : module.children()) {
-    Json entry;
+    OrderedJson entry;
     entry["type"] = layer->type();
     put_fields(entry, *layer);
     out["layers"].push_back(std::move(entry));
   }
-  return out.dump(-1, ' ', true, Json::error_handler_t::replace);
+  return out.dump(-1, ' ', true, OrderedJson::error_handler_t::replace);
 }
 
 }  // namespace descent::nn

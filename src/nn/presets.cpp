@@ -10,7 +10,7 @@
 namespace descent::nn {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames{"mlp", "lenet5", "cnn", "cnn-bn"};
+constexpr std::array<std::string_view, 4> kPresets{"mlp", "lenet5", "cnn", "cnn-bn"};
 
 constexpr std::string_view kMlp = R"(
   {"type": "Flatten"},
@@ -67,12 +67,12 @@ std::string_view layers_of(std::string_view name) {
   if (name == "lenet5") return kLenet5;
   if (name == "cnn") return kCnn;
   if (name == "cnn-bn") return kCnnBn;
-  throw InvalidArgument(fmt::format("preset: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+  throw InvalidArgument(fmt::format("preset: \"{}\", expected one of {}", escape(name), fmt::join(kPresets, ", ")));
 }
 
 }  // namespace
 
-std::span<const std::string_view> preset_names() { return kNames; }
+std::span<const std::string_view> preset_names() { return kPresets; }
 
 std::string preset(std::string_view name) { return preset(name, {28, 28, 1}, 10); }
 

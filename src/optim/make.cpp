@@ -9,7 +9,7 @@
 namespace descent::optim {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames{"sgd", "rmsprop", "adam", "adamw"};
+constexpr std::array<std::string_view, 4> kOptimizers{"sgd", "rmsprop", "adam", "adamw"};
 
 double given_or(double given, double usual) { return given < 0 ? usual : given; }
 
@@ -55,7 +55,7 @@ std::unique_ptr<Optimizer> make_rmsprop(const nn::Module& module, const Optimize
 
 }  // namespace
 
-std::span<const std::string_view> optimizer_names() { return kNames; }
+std::span<const std::string_view> optimizer_names() { return kOptimizers; }
 
 std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
                                           const OptimizerOptions& options) {
@@ -70,7 +70,7 @@ std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Modul
     refuse(name, "beta1 or beta2", betas);
     return make_rmsprop(module, options);
   }
-  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kOptimizers, ", ")));
 }
 
 }  // namespace descent::optim

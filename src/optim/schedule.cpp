@@ -12,7 +12,7 @@
 namespace descent::optim {
 namespace {
 
-constexpr std::array<std::string_view, 4> kNames{"constant", "step", "cosine", "onecycle"};
+constexpr std::array<std::string_view, 4> kSchedules{"constant", "step", "cosine", "onecycle"};
 
 // From `start` at part 0 to `end` at part 1 along half a cosine.
 double anneal(double start, double end, double part) {
@@ -78,7 +78,7 @@ void check(std::string_view name, const char* field, double value, bool good, co
 
 Schedule::~Schedule() = default;
 
-std::span<const std::string_view> schedule_names() { return kNames; }
+std::span<const std::string_view> schedule_names() { return kSchedules; }
 
 std::unique_ptr<Schedule> make_schedule(std::string_view name, const ScheduleOptions& o) {
   check(name, "lr", o.lr, o.lr >= 0 && std::isfinite(o.lr), "a number from 0 on");
@@ -104,7 +104,7 @@ std::unique_ptr<Schedule> make_schedule(std::string_view name, const ScheduleOpt
           "a number above 0");
     return std::make_unique<OneCycle>(o);
   }
-  throw InvalidArgument(fmt::format("schedule: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+  throw InvalidArgument(fmt::format("schedule: \"{}\", expected one of {}", escape(name), fmt::join(kSchedules, ", ")));
 }
 
 }  // namespace descent::optim
