@@ -16,8 +16,7 @@ Backend& backend(Device device) {
 }
 
 std::string cuda_unavailable_reason() {
-  return "this build of descent has no CUDA backend; configure it with the CUDA Toolkit installed and "
-         "-DDESCENT_CUDA=ON";
+  return "this version of descent has no CUDA backend yet; use the device cpu";
 }
 
 }  // namespace descent
