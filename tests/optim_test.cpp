@@ -342,6 +342,18 @@ TEST(Optim, ClipsByNorm) {
   }
 }
 
+TEST(Optim, ANanDoesNotOutliveItsGradients) {
+  Parameters parameters(DType::f32);  // with gaps behind all of them
+  nn::FlatParameters flat(parameters.named);
+  parameters.set_grads(1);
+  parameters[1].grad().fill(std::nan(""));
+  EXPECT_TRUE(std::isnan(clip_grad_norm(flat, 1).item()));
+  EXPECT_TRUE(std::isnan(parameters[0].grad().to_vector<double>()[0]));
+  flat.zero_grad();
+  parameters.set_grads(1);
+  EXPECT_TRUE(std::isfinite(clip_grad_norm(flat, 1).item()));
+}
+
 TEST(Optim, ClipsByValue) {
   Parameters parameters(DType::f64);
   nn::FlatParameters flat(parameters.named);

@@ -122,7 +122,7 @@ class DESCENT_API AdamW : public Adam {  // Loshchilov and Hutter, 2019: weight 
 // ---- clipping
 
 // Scales all gradients by min(1, max_norm / (norm + 1e-6)); returns the 2-norm over all of them before that, f64 [1] on
-// the device. With a NaN or Inf among them, all become NaN, as PyTorch does it.
+// the device. As in PyTorch, one NaN makes all of them NaN, and an Inf becomes NaN while the finite ones become 0.
 DESCENT_API Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_norm);
 // Clamps every gradient to [-limit, limit]; NaN stays.
 DESCENT_API void clip_grad_value(nn::FlatParameters& parameters, double limit);

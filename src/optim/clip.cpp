@@ -7,9 +7,13 @@
 namespace descent::optim {
 namespace {
 
+View part(const Tensor& flat, std::int64_t begin, std::int64_t size) {
+  const std::size_t bytes = static_cast<std::size_t>(begin) * size_of(flat.dtype());
+  return {flat.impl()->data() + bytes, Shape{size}, flat.dtype()};
+}
+
 View part(const Tensor& flat, const nn::FlatParameters::Segment& segment) {
-  const std::size_t bytes = static_cast<std::size_t>(segment.begin) * size_of(flat.dtype());
-  return {flat.impl()->data() + bytes, Shape{segment.end - segment.begin}, flat.dtype()};
+  return part(flat, segment.begin, segment.end - segment.begin);
 }
 
 }  // namespace
@@ -31,7 +35,13 @@ Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_norm) {
   b.reduce->reduce(Reduction::sum, cview(squares), 1, count, 1, {view(total), Write::overwrite});
   const Tensor factor = Tensor::empty({1}, DType::f64, grad.device());
   b.optim->clip_factor(cview(total), max_norm, view(factor));
-  for (const auto& segment : segments) b.elementwise->scale_by(part(grad, segment), cview(factor));
+  // Slice by slice: a factor of NaN would stay for ever in the gaps between them, which no backward pass writes.
+  for (const auto& segment : segments) {
+    for (int i = segment.first; i < segment.last; ++i) {
+      const auto& slice = parameters.slices()[static_cast<std::size_t>(i)];
+      b.elementwise->scale_by(part(grad, slice.offset, slice.size), cview(factor));
+    }
+  }
   b.elementwise->unary(Unary::sqrt, 0, 0, cview(total), view(total));
   return total;
 }
