@@ -114,5 +114,26 @@ TEST(Fusion, ANestedSequentialAndALaterLayerArePlannedAnew) {
   EXPECT_EQ(model(x).to_vector<double>(), relu(before).to_vector<double>());
 }
 
+class Halved : public Linear {
+ public:
+  using Linear::Linear;
+  Tensor forward(const Tensor& x) override { return Linear::forward(x) * 0.5; }
+};
+
+class Doubled : public ReLU {
+ public:
+  Tensor forward(const Tensor& x) override { return ReLU::forward(x) * 2.0; }
+};
+
+TEST(Fusion, ADerivedLayerKeepsItsOwnForward) {
+  const Tensor x = random({2, 3});
+  Sequential halved;
+  halved.add<Halved>(3, 4).add<ReLU>();
+  EXPECT_EQ(halved(x).to_vector<double>(), relu(halved[0](x)).to_vector<double>());
+  Sequential doubled;
+  doubled.add<Linear>(3, 4).add<Doubled>();
+  EXPECT_EQ(doubled(x).to_vector<double>(), (relu(doubled[0](x)) * 2.0).to_vector<double>());
+}
+
 }  // namespace
 }  // namespace descent::nn

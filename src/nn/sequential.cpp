@@ -2,6 +2,8 @@
 // after the last module was added; what depends on the mode is decided in the layers.
 #include <fmt/format.h>
 
+#include <typeinfo>
+
 #include "descent/layers.h"
 #include "nn/guard.h"
 
@@ -17,10 +19,19 @@ enum class Kind : std::uint8_t {
   norm_relu_pool,
 };
 
+// A class that is derived from a layer may have another forward: only the layer itself is fused.
+template <class Layer>
+bool is_exactly(const Module* module) {
+  return module != nullptr && typeid(*module) == typeid(Layer);
+}
+
+bool is_batch_norm(const Module* module) {
+  return is_exactly<BatchNorm>(module) || is_exactly<BatchNorm1d>(module) || is_exactly<BatchNorm2d>(module);
+}
+
 bool is_pool2(const Module* module) {
-  const auto* pool = dynamic_cast<const MaxPool2d*>(module);
-  if (pool == nullptr) return false;
-  const Pool2dOptions& o = pool->options();
+  if (!is_exactly<MaxPool2d>(module)) return false;
+  const Pool2dOptions& o = static_cast<const MaxPool2d*>(module)->options();
   return o.kernel_h == 2 && o.kernel_w == 2 && o.stride_h == 2 && o.stride_w == 2 && o.padding_h == 0 &&
          o.padding_w == 0;
 }
@@ -70,15 +81,15 @@ void Sequential::plan() {
   const auto at = [this](std::size_t i) { return i < size() ? children()[i].second.get() : nullptr; };
   for (std::size_t i = 0; i < size();) {
     Module* module = at(i);
-    const bool relu = fusion_ && dynamic_cast<ReLU*>(at(i + 1)) != nullptr;
+    const bool relu = fusion_ && is_exactly<ReLU>(at(i + 1));
     const bool pool = relu && is_pool2(at(i + 2));
     Step step{Kind::single, i, module};
-    if (relu && dynamic_cast<Linear*>(module) != nullptr) {
+    if (relu && is_exactly<Linear>(module)) {
       step.kind = Kind::linear_relu;
-    } else if (relu && dynamic_cast<Conv2d*>(module) != nullptr) {
+    } else if (relu && is_exactly<Conv2d>(module)) {
       step.kind = pool ? Kind::conv_relu_pool : Kind::conv_relu;
-    } else if (relu && dynamic_cast<BatchNorm*>(module) != nullptr) {
-      step.kind = pool && dynamic_cast<BatchNorm1d*>(module) == nullptr ? Kind::norm_relu_pool : Kind::norm_relu;
+    } else if (relu && is_batch_norm(module)) {
+      step.kind = pool && !is_exactly<BatchNorm1d>(module) ? Kind::norm_relu_pool : Kind::norm_relu;
     }
     const bool pooled = step.kind == Kind::conv_relu_pool || step.kind == Kind::norm_relu_pool;
     i += step.kind == Kind::single ? 1 : pooled ? 3 : 2;
