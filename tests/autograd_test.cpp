@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "autograd/tape.h"
+#include "cpu/runtime.h"
 #include "descent/ops.h"
 #include "support.h"
 
@@ -178,7 +179,7 @@ TEST(Autograd, NamesTheOpOfAnError) {
   EXPECT_EQ(message_of<DeviceError>(fails(DeviceError("gone"))), "backward of mirror: gone");
   EXPECT_EQ(message_of<NumericalError>(fails(NumericalError("nan"))), "backward of mirror: nan");
   EXPECT_EQ(message_of<Error>(fails(std::runtime_error("what"))), "backward of mirror: what");
-  EXPECT_EQ(message_of<OutOfMemory>(fails(OutOfMemory("tensor [4]", 16, 8))),
+  EXPECT_EQ(test::message_of<OutOfMemory>(fails(OutOfMemory("tensor [4]", 16, 8))),
             "backward of mirror: tensor [4]: out of memory: 16 bytes wanted, 8 bytes free");
   EXPECT_TRUE(grad_enabled());
   EXPECT_FALSE(x.grad().defined());
@@ -304,6 +305,26 @@ TEST(Gradcheck, TakesDoubleLeavesOnly) {
   const Tensor x = leaf({1});
   EXPECT_INVALID(gradcheck(identity, {x * 2.0}), "gradcheck: input 0 must be an f64 leaf");
   EXPECT_INVALID(gradcheck(identity, {x}, {}, {"a", "b"}), "gradcheck: 2 names for 1 inputs");
+}
+
+TEST(Autograd, AfterAFailureTheSamePassCanBeMadeAgain) {
+  bool failed = true;
+  for (std::int64_t n = 1; failed; ++n) {
+    const Tensor a = leaf({2, 3}), b = leaf({5, 7});
+    const Tensor loss = sum(a * b);
+    cpu::fail_allocation_after(n);
+    failed = !test::message_of<OutOfMemory>([&] { loss.backward(); }).starts_with("[no error]");
+    cpu::fail_allocation_after(0);
+    if (failed) {
+      EXPECT_FALSE(a.grad().defined()) << n;
+      EXPECT_FALSE(b.grad().defined()) << n;
+      sum(a * b).backward();
+    } else {
+      EXPECT_GT(n, 2);
+    }
+    EXPECT_EQ(grad(a), (Values{5, 7}));
+    EXPECT_EQ(grad(b), (Values{2, 3}));
+  }
 }
 
 }  // namespace

@@ -61,6 +61,7 @@ void go_back(const Tensor& output, const Tensor& gradient) {
     node->forget();
     node->inputs.clear();
   }
+  pending.succeed();
 }
 
 }  // namespace

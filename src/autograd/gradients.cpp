@@ -47,6 +47,7 @@ Grad Gradients::place(std::size_t input) {
   TensorImpl& leaf = *edge.leaf;
   if (!leaf.grad) grad_buffer(Tensor(edge.leaf));
   const Write write = leaf.grad_written ? Write::accumulate : Write::overwrite;
+  if (write == Write::overwrite) pending_.note_first_gradient(edge.leaf);
   leaf.grad_written = true;
   return {{leaf.grad->data(), leaf.shape, leaf.dtype}, write};
 }

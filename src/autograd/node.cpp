@@ -64,6 +64,7 @@ std::shared_ptr<Node> Pending::pop() {
 
 Pending::~Pending() {
   for (const std::shared_ptr<Node>& node : nodes_) node->gradient.reset();
+  for (const std::shared_ptr<TensorImpl>& leaf : leaves_) leaf->grad_written = false;
 }
 
 }  // namespace descent

@@ -77,16 +77,20 @@ class Saved {
   std::uint32_t version_ = 0;
 };
 
-// The nodes that have a gradient and have not run, latest first.
+// One backward pass: the nodes that have a gradient and have not run, latest first. When it fails, leaves that had no
+// gradient before have none after it, so that the same pass can be made again.
 class Pending {
  public:
+  void note_first_gradient(const std::shared_ptr<TensorImpl>& leaf) { leaves_.push_back(leaf); }
   void push(std::shared_ptr<Node> node);
   std::shared_ptr<Node> pop();
   bool empty() const { return nodes_.empty(); }
+  void succeed() { leaves_.clear(); }
   ~Pending();  // drops the gradients of those that did not get to run
 
  private:
   std::vector<std::shared_ptr<Node>> nodes_;
+  std::vector<std::shared_ptr<TensorImpl>> leaves_;  // whose gradient this pass wrote first
 };
 
 // What a recorded closure sees: the gradient of its output, and where the gradients of its inputs go.
