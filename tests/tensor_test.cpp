@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 
 #include "core/tensor_impl.h"
 #include "descent/autograd.h"
@@ -111,6 +112,22 @@ TEST(Tensor, CopiesDoNot) {
   EXPECT_EQ(t.to(Device::cpu()).data<double>(), t.data<double>());
   EXPECT_EQ(t.to(DType::f64).data<double>(), t.data<double>());
 }
+
+TEST(Tensor, CopiesBetweenItsOwnSlices) {
+  const std::int64_t n = std::int64_t{1} << 20;
+  std::vector<std::int32_t> numbers(static_cast<std::size_t>(n));
+  std::iota(numbers.begin(), numbers.end(), 0);
+  const Tensor x = Tensor::from(numbers, {n});
+  x.rows(3, n).copy_from(x.rows(0, n - 3));
+  for (std::size_t i = numbers.size() - 1; i >= 3; --i) numbers[i] = numbers[i - 3];
+  EXPECT_EQ(x.to_vector<std::int32_t>(), numbers);
+}
+
+template <class T>
+concept HasDType = requires {
+  dtype_of<T>;
+};
+static_assert(HasDType<float> && HasDType<std::uint8_t> && !HasDType<std::int64_t> && !HasDType<bool>);
 
 TEST(Tensor, ConvertsAsCpp) {
   const Tensor t = Tensor::from(std::vector<double>{-1.75, 0.1, 200.9}, {3});

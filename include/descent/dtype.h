@@ -1,6 +1,7 @@
 // Element types.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -12,18 +13,20 @@ namespace descent {
 // bf16 is a storage type of the CUDA backend; the CPU backend only stores and copies it.
 enum class DType : std::uint8_t { f32, f64, i32, u8, bf16 };
 
-DESCENT_API std::size_t size_of(DType dtype);        // bytes per element
-DESCENT_API std::string_view name_of(DType dtype);   // "f32", "f64", "i32", "u8", "bf16"
+DESCENT_API std::size_t size_of(DType dtype);       // bytes per element
+DESCENT_API std::string_view name_of(DType dtype);  // "f32", "f64", "i32", "u8", "bf16"
 constexpr bool is_floating(DType dtype) { return dtype == DType::f32 || dtype == DType::f64 || dtype == DType::bf16; }
 
-// The DType of a C++ type: dtype_of<float> is DType::f32.
+// The C++ types of elements; there is none for bf16.
 template <class T>
-inline constexpr DType dtype_of = DType::f32;
-template <>
-inline constexpr DType dtype_of<double> = DType::f64;
-template <>
-inline constexpr DType dtype_of<std::int32_t> = DType::i32;
-template <>
-inline constexpr DType dtype_of<std::uint8_t> = DType::u8;
+concept Element =
+    std::same_as<T, float> || std::same_as<T, double> || std::same_as<T, std::int32_t> || std::same_as<T, std::uint8_t>;
+
+// The DType of a C++ type: dtype_of<float> is DType::f32.
+template <Element T>
+inline constexpr DType dtype_of = std::same_as<T, float>          ? DType::f32
+                                  : std::same_as<T, double>       ? DType::f64
+                                  : std::same_as<T, std::int32_t> ? DType::i32
+                                                                  : DType::u8;
 
 }  // namespace descent

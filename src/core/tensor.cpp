@@ -13,6 +13,12 @@ TensorImpl& known(const std::shared_ptr<TensorImpl>& impl) {
   return *impl;
 }
 
+// Slices of one tensor that share some of their elements, but not place for place.
+bool overlap(const TensorImpl& a, const TensorImpl& b) {
+  const std::size_t distance = a.offset > b.offset ? a.offset - b.offset : b.offset - a.offset;
+  return a.storage == b.storage && distance != 0 && distance < a.bytes();
+}
+
 }  // namespace
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
@@ -85,7 +91,10 @@ void Tensor::copy_from(const Tensor& source) {
   ++impl_->storage->version;
   Runtime& here = *backend_of(*this).runtime;
   if (source.device() == device()) {
-    if (source.dtype() == dtype()) {
+    if (overlap(*impl_, *source.impl_)) {
+      const Tensor apart = source.clone();
+      here.copy(impl_->data(), apart.impl_->data(), bytes());
+    } else if (source.dtype() == dtype()) {
       here.copy(impl_->data(), source.impl_->data(), bytes());
     } else {
       backend_of(*this).elementwise->convert(cview(source), view(*this));
