@@ -43,6 +43,11 @@ TEST(OpErrors, Shapes) {
   EXPECT_INVALID(slice(f32({2, 3}), 1, 1, 4), "slice: 1 to 4 of axis 1 of shape [2, 3]");
   EXPECT_INVALID(slice(f32({2, 3}), 1, -1, 2), "slice: -1 to 2 of axis 1 of shape [2, 3]");
   EXPECT_INVALID(flatten(f32({2, 3}), 3), "flatten: axis 3 is out of range for shape [2, 3]");
+  EXPECT_INVALID(flatten(f32({2, 3}), 2), "flatten: axis 2 is out of range for shape [2, 3]");
+  EXPECT_INVALID(flatten(Tensor()), "flatten: input is undefined");
+  EXPECT_INVALID(slice(Tensor(), 0, 0, 1), "slice: input is undefined");
+  EXPECT_INVALID(Tensor().reshape({1}), "reshape: input is undefined");
+  EXPECT_INVALID(gather_rows(Tensor(), i32({0})), "gather_rows: input is undefined");
 }
 
 TEST(OpErrors, Linalg) {
@@ -89,6 +94,8 @@ TEST(OpErrors, Conv) {
 
 TEST(OpErrors, Pool) {
   EXPECT_INVALID(max_pool2d(f32({1, 1, 4, 2})), "max_pool2d: the window is 2x2, the padded input 1x4");
+  EXPECT_INVALID(max_pool2d(f32({1, 0, 4, 1}), {.padding_h = 1, .padding_w = 1}),
+                 "max_pool2d: input has shape [1, 0, 4, 1], expected images of 1x1 or more");
   EXPECT_INVALID(max_pool2d(f32({4, 4})), "max_pool2d: input has shape [4, 4], expected 4 dimensions");
   EXPECT_INVALID(avg_pool2d(f32({1, 4, 4, 1}), {.padding_h = 2}),
                  "avg_pool2d: padding is 2, expected 0 to half the kernel");

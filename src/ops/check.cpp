@@ -5,15 +5,19 @@
 
 namespace descent::ops {
 
-void check_floating(const char* op, const char* what, const Tensor& x) {
+void check_defined(const char* op, const char* what, const Tensor& x) {
   if (!x.defined()) throw InvalidArgument(fmt::format("{}: {} is undefined", op, what));
+}
+
+void check_floating(const char* op, const char* what, const Tensor& x) {
+  check_defined(op, what, x);
   const DType dtype = x.impl()->dtype;
   if (dtype == DType::f32 || dtype == DType::f64) return;
   throw InvalidArgument(fmt::format("{}: {} is {}, expected f32 or f64", op, what, name_of(dtype)));
 }
 
 void check_like(const char* op, const char* what, const Tensor& y, const Tensor& x) {
-  if (!y.defined()) throw InvalidArgument(fmt::format("{}: {} is undefined", op, what));
+  check_defined(op, what, y);
   if (y.impl()->dtype != x.impl()->dtype) {
     throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, what, name_of(y.dtype()), name_of(x.dtype())));
   }
@@ -27,7 +31,7 @@ void check_device(const char* op, const char* what, const Tensor& y, const Tenso
 }
 
 void check_index(const char* op, const char* what, const Tensor& index, const Tensor& x, std::int64_t count) {
-  if (!index.defined()) throw InvalidArgument(fmt::format("{}: {} is undefined", op, what));
+  check_defined(op, what, index);
   if (index.dtype() != DType::i32) {
     throw InvalidArgument(fmt::format("{}: {} is {}, expected i32", op, what, name_of(index.dtype())));
   }

@@ -7,6 +7,7 @@
 
 namespace descent::ops {
 
+void check_defined(const char* op, const char* what, const Tensor& x);
 // f32 or f64. `what` names the input: "weight".
 void check_floating(const char* op, const char* what, const Tensor& x);
 // On the device of x and of its element type.

@@ -9,6 +9,7 @@ namespace {
 using namespace ops;
 
 Tensor gather(const char* op, const char* what, const Tensor& x, const Tensor& index) {
+  check_defined(op, what, x);
   const Shape& from = x.shape();
   if (from.rank() < 1) throw InvalidArgument(fmt::format("{}: {} has no axes, expected 1 or more", op, what));
   check_index(op, "index", index, x, from[0]);

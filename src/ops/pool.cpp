@@ -22,10 +22,17 @@ PoolGeometry geometry_of(const char* op, const Pool2dOptions& o) {
   return {o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, o.padding_h, o.padding_w, o.count_include_pad};
 }
 
+// A window of nothing but padding has no maximum.
+void check_image(const char* op, const Shape& in) {
+  if (in[1] >= 1 && in[2] >= 1) return;
+  throw InvalidArgument(fmt::format("{}: input has shape {}, expected images of 1x1 or more", op, to_string(in)));
+}
+
 Shape pooled(const char* op, const PoolGeometry& g, const Tensor& x) {
   check_floating(op, "input", x);
   check_rank(op, "input", x, 4);
   const Shape& in = x.shape();
+  check_image(op, in);
   const std::int64_t room_h = in[1] + 2 * g.pad_h - g.kernel_h;
   const std::int64_t room_w = in[2] + 2 * g.pad_w - g.kernel_w;
   if (room_h < 0 || room_w < 0) {
@@ -69,10 +76,7 @@ Tensor global_avg_pool2d(const Tensor& x) {
   check_floating("global_avg_pool2d", "input", x);
   check_rank("global_avg_pool2d", "input", x, 4);
   const Shape& in = x.shape();
-  if (in[1] * in[2] == 0) {
-    throw InvalidArgument(
-        fmt::format("global_avg_pool2d: input has shape {}, expected images of 1x1 or more", to_string(in)));
-  }
+  check_image("global_avg_pool2d", in);
   Tensor y = empty_of({in[0], in[3]}, x);
   backend_of(x).pool->global_average_forward(cview(x), view(y));
   if (recording(x)) {

@@ -64,6 +64,7 @@ void give_block(Gradients& g, std::int64_t rows, std::int64_t pitch, std::int64_
 }  // namespace
 
 Tensor Tensor::reshape(std::span<const std::int64_t> dims) const {
+  check_defined("reshape", "input", *this);
   Tensor y = share(*this, 0, infer(shape(), dims));
   if (recording(*this)) record("reshape", {this}, y, [](Gradients& g) { g.pass(0); });
   return y;
@@ -92,8 +93,9 @@ Tensor Tensor::to(Device target) const {
 Tensor reshape(const Tensor& x, std::span<const std::int64_t> dims) { return x.reshape(dims); }
 
 Tensor flatten(const Tensor& x, int start_axis) {
+  check_defined("flatten", "input", x);
   const Shape& shape = x.shape();
-  if (start_axis == shape.rank()) return x.reshape({shape.numel()});
+  if (shape.rank() <= 1 && start_axis == shape.rank()) return x.reshape({shape.numel()});
   const int start = shape.axis(start_axis, "flatten");
   std::array<std::int64_t, Shape::kMaxRank> dims{};
   for (int i = 0; i < start; ++i) dims[static_cast<std::size_t>(i)] = shape[i];
@@ -102,6 +104,7 @@ Tensor flatten(const Tensor& x, int start_axis) {
 }
 
 Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end) {
+  check_defined("slice", "input", x);
   const Shape& shape = x.shape();
   axis = shape.axis(axis, "slice");
   check_range("slice", shape, axis, begin, end);
