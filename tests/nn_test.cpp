@@ -215,7 +215,8 @@ TEST(Shapes, OptionsThatCanNeverBeRightAreRefused) {
   EXPECT_EQ(error_of([] { Dropout(1.5); }), "Dropout: p is 1.5, expected 0 to 1");
   EXPECT_EQ(error_of([] { MaxPool2d(2, 2, 2); }),
             "MaxPool2d: padding is 2 x 2, expected at most half the kernel_size 2 x 2");
-  EXPECT_EQ(error_of([] { BatchNorm1d(3, -1); }), "BatchNorm1d: eps is -1, expected 0 to 1");
+  EXPECT_EQ(error_of([] { BatchNorm1d(3, -1); }), "BatchNorm1d: eps is -1, expected more than 0 to 1");
+  EXPECT_EQ(error_of([] { LayerNorm(3, 0); }), "LayerNorm: eps is 0, expected more than 0 to 1");
   EXPECT_THROW(ConvTranspose2d(2, 2, 3, {.output_padding = 1}), InvalidArgument);
   EXPECT_THROW(Embedding(0, 4), InvalidArgument);
 }

@@ -165,7 +165,7 @@ Pool2dOptions check_pool(Pair kernel, Pair stride, Pair padding, bool count_incl
 
 void check_norm(std::int64_t features, double eps, double momentum) {
   check_size("num_features", features, 1);
-  if (!(eps >= 0 && eps <= 1)) throw InvalidArgument(fmt::format("eps is {}, expected 0 to 1", eps));
+  if (!(eps > 0 && eps <= 1)) throw InvalidArgument(fmt::format("eps is {}, expected more than 0 to 1", eps));
   if (!(momentum >= 0 && momentum <= 1)) {
     throw InvalidArgument(fmt::format("momentum is {}, expected 0 to 1", momentum));
   }
