@@ -52,6 +52,9 @@ TEST(Dataset, LabelsMustBeClasses) {
   EXPECT_EQ(make(0, 2).classes(), 3);
   EXPECT_ERROR("FormatError", "src: labels from -1 to 2", make(-1, 2));
   EXPECT_ERROR("FormatError", "labels from 0 to 2000000000", make(0, 2'000'000'000));
+  Dataset edited = make(0, 1);
+  edited.class_names = {"only one"};
+  EXPECT_ERROR("InvalidArgument", "label 1 of example 1, expected 0 to 0", class_counts(edited));
 }
 
 // Against sums written out here, over all pixels and per channel.
@@ -211,6 +214,13 @@ TEST(Loader, RefusesNonsense) {
   EXPECT_ERROR("InvalidArgument", "the dataset is empty", BatchLoader(Dataset{}, {}, {}));
   EXPECT_ERROR("InvalidArgument", "batch size 0", BatchLoader(rgb_dataset(3), {}, {.batch_size = 0}));
   EXPECT_ERROR("InvalidArgument", "images as u8", BatchLoader(rgb_dataset(3), {}, {.dtype = DType::u8}));
+  Dataset wrong = rgb_dataset(3);
+  wrong.labels = Tensor::zeros({3}, DType::u8);
+  EXPECT_ERROR("InvalidArgument", "labels are u8 [3], expected i32 [3]", BatchLoader(wrong, {}, {}));
+  wrong.labels = Tensor::zeros({2}, DType::i32);
+  EXPECT_ERROR("InvalidArgument", "labels are i32 [2], expected i32 [3]", BatchLoader(wrong, {}, {}));
+  wrong.images = Tensor::zeros({3, 2, 2, 1});
+  EXPECT_ERROR("InvalidArgument", "images are f32 [3, 2, 2, 1], expected u8", BatchLoader(wrong, {}, {}));
 }
 
 }  // namespace

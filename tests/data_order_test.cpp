@@ -104,6 +104,13 @@ TEST(Sampler, NoExamplesNoBatches) {
   EXPECT_TRUE(sampler.next().empty());
 }
 
+TEST(Sampler, TheLargestBatchIsTheWholeEpoch) {
+  BatchSampler sampler(10, std::numeric_limits<std::int64_t>::max(), 0);
+  EXPECT_EQ(sampler.batches_per_epoch(), 1);
+  EXPECT_EQ(sampler.next().size(), 10U);
+  EXPECT_TRUE(sampler.next().empty());
+}
+
 TEST(Sampler, RefusesNonsense) {
   EXPECT_ERROR("InvalidArgument", "batch size 0", BatchSampler(10, 0, 0));
   EXPECT_ERROR("InvalidArgument", "-1 examples", BatchSampler(-1, 1, 0));

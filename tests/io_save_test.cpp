@@ -209,6 +209,7 @@ TEST(MakeDirectories, MakesParents) {
   EXPECT_TRUE(std::filesystem::is_directory(dir / "a/b/c"));
   write_text(dir / "file", "x");
   EXPECT_ERROR("IoError", "create directory", make_directories(dir / "file/x"));
+  EXPECT_ERROR("IoError", "File name too long", make_directories(dir / std::string(300, 'x')));
 }
 
 // RFC 3720, appendix B.4.

@@ -84,7 +84,13 @@ Dataset make_dataset(std::string name, const Tensor& images, const Tensor& label
 std::vector<std::int64_t> class_counts(const Dataset& dataset) {
   std::vector<std::int64_t> counts(dataset.class_names.size(), 0);
   const auto* labels = dataset.labels.data<std::int32_t>();
-  for (std::int64_t i = 0; i < dataset.size(); ++i) ++counts.at(static_cast<std::size_t>(labels[i]));
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    if (labels[i] < 0 || labels[i] >= dataset.classes()) {
+      throw InvalidArgument(
+          fmt::format("class_counts: label {} of example {}, expected 0 to {}", labels[i], i, dataset.classes() - 1));
+    }
+    ++counts[static_cast<std::size_t>(labels[i])];
+  }
   return counts;
 }
 

@@ -27,6 +27,21 @@ void check_channels(const Normalization& normalization, const Tensor& images) {
   }
 }
 
+void check_dataset(const Dataset& dataset) {
+  const Tensor &images = dataset.images, &labels = dataset.labels;
+  if (dataset.size() == 0) throw InvalidArgument("BatchLoader: the dataset is empty");
+  if (images.dtype() != DType::u8 || images.rank() != 4) {
+    throw InvalidArgument(fmt::format("BatchLoader: images are {} {}, expected u8 [N, H, W, C]",
+                                      descent::name_of(images.dtype()), to_string(images.shape())));
+  }
+  if (!labels.defined() || labels.dtype() != DType::i32 || labels.shape() != Shape{images.size(0)}) {
+    const std::string found = labels.defined()
+                                  ? fmt::format("{} {}", descent::name_of(labels.dtype()), to_string(labels.shape()))
+                                  : "undefined";
+    throw InvalidArgument(fmt::format("BatchLoader: labels are {}, expected i32 [{}]", found, images.size(0)));
+  }
+}
+
 void check_type(DType dtype) {
   if (dtype != DType::f32 && dtype != DType::f64) {
     throw InvalidArgument(fmt::format("normalize: images as {}, expected f32 or f64", descent::name_of(dtype)));
@@ -81,7 +96,7 @@ struct BatchLoader::Impl {
 };
 
 BatchLoader::BatchLoader(const Dataset& dataset, const Normalization& normalization, const LoaderOptions& options) {
-  if (dataset.size() == 0) throw InvalidArgument("BatchLoader: the dataset is empty");
+  check_dataset(dataset);
   check_channels(normalization, dataset.images);
   check_type(options.dtype);
   impl_ = std::make_unique<Impl>(dataset, normalization, options);

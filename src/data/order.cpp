@@ -58,7 +58,8 @@ BatchSampler::BatchSampler(std::int64_t size, std::int64_t batch_size, std::uint
 }
 
 std::int64_t BatchSampler::batches_per_epoch() const {
-  return drop_last_ ? size_ / batch_size_ : (size_ + batch_size_ - 1) / batch_size_;
+  const std::int64_t rest = !drop_last_ && size_ % batch_size_ != 0 ? 1 : 0;
+  return size_ / batch_size_ + rest;
 }
 
 void BatchSampler::seek(Position position) {

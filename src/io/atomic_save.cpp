@@ -120,8 +120,10 @@ void make_directories(const std::string& path) {
     made /= part;
     if (mkdir(made.c_str(), 0777) == 0) {
       sync_directory(directory_of(made.string()), system_file_calls());
-    } else if (const int error = errno; !std::filesystem::is_directory(made)) {
-      throw IoError(made.string(), "create directory", error);
+    } else {
+      const int error = errno;
+      std::error_code unknown;  // a path that can't even be looked at is no directory
+      if (!std::filesystem::is_directory(made, unknown)) throw IoError(made.string(), "create directory", error);
     }
   }
 }
