@@ -327,5 +327,23 @@ TEST(Autograd, AfterAFailureTheSamePassCanBeMadeAgain) {
   }
 }
 
+// One primitive writes the gradients of both parameters.
+TEST(Autograd, OneTensorInTwoPlacesGetsBothGradients) {
+  const Tensor x = Generator(1).normal({6, 3}, 0, 1, DType::f64);
+  const Tensor both = Generator(2).normal({3}, 0, 1, DType::f64);
+  Tensor gamma = both.clone(), beta = both.clone(), shared = both.clone();
+  for (Tensor* t : {&gamma, &beta, &shared}) t->set_requires_grad(true);
+  const auto check = [&](const auto& norm) {
+    for (Tensor* t : {&gamma, &beta, &shared}) t->zero_grad();
+    sum(square(norm(gamma, beta))).backward();
+    sum(square(norm(shared, shared))).backward();
+    const Values a = grad(gamma), b = grad(beta), c = grad(shared);
+    for (std::size_t i = 0; i < c.size(); ++i) EXPECT_NEAR(c[i], a[i] + b[i], 1e-12);
+  };
+  check([&](const Tensor& g, const Tensor& b) { return layer_norm(x, g, b); });
+  check([&](const Tensor& g, const Tensor& b) { return batch_norm(x, g, b, {}, {}); });
+  check([&](const Tensor& g, const Tensor& b) { return batch_norm(x, g * 2.0, b, {}, {}); });
+}
+
 }  // namespace
 }  // namespace descent

@@ -1,5 +1,5 @@
-// What the command says about bad options and bad files: the exit code, and one line of at most 400 characters that names the
-// trouble. A row per case.
+// What the command says about bad options and bad files: the exit code, and one line of at most 400 characters that
+// names the trouble. A row per case.
 #include "cli_run.h"
 
 namespace descent::test {
@@ -17,7 +17,8 @@ class Errors : public ::testing::Test {
     dir_ = new TempDir;
     data_ = write_quadrants(*dir_ / "data");
     write_model(*dir_ / "mlp.json", kMlp);
-    const Ran ran = run_cli({"train", "-m", *dir_ / "mlp.json", "-d", data_, "--epochs", "1", "-q", "--out", *dir_ / "run"});
+    const Ran ran =
+        run_cli({"train", "-m", *dir_ / "mlp.json", "-d", data_, "--epochs", "1", "-q", "--out", *dir_ / "run"});
     ASSERT_EQ(ran.code, 0) << ran.err;
   }
   static void TearDownTestSuite() {
@@ -43,7 +44,8 @@ class Errors : public ::testing::Test {
 
   // A training on the small data that should fail before it begins, with these words added.
   static Row train(int code, std::string says, std::vector<std::string> more) {
-    std::vector<std::string> arguments = {"train", "-m", path("mlp.json"), "-d", data_, "--epochs", "1", "--out", path("none")};
+    std::vector<std::string> arguments = {"train",    "-m", path("mlp.json"), "-d",        data_,
+                                          "--epochs", "1",  "--out",          path("none")};
     arguments.insert(arguments.end(), more.begin(), more.end());
     return {code, std::move(says), std::move(arguments)};
   }
@@ -128,11 +130,14 @@ TEST_F(Errors, ModelFiles) {
       with("b.json", "[1, 2]", 2, "b.json"),
       with("c.json", R"({"input": [8, 8, 1], "layers": [{"type": "Linear", "out_featurs": 4}]})", 2, "out_featurs"),
       with("d.json", R"({"input": [8, 8, 1], "layers": [{"type": "Lineer", "out_features": 4}]})", 2, "Lineer"),
-      with("e.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": -4}]})", 2, "out_features"),
+      with("e.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": -4}]})",
+           2, "out_features"),
       with("f.json", R"({"input": [8, 8, 1], "layers": []})", 2, "layers"),
       with("g.json", std::string(5000, '['), 2, "nested"),
-      with("h.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 7}]})", 1, "4 classes"),
-      with("i.json", R"({"input": [9, 9, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 4}]})", 1, "its input"),
+      with("h.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 7}]})",
+           1, "4 classes"),
+      with("i.json", R"({"input": [9, 9, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 4}]})",
+           1, "its input"),
       with("j.json", std::string_view("\0\x01\xff", 3), 2, "j.json"),
   });
 }
@@ -141,7 +146,8 @@ TEST_F(Errors, DataFiles) {
   const auto broken = [&](const std::string& name, const std::function<void(const std::string&)>& damage) {
     const std::string folder = write_quadrants(path(name));
     damage(folder);
-    return std::vector<std::string>{"train", "-m", path("mlp.json"), "-d", folder, "--epochs", "1", "--out", path("none")};
+    return std::vector<std::string>{"train",    "-m", path("mlp.json"), "-d",        folder,
+                                    "--epochs", "1",  "--out",          path("none")};
   };
   const std::string images = "/train-images-idx3-ubyte";
   const auto cut = [&](const std::string& folder) {
@@ -241,14 +247,16 @@ TEST_F(Errors, StandardOutputThatIsFull) {
   full.out = "/dev/full";
   expect({{4, "standard output", {"eval", "--model", path("run"), "--data", data_, "--json"}},
           {4, "standard output", {"inspect", "cnn"}},
-          {4, "standard output", {"info", "--json"}}}, full);
+          {4, "standard output", {"info", "--json"}}},
+         full);
 }
 
 // The limit stands for a disk that is full: a checkpoint needs about 18 kB, config.json and metrics.jsonl less than 4.
 TEST_F(Errors, ADiskThatIsFullEndsTrainingAfterThreeCheckpoints) {
   RunOptions limited;
   limited.file_limit = 8192;
-  const std::vector<std::string> arguments = {"train", "-m", path("mlp.json"), "-d", data_, "--epochs", "9", "-q", "--out", path("full")};
+  const std::vector<std::string> arguments = {"train", "-m", path("mlp.json"), "-d",        data_, "--epochs",
+                                              "9",     "-q", "--out",          path("full")};
   const Ran ran = run_cli(arguments, limited);
   EXPECT_EQ(ran.code, 4) << ran.err;
   EXPECT_NE(ran.err.find("warning: checkpoint of step 3 NOT saved"), std::string::npos) << ran.err;
@@ -258,8 +266,8 @@ TEST_F(Errors, ADiskThatIsFullEndsTrainingAfterThreeCheckpoints) {
 }
 
 TEST_F(Errors, NaNEndsWithItsOwnCode) {
-  const Ran ran = run_cli({"train", "-m", path("mlp.json"), "-d", data_, "--epochs", "5", "-q", "--out", path("nan"), "--optimizer", "sgd",
-                           "--lr", "1e30", "--schedule", "constant"});
+  const Ran ran = run_cli({"train", "-m", path("mlp.json"), "-d", data_, "--epochs", "5", "-q", "--out", path("nan"),
+                           "--optimizer", "sgd", "--lr", "1e30", "--schedule", "constant"});
   EXPECT_EQ(ran.code, 7) << ran.err;
   EXPECT_NE(ran.err.find("layer "), std::string::npos) << ran.err;
   EXPECT_NE(ran.err.find("step "), std::string::npos) << ran.err;
@@ -271,9 +279,11 @@ TEST_F(Errors, OutOfMemory) {
 #else
   RunOptions small;
   small.memory_limit = std::uint64_t{600} << 20U;
-  const std::string model = write("large.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 20000},
+  const std::string model = write(
+      "large.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 20000},
       {"type": "ReLU"}, {"type": "Linear", "out_features": 20000}, {"type": "ReLU"}, {"type": "Linear", "out_features": 4}]})");
-  const Ran ran = run_cli({"train", "-m", model, "-d", data_, "--epochs", "1", "-q", "--threads", "1", "--out", path("large")}, small);
+  const Ran ran = run_cli(
+      {"train", "-m", model, "-d", data_, "--epochs", "1", "-q", "--threads", "1", "--out", path("large")}, small);
   EXPECT_EQ(ran.code, 3) << ran.err;
   EXPECT_NE(ran.err.find("memory"), std::string::npos) << ran.err;
 #endif

@@ -27,9 +27,9 @@ struct Ran {
 
 struct RunOptions {
   std::map<std::string, std::string> environment;
-  std::string out;                  // where standard output goes instead; then Ran::out is empty
-  std::uint64_t file_limit = 0;     // RLIMIT_FSIZE
-  std::uint64_t memory_limit = 0;   // RLIMIT_AS
+  std::string out;                 // where standard output goes instead; then Ran::out is empty
+  std::uint64_t file_limit = 0;    // RLIMIT_FSIZE
+  std::uint64_t memory_limit = 0;  // RLIMIT_AS
 };
 
 class Process {
@@ -40,8 +40,11 @@ class Process {
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
-    std::map<std::string, std::string> variables = {{"HOME", dir_.path()}, {"PATH", "/usr/bin:/bin"}, {"LANG", "C.UTF-8"},
-                                                    {"http_proxy", "http://127.0.0.1:9"}, {"https_proxy", "http://127.0.0.1:9"}};
+    std::map<std::string, std::string> variables = {{"HOME", dir_.path()},
+                                                    {"PATH", "/usr/bin:/bin"},
+                                                    {"LANG", "C.UTF-8"},
+                                                    {"http_proxy", "http://127.0.0.1:9"},
+                                                    {"https_proxy", "http://127.0.0.1:9"}};
     for (const auto& [name, value] : options.environment) variables[name] = value;
     for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
       if (const char* value = std::getenv(name)) variables[name] = value;
@@ -115,7 +118,8 @@ inline Ran run_cli(const std::vector<std::string>& arguments, const RunOptions& 
 inline std::string write_quadrants(const std::string& directory, std::int64_t train = 320, std::int64_t test = 80) {
   io::make_directories(directory);
   const auto write = [&](const std::string& stem, const data::Dataset& part) {
-    io::write_file(directory + "/" + stem + "-images-idx3-ubyte", data::encode_idx(part.images.reshape({part.size(), 8, 8})));
+    io::write_file(directory + "/" + stem + "-images-idx3-ubyte",
+                   data::encode_idx(part.images.reshape({part.size(), 8, 8})));
     io::write_file(directory + "/" + stem + "-labels-idx1-ubyte", data::encode_idx(part.labels.to(DType::u8)));
   };
   write("train", quadrants(train, 1));

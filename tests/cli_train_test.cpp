@@ -1,5 +1,5 @@
-// The command on its good days: what it prints, what it leaves behind, and that the same seed gives the same file for any number of
-// threads and however often it was stopped, killed and resumed.
+// The command on its good days: what it prints, what it leaves behind, and that the same seed gives the same file for
+// any number of threads and however often it was stopped, killed and resumed.
 #include <nlohmann/json.hpp>
 #include <regex>
 #include <thread>
@@ -25,11 +25,14 @@ class Cli : public ::testing::Test {
   static std::string path(const std::string& name) { return *dir_ / name; }
   // 20 batches an epoch.
   static std::vector<std::string> train(const std::string& out, std::vector<std::string> more = {}) {
-    std::vector<std::string> words = {"train", "-m", path("model.json"), "-d", data_, "--batch-size", "16", "--seed", "3", "--out", path(out)};
+    std::vector<std::string> words = {"train", "-m",    path("model.json"), "-d", data_, "--batch-size", "16", "--seed",
+                                      "3",     "--out", path(out)};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
-  static std::string sha(const std::string& out) { return io::sha256_hex(io::read_file(path(out) + "/model.safetensors")); }
+  static std::string sha(const std::string& out) {
+    return io::sha256_hex(io::read_file(path(out) + "/model.safetensors"));
+  }
 
   static TempDir* dir_;
   static std::string data_;
@@ -109,8 +112,13 @@ TEST_F(Cli, JsonIsOneObjectAndNothingElse) {
   EXPECT_NEAR(sum, 1, 1e-6);
   EXPECT_EQ(predictions[1]["label"], 1);
   for (const std::vector<std::string>& words : std::vector<std::vector<std::string>>{
-           {"inspect", "cnn", "--json"}, {"inspect", path("json"), "--json"}, {"info", "--json"}, {"data", "check", data_, "--json"},
-           {"data", "fetch", data_, "--json"}, {"bench", "--train", "mlp", "--steps", "1", "--blocks", "1", "--data", "synthetic", "--json"},
+           {"inspect", "cnn", "--json"},
+           {"inspect", path("json"), "--json"},
+           {"info", "--json"},
+           {"data", "check", data_, "--json"},
+           {"data", "fetch", data_, "--json"},
+           {"bench", "--op", "cross_entropy", "--json"},
+           {"bench", "--train", "mlp", "--steps", "1", "--blocks", "1", "--data", "synthetic", "--json"},
            {"bench", "--infer", "mlp", "--steps", "1", "--blocks", "1", "--data", "synthetic", "--json"}}) {
     const Ran other = run_cli(words);
     EXPECT_EQ(other.code, 0) << words[0] << other.err;
@@ -168,6 +176,24 @@ TEST_F(Cli, SignalsSaveAndEndWithTheirCode) {
   }
 }
 
+TEST_F(Cli, ASecondSignalEndsAtOnce) {
+  // A step of half a second or more: the first signal waits for its end, the second one does not.
+  Process process({"train", "-m", "cnn", "-d", "synthetic", "--batch-size", "8000", "--epochs", "5", "--threads", "1",
+                   "--out", path("impatient")});
+  for (int i = 0; i < 4000 && process.running(); ++i) {
+    if (std::filesystem::exists(path("impatient") + "/metrics.csv")) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  process.send(SIGINT);
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  process.send(SIGTERM);
+  const Ran ran = process.wait();
+  EXPECT_EQ(ran.code, 128 + SIGTERM) << ran.err;
+  EXPECT_EQ(ran.err.find("stopped at step"), std::string::npos) << ran.err;
+  EXPECT_EQ(io::latest_valid_checkpoint(path("impatient")).step, -1);
+}
+
 std::set<std::string> metrics_without_rates(const std::string& run) {
   std::set<std::string> lines;
   std::istringstream in(io::read_text(run + "/metrics.jsonl"));
@@ -180,11 +206,13 @@ std::set<std::string> metrics_without_rates(const std::string& run) {
 }
 
 // A training that is killed at random moments and resumed each time; returns how often it was killed.
-int kill_and_resume(const std::vector<std::string>& first, const std::string& run, int kills, Scramble& random, int longest_ms) {
+int kill_and_resume(const std::vector<std::string>& first, const std::string& run, int kills, Scramble& random,
+                    int longest_ms) {
   int killed = 0;
   for (int i = 0; i < kills; ++i) {
     Process process(i == 0 ? first : std::vector<std::string>{"train", "--resume", "--out", run, "-q"});
-    std::this_thread::sleep_for(std::chrono::milliseconds(20 + static_cast<int>(random.below(static_cast<std::size_t>(longest_ms)))));
+    std::this_thread::sleep_for(
+        std::chrono::milliseconds(20 + static_cast<int>(random.below(static_cast<std::size_t>(longest_ms)))));
     killed += process.running() ? 1 : 0;
     process.send(SIGKILL);
     const Ran ran = process.wait();
@@ -197,7 +225,8 @@ int kill_and_resume(const std::vector<std::string>& first, const std::string& ru
 }
 
 TEST_F(Cli, KilledAndResumedIsTheSameModel) {
-  const std::vector<std::string> length = {"--epochs", "40", "--checkpoint-every", "7", "-q", "--validation", "0.1", "--metrics-every", "9"};
+  const std::vector<std::string> length = {"--epochs",     "40",  "--checkpoint-every", "7", "-q",
+                                           "--validation", "0.1", "--metrics-every",    "9"};
   ASSERT_EQ(run_cli(train("unbroken", length)).code, 0);
   Scramble random(7);
   EXPECT_GE(kill_and_resume(train("broken", length), path("broken"), 5, random, 250), 1);
@@ -206,8 +235,10 @@ TEST_F(Cli, KilledAndResumedIsTheSameModel) {
 }
 
 TEST_F(Cli, KilledAtTwentyMomentsIsTheSameModelSlow) {
-  const std::vector<std::string> words = {"train", "-m", "cnn-bn", "-d", "synthetic", "--limit-train", "3000", "--epochs", "3", "--seed", "2",
-                                          "--checkpoint-every", "3", "--validation", "0.1", "-q", "--out"};
+  const std::vector<std::string> words = {
+      "train", "-m",           "cnn-bn", "-d",     "synthetic", "--limit-train",
+      "3000",  "--epochs",     "3",      "--seed", "2",         "--checkpoint-every",
+      "3",     "--validation", "0.1",    "-q",     "--out"};
   std::vector<std::string> unbroken = words, broken = words;
   unbroken.push_back(path("cnn-unbroken"));
   broken.push_back(path("cnn-broken"));
@@ -267,8 +298,23 @@ TEST_F(Cli, PredictTakesPicturesOfAnySizeAndPolarity) {
   const Ran file = run_cli({"predict", "--model", path("pictures"), path("same.png"), "--json"});
   const Ran index = run_cli({"predict", "--model", path("pictures"), "--data", data_, "6", "--json"});
   ASSERT_EQ(file.code, 0) << file.err;
-  EXPECT_EQ(Json::parse(file.out)["predictions"][0]["probabilities"], Json::parse(index.out)["predictions"][0]["probabilities"]);
+  EXPECT_EQ(Json::parse(file.out)["predictions"][0]["probabilities"],
+            Json::parse(index.out)["predictions"][0]["probabilities"]);
   EXPECT_TRUE(Json::parse(file.out)["predictions"][0]["notes"].empty());
+}
+
+TEST_F(Cli, DataShowDrawsAndCheckCounts) {
+  const Ran show = run_cli({"data", "show", data_, "--index", "0,3"});
+  ASSERT_EQ(show.code, 0) << show.err;
+  EXPECT_NE(show.out.find("test image 0: 0\n"), std::string::npos) << show.out;
+  EXPECT_NE(show.out.find("test image 3: 3\n"), std::string::npos) << show.out;
+  const Ran check = run_cli({"data", "check", data_, "--json"});
+  ASSERT_EQ(check.code, 0) << check.err;
+  const Json result = Json::parse(check.out);
+  EXPECT_EQ(result["train"]["class_counts"], (std::vector<int>{80, 80, 80, 80}));
+  EXPECT_EQ(result["test"]["images"], 80);
+  EXPECT_EQ(result["train"]["duplicates_within"], 0);
+  EXPECT_EQ(result["test_images_in_train"], 0);
 }
 
 TEST_F(Cli, GradcheckPassesForEveryOpAndEveryPreset) {

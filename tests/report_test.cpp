@@ -66,7 +66,8 @@ void expect_well_formed(const std::string& page) {
     open.pop();
   }
   EXPECT_TRUE(open.empty()) << "<" << open.top() << "> is never closed";
-  EXPECT_EQ(count(page, "<"), static_cast<std::size_t>(std::distance(std::sregex_iterator(page.begin(), page.end(), tag), {})));
+  EXPECT_EQ(count(page, "<"),
+            static_cast<std::size_t>(std::distance(std::sregex_iterator(page.begin(), page.end(), tag), {})));
 }
 
 TEST(Report, IsOneWellFormedFileThatNeedsNothingElse) {
@@ -78,7 +79,8 @@ TEST(Report, IsOneWellFormedFileThatNeedsNothingElse) {
   }
   EXPECT_NE(page.find("prefers-color-scheme: dark"), std::string::npos);
   EXPECT_NE(page.find("<meta charset=\"utf-8\">"), std::string::npos);
-  for (const char* section : {"Training", "Confusion matrix", "Worst mistakes", "First layer", "Configuration", "How to reproduce"}) {
+  for (const char* section :
+       {"Training", "Confusion matrix", "Worst mistakes", "First layer", "Configuration", "How to reproduce"}) {
     EXPECT_EQ(count(page, "<h2>" + std::string(section) + "</h2>"), 1U) << section;
   }
   EXPECT_EQ(count(page, "data:image/png;base64,"), 2U + 24U);  // two mistakes, 24 neurons
@@ -120,9 +122,9 @@ TEST(Report, ConfusionMatrixShowsEveryCountAndRecall) {
   const std::string table = train::render_confusion(report.evaluation, report.class_names);
   EXPECT_NE(table.find(">5</td>"), std::string::npos);
   EXPECT_NE(table.find("title=\"up left taken for &lt;b&gt;: 1\""), std::string::npos);
-  EXPECT_NE(table.find("83.33 %"), std::string::npos);   // 5 of 6
-  EXPECT_NE(table.find("60.00 %"), std::string::npos);   // 3 of 5
-  EXPECT_EQ(count(table, "–"), 2U);                      // no image of class 3, and none taken for it
+  EXPECT_NE(table.find("83.33 %"), std::string::npos);  // 5 of 6
+  EXPECT_NE(table.find("60.00 %"), std::string::npos);  // 3 of 5
+  EXPECT_EQ(count(table, "–"), 2U);                     // no image of class 3, and none taken for it
   EXPECT_EQ(count(table, "<td class=\"hit\""), 4U);
   EXPECT_EQ(count(table, "<td class=\"miss\""), 2U);
 }
@@ -139,8 +141,12 @@ TEST(Report, CurvesComeFromTheMetricsAndSkipDamagedLines) {
 
 TEST(Report, ChartsStayInsideTheirFrameForEveryInput) {
   const double inf = std::numeric_limits<double>::infinity();
-  const std::vector<std::vector<std::pair<double, double>>> inputs = {
-      {{0.5, 1.0}}, {{0.1, 1.0}, {0.2, 1.0}}, {{1, 1e-12}, {2, 1e12}}, {{1, 0.0}, {2, 0.5}}, {{1, std::nan("")}, {2, 0.5}, {3, inf}}, {{0, 0.3}}};
+  const std::vector<std::vector<std::pair<double, double>>> inputs = {{{0.5, 1.0}},
+                                                                      {{0.1, 1.0}, {0.2, 1.0}},
+                                                                      {{1, 1e-12}, {2, 1e12}},
+                                                                      {{1, 0.0}, {2, 0.5}},
+                                                                      {{1, std::nan("")}, {2, 0.5}, {3, inf}},
+                                                                      {{0, 0.3}}};
   for (const bool log_y : {false, true}) {
     for (const auto& points : inputs) {
       train::Chart chart{"t", "x", log_y, false, {{"a", "train", points, true}}};

@@ -1,5 +1,5 @@
-// A resumed training is the same bits as one that never stopped, wherever it stopped; and every field of a checkpoint is needed
-// for that: with any one of them missing or reset, a resume is refused or ends elsewhere.
+// A resumed training is the same bits as one that never stopped, wherever it stopped; and every field of a checkpoint
+// is needed for that: with any one of them missing or reset, a resume is refused or ends elsewhere.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -20,8 +20,9 @@ class Recorder : public train::Callback {
  public:
   std::string name() const override { return "recorder"; }
   void on_epoch(Trainer&, const train::EpochInfo& info) override {
-    text_ += Json{info.epoch, info.step, info.train.loss, info.train.accuracy, info.train.count, info.validation.loss, info.best,
-                  info.learning_rate}.dump();
+    text_ += Json{info.epoch,           info.step, info.train.loss,   info.train.accuracy, info.train.count,
+                  info.validation.loss, info.best, info.learning_rate}
+                 .dump();
   }
   void on_end(Trainer& trainer, train::End) override { last_ = bits_of(io::module_state(trainer.model())); }
   std::string save() const override { return text_; }
@@ -76,7 +77,8 @@ class Session {
     static const data::Dataset validation = quadrants(40, 2);
     stop_ = stop;
     const auto result = trainer_->fit(images, &validation);
-    return {bits_of(io::module_state(*parts_.model.module)), recorder_->last(), recorder_->text(), result.step, result.end};
+    return {bits_of(io::module_state(*parts_.model.module)), recorder_->last(), recorder_->text(), result.step,
+            result.end};
   }
   // What a file gives back: no handle of a live tensor survives it.
   io::TensorFile saved() { return io::decode_tensors(io::encode_tensors(trainer_->state()), "memory"); }

@@ -1,11 +1,7 @@
-// fit, evaluate and predict; early stopping; callbacks; model files.
-#include <fcntl.h>
+// fit, evaluate and predict; early stopping; model files.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "descent/error.h"
 #include "files.h"
@@ -66,7 +62,8 @@ TEST(Trainer, EvaluateAgreesWithPredict) {
   EXPECT_NEAR(evaluation.metrics.loss, loss / 70, 1e-6);
   EXPECT_DOUBLE_EQ(evaluation.metrics.accuracy, static_cast<double>(70 - wrong) / 70);
   ASSERT_EQ(static_cast<std::int64_t>(evaluation.worst.size()), wrong);
-  for (std::size_t i = 1; i < evaluation.worst.size(); ++i) EXPECT_GE(evaluation.worst[i - 1].loss, evaluation.worst[i].loss);
+  for (std::size_t i = 1; i < evaluation.worst.size(); ++i)
+    EXPECT_GE(evaluation.worst[i - 1].loss, evaluation.worst[i].loss);
   EXPECT_EQ(evaluation.images_of(0), 18);
 }
 
@@ -218,120 +215,6 @@ TEST(Validation, KeepsTheBestWeights) {
   }
 }
 
-// ---- callbacks ----
-
-TEST(Callbacks, TheLearningRateOfEachStepIsTheSchedules) {
-  class Rates : public train::Callback {
-   public:
-    std::string name() const override { return "rates"; }
-    void on_step(Trainer&, const train::StepInfo& info) override {
-      seen.push_back(info.learning_rate);
-      total = info.total_steps;
-    }
-    std::vector<double> seen;
-    std::int64_t total = 0;
-  };
-  Parts s;
-  TrainerOptions options = small_options(2);
-  options.learning_rate = [](std::int64_t step, std::int64_t steps) { return 0.001 * static_cast<double>(steps - step); };
-  Trainer trainer(*s.model.module, *s.optimizer, options);
-  const auto rates = std::make_shared<Rates>();
-  trainer.add(rates);
-  trainer.fit(quadrants(48));
-  EXPECT_EQ(rates->total, 6);
-  EXPECT_EQ(rates->seen, (std::vector<double>{0.001 * 6, 0.001 * 5, 0.001 * 4, 0.001 * 3, 0.001 * 2, 0.001}));
-  EXPECT_ERROR("InvalidArgument", "rates", trainer.add(std::make_shared<Rates>()));
-}
-
-TEST(Callbacks, MetricsAreMeansOfTheirWindow) {
-  const TempDir dir;
-  Parts s;
-  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
-  trainer.add(train::metrics_log(dir.path(), 2));
-  const data::Dataset validation = quadrants(40, 2);
-  const auto result = trainer.fit(quadrants(80), &validation);  // 5 steps an epoch: lines at 2, 4, 5 and the epoch's
-  std::istringstream lines(io::read_text(dir / "metrics.jsonl"));
-  std::vector<nlohmann::json> records;
-  for (std::string line; std::getline(lines, line);) records.push_back(nlohmann::json::parse(line));
-  ASSERT_EQ(records.size(), 8U);
-  const auto step_of = [&](std::size_t i) { return records[i]["step"].get<int>(); };
-  EXPECT_EQ(step_of(0), 2);
-  EXPECT_EQ(step_of(1), 4);
-  EXPECT_EQ(step_of(2), 5);
-  EXPECT_EQ(records[3]["type"], "epoch");
-  const double mean = (records[0]["loss"].get<double>() * 32 + records[1]["loss"].get<double>() * 32 +
-                       records[2]["loss"].get<double>() * 16) / 80;
-  EXPECT_NEAR(mean, result.epochs[0].train.loss, 1e-12);
-  EXPECT_EQ(records[3]["val_loss"].get<double>(), result.epochs[0].validation.loss);
-  EXPECT_NEAR(records[1]["epochs_done"].get<double>(), 0.8, 1e-12);
-  std::istringstream csv(io::read_text(dir / "metrics.csv"));
-  std::string header, first;
-  std::getline(csv, header);
-  std::getline(csv, first);
-  EXPECT_EQ(header.substr(0, 28), "type,step,epoch,epochs_done,");
-  EXPECT_EQ(first.substr(0, 9), "step,2,0,");
-}
-
-TEST(Callbacks, ProgressIsPlainWhereThereIsNoTerminal) {
-  const TempDir dir;
-  const int fd = open((dir / "out").c_str(), O_CREAT | O_WRONLY, 0600);
-  ASSERT_GE(fd, 0);
-  Parts s;
-  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
-  trainer.add(train::progress({.fd = fd}));
-  trainer.fit(quadrants(64));
-  close(fd);
-  const std::string text = io::read_text(dir / "out");
-  EXPECT_NE(text.find("epoch 1/2  loss "), std::string::npos) << text;
-  EXPECT_NE(text.find("epoch 2/2  loss "), std::string::npos) << text;
-  EXPECT_EQ(text.find('\x1b'), std::string::npos);
-  EXPECT_EQ(text.find('\r'), std::string::npos);
-}
-
-TEST(Callbacks, AFailedSaveWarnsAndTheThirdInARowEnds) {
-  const TempDir dir;
-  io::write_text(dir / "file", "not a directory");
-  std::vector<std::string> warnings;
-  train::CheckpointOptions options;
-  options.dir = dir / "file/sub";
-  options.every_steps = 2;
-  options.warn = [&](std::string_view line) { warnings.emplace_back(line); };
-  Parts s;
-  Trainer trainer(*s.model.module, *s.optimizer, small_options(2));
-  trainer.add(train::checkpoints(options));
-  EXPECT_ERROR("IoError", "3 checkpoints in a row", trainer.fit(quadrants(160)));
-  EXPECT_EQ(warnings.size(), 2U);
-  EXPECT_EQ(trainer.step(), 6);
-}
-
-TEST(Callbacks, AFailureInBetweenIsForgiven) {
-  const TempDir dir;
-  int warnings = 0;
-  train::CheckpointOptions options;
-  options.dir = dir / "run";
-  options.every_steps = 1;
-  options.every_epochs = 0;
-  options.warn = [&](std::string_view) { ++warnings; };
-  class Breaker : public train::Callback {  // the directory is a file in two of three steps
-   public:
-    explicit Breaker(std::string path) : path_(std::move(path)) {}
-    std::string name() const override { return "breaker"; }
-    void on_step(Trainer&, const train::StepInfo& info) override {
-      std::filesystem::remove_all(path_);
-      if (info.step % 3 != 0) io::write_text(path_, "in the way");
-    }
-
-   private:
-    std::string path_;
-  };
-  Parts s;
-  Trainer trainer(*s.model.module, *s.optimizer, small_options(1));
-  trainer.add(std::make_shared<Breaker>(options.dir));
-  trainer.add(train::checkpoints(options));
-  EXPECT_EQ(trainer.fit(quadrants(144)).step, 9);
-  EXPECT_EQ(warnings, 6);
-}
-
 // ---- model files ----
 
 TEST(ModelFile, ComesBackWithEverythingThatPredictionNeeds) {
@@ -349,7 +232,8 @@ TEST(ModelFile, ComesBackWithEverythingThatPredictionNeeds) {
   EXPECT_EQ(loaded.info.class_names, images.class_names);
   EXPECT_EQ(loaded.info.dataset, "quadrants");
   EXPECT_FALSE(loaded.module->is_training());
-  expect_same<float>(train::predict(*loaded.module, images.images, loaded.info.normalization), trainer.predict(images.images));
+  expect_same<float>(train::predict(*loaded.module, images.images, loaded.info.normalization),
+                     trainer.predict(images.images));
 }
 
 TEST(ModelFile, RefusesWhatIsNotOne) {
@@ -361,7 +245,8 @@ TEST(ModelFile, RefusesWhatIsNotOne) {
   train::save_model(dir / "three.safetensors", *s.model.module, info);
   EXPECT_ERROR("FormatError", "3 names", train::load_model(dir / "three.safetensors"));
   Parts other(kStateful);
-  train::save_model(dir / "other.safetensors", *other.model.module, {s.model.json, "quadrants", {"a", "b", "c", "d"}, to_unit()});
+  train::save_model(dir / "other.safetensors", *other.model.module,
+                    {s.model.json, "quadrants", {"a", "b", "c", "d"}, to_unit()});
   EXPECT_ERROR("FormatError", "other.safetensors", train::load_model(dir / "other.safetensors"));
 }
 

@@ -26,7 +26,8 @@ inline data::Dataset quadrants(std::int64_t count, std::uint64_t seed = 1) {
     for (std::int64_t y = 0; y < 8; ++y) {
       for (std::int64_t x = 0; x < 8; ++x) {
         const bool bright = (y >= 4) == (label >= 2) && (x >= 4) == (label % 2 == 1);
-        images.data<std::uint8_t>()[(i * 8 + y) * 8 + x] = static_cast<std::uint8_t>(random() % 160 + (bright ? 60 : 0));
+        images.data<std::uint8_t>()[(i * 8 + y) * 8 + x] =
+            static_cast<std::uint8_t>(random() % 160 + (bright ? 60 : 0));
       }
     }
   }
@@ -77,9 +78,14 @@ inline Bits bits_of(const io::TensorFile& file) {
   for (const auto& [name, tensor] : file.tensors) {
     std::vector<std::byte> bytes(tensor.bytes());
     switch (tensor.dtype()) {
-      case DType::f64: std::memcpy(bytes.data(), tensor.data<double>(), bytes.size()); break;
-      case DType::i32: std::memcpy(bytes.data(), tensor.data<std::int32_t>(), bytes.size()); break;
-      default: std::memcpy(bytes.data(), tensor.data<float>(), bytes.size());
+      case DType::f64:
+        std::memcpy(bytes.data(), tensor.data<double>(), bytes.size());
+        break;
+      case DType::i32:
+        std::memcpy(bytes.data(), tensor.data<std::int32_t>(), bytes.size());
+        break;
+      default:
+        std::memcpy(bytes.data(), tensor.data<float>(), bytes.size());
     }
     bits.emplace_back(name, std::move(bytes));
   }

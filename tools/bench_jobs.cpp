@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::int64_t kImages = 60000;
 constexpr std::int64_t kWarmUpSteps = 8;
-constexpr double kBlockSeconds = 0.5;
+constexpr double kJobSeconds = 0.5;
 
 // The time of a step does not depend on what the pixels show, but they are not zeros.
 data::Dataset random_images() {
@@ -63,7 +63,7 @@ class Stopwatch : public train::Callback {
     if (info.step < kWarmUpSteps) return;
     if (info.step == kWarmUpSteps) {
       const double step = (now() - begin_) / static_cast<double>(kWarmUpSteps - kWarmUpSteps / 2);
-      if (steps_ == 0) steps_ = std::max<std::int64_t>(4, static_cast<std::int64_t>(kBlockSeconds / step));
+      if (steps_ == 0) steps_ = std::max<std::int64_t>(4, static_cast<std::int64_t>(kJobSeconds / step));
       begin_ = now();
       return;
     }
@@ -83,7 +83,8 @@ class Stopwatch : public train::Callback {
   std::vector<double> seconds_;
 };
 
-JobResult summarize_blocks(std::string data, std::int64_t steps, std::int64_t batch, std::vector<double> seconds, double flops) {
+JobResult summarize_blocks(std::string data, std::int64_t steps, std::int64_t batch, std::vector<double> seconds,
+                           double flops) {
   JobResult result;
   result.data = std::move(data);
   result.steps = steps;
@@ -124,7 +125,8 @@ JobResult bench_training(const JobOptions& options) {
   train::Trainer trainer(*model.module, *optimizer, settings);
   trainer.add(stopwatch);
   trainer.fit(images);
-  return summarize_blocks(images.name, stopwatch->steps(), options.batch_size, stopwatch->seconds(), training_flops(model));
+  return summarize_blocks(images.name, stopwatch->steps(), options.batch_size, stopwatch->seconds(),
+                          training_flops(model));
 }
 
 JobResult bench_inference(const JobOptions& options) {
@@ -133,7 +135,8 @@ JobResult bench_inference(const JobOptions& options) {
   const DType dtype = parse_dtype(options.dtype);
   model.module->to(dtype).eval();
   const NoGrad no_grad;
-  const Tensor x = data::normalize(images.images, data::Normalization::fit(data::Normalization::Kind::zscore, images), dtype);
+  const Tensor x =
+      data::normalize(images.images, data::Normalization::fit(data::Normalization::Kind::zscore, images), dtype);
   std::int64_t at = 0;
   const auto one = [&] {
     (*model.module)(x.rows(at, at + 1));
@@ -143,7 +146,8 @@ JobResult bench_inference(const JobOptions& options) {
   std::int64_t warm = 0;
   for (; warm < 50 || now() - begin < 0.1; ++warm) one();
   const double each = (now() - begin) / static_cast<double>(warm);
-  const std::int64_t steps = options.steps > 0 ? options.steps : std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockSeconds / each));
+  const std::int64_t steps =
+      options.steps > 0 ? options.steps : std::max<std::int64_t>(1, static_cast<std::int64_t>(kJobSeconds / each));
   std::vector<double> seconds;
   for (std::int64_t block = 0; block < options.blocks; ++block) {
     begin = now();

@@ -1,5 +1,5 @@
-// The kernel table of `descent bench`: ops as a user calls them, at sizes of the MNIST jobs and larger. Bytes are the least that
-// the op must move; flops count a multiply-add as two.
+// The kernel table of `descent bench`: ops as a user calls them, at sizes of the MNIST jobs and larger. Bytes are the
+// least that the op must move; flops count a multiply-add as two.
 #include <fmt/format.h>
 
 #include <functional>
@@ -16,7 +16,7 @@ namespace descent::cli {
 namespace {
 
 constexpr int kBlocks = 7;
-constexpr double kBlockSeconds = 0.01;
+constexpr double kKernelSeconds = 0.01;
 
 struct Case {
   std::string op, size;
@@ -32,7 +32,8 @@ Tensor randn(const Shape& shape) {
 
 Tensor labels(std::int64_t rows, std::int64_t classes) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(rows));
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i * 7919) % classes);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i * 7919) % classes);
   return Tensor::from(values, {rows});
 }
 
@@ -71,9 +72,10 @@ std::function<void()> train_step(const std::function<Tensor()>& forward, std::ve
 }
 
 Case linear_case(std::int64_t batch, std::int64_t in, std::int64_t out, bool backward) {
-  const double flops = 2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out) * (backward ? 3 : 1);
-  return {backward ? "linear + relu, forward and backward" : "linear + relu", fmt::format("{}x{} -> {}", batch, in, out), flops, true,
-          [=]() -> std::function<void()> {
+  const double flops =
+      2.0 * static_cast<double>(batch) * static_cast<double>(in) * static_cast<double>(out) * (backward ? 3 : 1);
+  return {backward ? "linear + relu, forward and backward" : "linear + relu",
+          fmt::format("{}x{} -> {}", batch, in, out), flops, true, [=]() -> std::function<void()> {
             const Tensor x = randn({batch, in}), w = randn({out, in}), b = randn({out});
             const auto forward = [=] { return linear(x, w, b, Fuse::relu); };
             if (backward) return train_step(forward, {x, w, b});
@@ -81,15 +83,19 @@ Case linear_case(std::int64_t batch, std::int64_t in, std::int64_t out, bool bac
           }};
 }
 
-Case conv_case(std::int64_t batch, std::int64_t side, std::int64_t in, std::int64_t out, std::int64_t kernel, bool fused, bool backward) {
+Case conv_case(std::int64_t batch, std::int64_t side, std::int64_t in, std::int64_t out, std::int64_t kernel,
+               bool fused, bool backward) {
   const double flops = 2.0 * static_cast<double>(batch * side * side * in * out * kernel * kernel) * (backward ? 3 : 1);
   std::string op = fused ? "conv2d + relu + max_pool2d" : "conv2d";
   if (backward) op += ", forward and backward";
-  return {op, fmt::format("{0}x{1}x{1}x{2} -> {3}, {4}x{4}", batch, side, in, out, kernel), flops, true, [=]() -> std::function<void()> {
+  return {op, fmt::format("{0}x{1}x{1}x{2} -> {3}, {4}x{4}", batch, side, in, out, kernel), flops, true,
+          [=]() -> std::function<void()> {
             const Tensor x = randn({batch, side, side, in}), w = randn({out, kernel, kernel, in}), b = randn({out});
             Conv2dOptions options;
             options.padding_h = options.padding_w = kernel / 2;
-            const auto forward = [=] { return fused ? conv2d_relu_max_pool2(x, w, b, options) : conv2d(x, w, b, options); };
+            const auto forward = [=] {
+              return fused ? conv2d_relu_max_pool2(x, w, b, options) : conv2d(x, w, b, options);
+            };
             if (backward) return train_step(forward, {x, w, b});
             return [=] { forward(); };
           }};
@@ -97,7 +103,8 @@ Case conv_case(std::int64_t batch, std::int64_t side, std::int64_t in, std::int6
 
 Case batch_norm_case(const Shape& shape, bool backward) {
   const double bytes = count(shape) * (backward ? 32 : 12);  // forward reads x twice; backward reads x and dy twice
-  return {backward ? "batch_norm, forward and backward" : "batch_norm", size_text(shape), bytes, false, [=]() -> std::function<void()> {
+  return {backward ? "batch_norm, forward and backward" : "batch_norm", size_text(shape), bytes, false,
+          [=]() -> std::function<void()> {
             const std::int64_t channels = shape[-1];
             const Tensor x = randn(shape), gamma = Tensor::ones({channels}), beta = Tensor::zeros({channels});
             const Tensor mean = Tensor::zeros({channels}), var = Tensor::ones({channels});
@@ -108,7 +115,8 @@ Case batch_norm_case(const Shape& shape, bool backward) {
 }
 
 Case cross_entropy_case(std::int64_t rows, std::int64_t classes) {
-  return {"cross_entropy, forward and backward", fmt::format("{}x{}", rows, classes), 8.0 * static_cast<double>(rows * classes), false, [=] {
+  return {"cross_entropy, forward and backward", fmt::format("{}x{}", rows, classes),
+          8.0 * static_cast<double>(rows * classes), false, [=] {
             Tensor x = randn({rows, classes});
             x.set_requires_grad(true);
             const Tensor y = labels(rows, classes);
@@ -120,7 +128,8 @@ Case cross_entropy_case(std::int64_t rows, std::int64_t classes) {
 }
 
 Case optimizer_case(const char* name, std::int64_t parameters, double bytes) {
-  return {fmt::format("{} step", name), fmt::format("{} parameters", parameters), bytes * static_cast<double>(parameters), false, [=] {
+  return {fmt::format("{} step", name), fmt::format("{} parameters", parameters),
+          bytes * static_cast<double>(parameters), false, [=] {
             const Tensor gradient = randn({parameters});
             auto module = std::make_shared<nn::Linear>(parameters, 1, false);
             std::shared_ptr<optim::Optimizer> optimizer = optim::make_optimizer(name, *module);
@@ -131,14 +140,16 @@ Case optimizer_case(const char* name, std::int64_t parameters, double bytes) {
 
 Case gather_case(std::int64_t batch) {
   const Shape image{28, 28, 1};
-  return {"gather and normalize u8 images", fmt::format("{}x28x28x1", batch), static_cast<double>(batch) * 784 * 5, false, [=] {
+  return {"gather and normalize u8 images", fmt::format("{}x28x28x1", batch), static_cast<double>(batch) * 784 * 5,
+          false, [=] {
             const Tensor images = Tensor::full({6000, 28, 28, 1}, 7, DType::u8);
             const Tensor all = Tensor::zeros({6000}, DType::u8);
             data::LoaderOptions options;
             options.batch_size = batch;
             data::Normalization normalization;
             normalization.scale = {1.0 / 255};
-            auto loader = std::make_shared<data::BatchLoader>(data::make_dataset("flat", images, all, "memory"), normalization, options);
+            auto loader = std::make_shared<data::BatchLoader>(data::make_dataset("flat", images, all, "memory"),
+                                                              normalization, options);
             return [=, epoch = std::int64_t{0}]() mutable {
               data::Batch next;
               if (!loader->next(next)) loader->start_epoch(++epoch);
@@ -153,14 +164,19 @@ std::vector<Case> all_cases() {
       pointwise("gelu", big, 8, [](const Tensor& x) { return gelu(x); }),
       pointwise("tanh", big, 8, [](const Tensor& x) { return tanh(x); }),
       pointwise("exp", big, 8, [](const Tensor& x) { return exp(x); }),
-      pointwise("add", big, 12, [](const Tensor& x) { return add(x, x); }),
+      {"add", size_text(big), 12 * count(big), false,
+       [=] {
+         const Tensor x = randn(big), y = randn(big);
+         return [=] { add(x, y); };
+       }},
       pointwise("sum", big, 4, [](const Tensor& x) { return sum(x); }),
       pointwise("softmax", {4096, 1000}, 8, [](const Tensor& x) { return softmax(x); }),
       pointwise("layer_norm", {4096, 1024}, 8, [](const Tensor& x) { return layer_norm(x, {}, {}); }),
-      pointwise("dropout", big, 8, [](const Tensor& x) {
-        static Generator generator(2);
-        return dropout(x, 0.25, generator);
-      }),
+      pointwise("dropout", big, 8,
+                [](const Tensor& x) {
+                  static Generator generator(2);
+                  return dropout(x, 0.25, generator);
+                }),
       pointwise("max_pool2d", {128, 28, 28, 32}, 5, [](const Tensor& x) { return max_pool2d(x); }),
       gather_case(128),
       batch_norm_case({128, 28, 28, 32}, false),
@@ -187,7 +203,8 @@ double time_of(const std::function<void()>& f) {
   f();
   double begin = now();
   f();
-  const auto repeats = std::max<std::int64_t>(1, static_cast<std::int64_t>(kBlockSeconds / std::max(now() - begin, 1e-9)));
+  const auto repeats =
+      std::max<std::int64_t>(1, static_cast<std::int64_t>(kKernelSeconds / std::max(now() - begin, 1e-9)));
   std::vector<double> seconds;
   for (int block = 0; block < kBlocks; ++block) {
     begin = now();

@@ -24,9 +24,9 @@ struct JobResult {
   std::string data;
   std::int64_t steps = 0;
   std::vector<double> block_seconds;
-  double median_seconds = 0;      // of a block
+  double median_seconds = 0;  // of a block
   double images_per_second = 0;
-  double gflops = 0;              // multiply-adds count two; no gradient for the first layer's input
+  double gflops = 0;  // multiply-adds count two; no gradient for the first layer's input
 };
 
 // Whole training steps through Trainer: gather, normalization, forward, loss, backward, Adam.
@@ -39,7 +39,7 @@ struct KernelRow {
   double seconds = 0;  // median
   double rate = 0;     // GFLOP/s or GB/s
   bool is_flops = false;
-  double share = 0;    // of the machine's peak
+  double share = 0;  // of the machine's peak
 };
 std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak);
 

@@ -71,7 +71,8 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what, const std::string& examples) {
   CLI::App* command = app.add_subcommand(name, what);
   command->footer("\nExamples:\n" + examples);
-  command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // later words override earlier ones
+  command->option_defaults()->multi_option_policy(
+      CLI::MultiOptionPolicy::TakeLast);  // later words override earlier ones
   return command;
 }
 

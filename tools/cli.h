@@ -1,5 +1,5 @@
-// What all subcommands share: how they are registered, how they talk to people and scripts, and how errors become exit codes.
-// Standard output is for results only (with --json: one JSON object); everything else goes to standard error.
+// What all subcommands share: how they are registered, how they talk to people and scripts, and how errors become exit
+// codes. Standard output is for results only (with --json: one JSON object); everything else goes to standard error.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -11,7 +11,15 @@
 namespace descent::cli {
 
 enum ExitCode : int {
-  kOk = 0, kUsage = 1, kBadFile = 2, kOutOfMemory = 3, kIo = 4, kDevice = 5, kPeer = 6, kNumerical = 7, kInternal = 8,
+  kOk = 0,
+  kUsage = 1,
+  kBadFile = 2,
+  kOutOfMemory = 3,
+  kIo = 4,
+  kDevice = 5,
+  kPeer = 6,
+  kNumerical = 7,
+  kInternal = 8,
   kSignal = 128  // + its number
 };
 

@@ -15,7 +15,8 @@ constexpr const char* kExamples =
     "  descent eval --model runs/first/model.safetensors --data mnist\n"
     "  descent predict --model runs/first digit.png\n"
     "  descent train --help\n"
-    "\nExit codes: 0 ok, 1 usage, 2 bad input file, 3 out of memory, 4 I/O, 5 device, 7 NaN or Inf, 8 internal, 128+n signal n";
+    "\nExit codes: 0 ok, 1 usage, 2 bad input file, 3 out of memory, 4 I/O, 5 device, 7 NaN or Inf, 8 internal, 128+n "
+    "signal n";
 
 int run(int argc, char** argv) {
   using namespace descent::cli;
@@ -39,7 +40,8 @@ int run(int argc, char** argv) {
     return app.exit(what);
   }
   if (!command) {
-    throw descent::InvalidArgument("a subcommand is needed: train, eval, predict, inspect, data, gradcheck, bench or info (see --help)");
+    throw descent::InvalidArgument(
+        "a subcommand is needed: train, eval, predict, inspect, data, gradcheck, bench or info (see --help)");
   }
   return command();
 }

@@ -58,9 +58,11 @@ double border_mean(const Plane& p) {
 double area_mean(const Plane& p, double y0, double y1, double x0, double x1) {
   double sum = 0;
   double weight = 0;
-  for (auto y = static_cast<std::int64_t>(y0); y < std::min<std::int64_t>(p.height, static_cast<std::int64_t>(std::ceil(y1))); ++y) {
+  for (auto y = static_cast<std::int64_t>(y0);
+       y < std::min<std::int64_t>(p.height, static_cast<std::int64_t>(std::ceil(y1))); ++y) {
     const double wy = std::min(y1, static_cast<double>(y) + 1) - std::max(y0, static_cast<double>(y));
-    for (auto x = static_cast<std::int64_t>(x0); x < std::min<std::int64_t>(p.width, static_cast<std::int64_t>(std::ceil(x1))); ++x) {
+    for (auto x = static_cast<std::int64_t>(x0);
+         x < std::min<std::int64_t>(p.width, static_cast<std::int64_t>(std::ceil(x1))); ++x) {
       const double w = wy * (std::min(x1, static_cast<double>(x) + 1) - std::max(x0, static_cast<double>(x)));
       sum += w * p.at(y, x);
       weight += w;
@@ -130,7 +132,8 @@ Plane frame(const Plane& ink, std::int64_t height, std::int64_t width) {
   const double largest = std::max(1.0F, *std::max_element(small.pixels.begin(), small.pixels.end()));
   for (std::int64_t y = 0; y < small.height; ++y) {
     for (std::int64_t x = 0; x < small.width; ++x) {
-      out.pixels[static_cast<std::size_t>((top + y) * width + left + x)] = static_cast<float>(small.at(y, x) * 255 / largest);
+      out.pixels[static_cast<std::size_t>((top + y) * width + left + x)] =
+          static_cast<float>(small.at(y, x) * 255 / largest);
     }
   }
   return out;
@@ -140,7 +143,8 @@ Tensor to_tensor(const Plane& p, std::int64_t channels) {
   Tensor image = Tensor::empty({p.height, p.width, channels}, DType::u8);
   std::uint8_t* out = image.data<std::uint8_t>();
   for (const double pixel : p.pixels) {
-    for (std::int64_t c = 0; c < channels; ++c) *out++ = static_cast<std::uint8_t>(std::clamp(std::lround(pixel), 0L, 255L));
+    for (std::int64_t c = 0; c < channels; ++c)
+      *out++ = static_cast<std::uint8_t>(std::clamp(std::lround(pixel), 0L, 255L));
   }
   return image;
 }
@@ -180,7 +184,8 @@ Fitted fit_image(const Tensor& image, const Shape& wanted, bool keep_polarity) {
   if (image.numel() == 0) throw InvalidArgument("predict: the image is empty");
   if (wanted[2] != 1) {
     if (!same_size || image.size(2) != wanted[2]) {
-      throw InvalidArgument(fmt::format("predict: the image is {}, the model's input is {}", to_string(image.shape()), to_string(wanted)));
+      throw InvalidArgument(fmt::format("predict: the image is {}, the model's input is {}", to_string(image.shape()),
+                                        to_string(wanted)));
     }
     fitted.image = image;
     return fitted;
@@ -192,8 +197,8 @@ Fitted fit_image(const Tensor& image, const Shape& wanted, bool keep_polarity) {
     fitted.notes.emplace_back("dark on light: inverted (--keep-polarity leaves it)");
   }
   if (!same_size) {
-    fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1), image.size(0),
-                                       wanted[1], wanted[0]));
+    fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1),
+                                       image.size(0), wanted[1], wanted[0]));
     plane = frame(cut_to_ink(plane), wanted[0], wanted[1]);
   }
   fitted.image = to_tensor(plane, 1);

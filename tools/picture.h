@@ -16,8 +16,8 @@ struct Fitted {
   std::vector<std::string> notes;  // what was done to get there
 };
 // Makes an image of any size fit [height, width, channels]: gray or colour as wanted; when the size differs, cut to the
-// ink, shrunk by area averaging and centered by its centre of mass as MNIST's digits were; turned to bright-on-dark where its
-// border is brighter than its middle, unless `keep_polarity`.
+// ink, shrunk by area averaging and centered by its centre of mass as MNIST's digits were; turned to bright-on-dark
+// where its border is brighter than its middle, unless `keep_polarity`.
 Fitted fit_image(const Tensor& image, const Shape& wanted, bool keep_polarity);
 
 }  // namespace descent::cli

@@ -40,39 +40,78 @@ void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--data,-d", c.data, "mnist, fashion-mnist, synthetic, or a folder with IDX files")->group("Job");
   command.add_option("--epochs,-e", c.epochs, "passes over the training images")->check(positive_count())->group("Job");
   command.add_option("--seed,-s", c.seed, "of weights, order, dropout and split")->check(count())->group("Job");
-  command.add_option("--limit-train", c.limit_train, "use only the first N training images")->check(positive_count())->group("Job");
-  command.add_option("--limit-test", c.limit_test, "use only the first N test images")->check(positive_count())->group("Job");
-  command.add_option("--validation", c.validation, "part of the training images, 0 to below 1, set aside; the best epoch on them is kept")
-      ->check(real_in(0, 1, false))->group("Job");
-  command.add_option("--early-stop", c.early_stop, "end after N epochs without a better validation loss")->check(positive_count())->group("Job");
+  command.add_option("--limit-train", c.limit_train, "use only the first N training images")
+      ->check(positive_count())
+      ->group("Job");
+  command.add_option("--limit-test", c.limit_test, "use only the first N test images")
+      ->check(positive_count())
+      ->group("Job");
+  command
+      .add_option("--validation", c.validation,
+                  "part of the training images, 0 to below 1, set aside; the best epoch on them is kept")
+      ->check(real_in(0, 1, false))
+      ->group("Job");
+  command.add_option("--early-stop", c.early_stop, "end after N epochs without a better validation loss")
+      ->check(positive_count())
+      ->group("Job");
 
-  command.add_option("--batch-size,-b", c.batch_size, "images per batch")->check(positive_count())->group("Optimization");
-  command.add_option("--accumulate", c.accumulate, "batches per optimizer step")->check(positive_count())->group("Optimization");
+  command.add_option("--batch-size,-b", c.batch_size, "images per batch")
+      ->check(positive_count())
+      ->group("Optimization");
+  command.add_option("--accumulate", c.accumulate, "batches per optimizer step")
+      ->check(positive_count())
+      ->group("Optimization");
   command.add_option("--optimizer", c.optimizer, "sgd, rmsprop, adam or adamw")
-      ->check(any_of(names_of(optim::optimizer_names())))->group("Optimization");
-  command.add_option("--lr", c.lr, "learning rate, with one-cycle its peak (default: by optimizer)")->check(positive_real())->group("Optimization");
-  command.add_option("--momentum", c.momentum, "of sgd and rmsprop (default: 0.9 for sgd)")->check(real_in(0, 1, false))->group("Optimization");
-  command.add_option("--weight-decay", c.weight_decay, "default: the optimizer's own")->check(real_in(0, 1e6, true))->group("Optimization");
+      ->check(any_of(names_of(optim::optimizer_names())))
+      ->group("Optimization");
+  command.add_option("--lr", c.lr, "learning rate, with one-cycle its peak (default: by optimizer)")
+      ->check(positive_real())
+      ->group("Optimization");
+  command.add_option("--momentum", c.momentum, "of sgd and rmsprop (default: 0.9 for sgd)")
+      ->check(real_in(0, 1, false))
+      ->group("Optimization");
+  command.add_option("--weight-decay", c.weight_decay, "default: the optimizer's own")
+      ->check(real_in(0, 1e6, true))
+      ->group("Optimization");
   command.add_option("--schedule", c.schedule, "constant, step, cosine, one-cycle or auto (one-cycle)")
-      ->check(any_of({"auto", "constant", "step", "cosine", "one-cycle"}))->group("Optimization");
-  command.add_option("--warmup", c.warmup, "steps of linear warm-up before cosine")->check(count())->group("Optimization");
-  command.add_option("--step-size", c.step_size, "steps after which schedule step multiplies by gamma (default: a third of all)")
-      ->check(positive_count())->group("Optimization");
+      ->check(any_of({"auto", "constant", "step", "cosine", "one-cycle"}))
+      ->group("Optimization");
+  command.add_option("--warmup", c.warmup, "steps of linear warm-up before cosine")
+      ->check(count())
+      ->group("Optimization");
+  command
+      .add_option("--step-size", c.step_size,
+                  "steps after which schedule step multiplies by gamma (default: a third of all)")
+      ->check(positive_count())
+      ->group("Optimization");
   command.add_option("--gamma", c.gamma, "factor of schedule step")->check(real_in(0, 1, true))->group("Optimization");
-  command.add_option("--label-smoothing", c.label_smoothing, "0 to below 1")->check(real_in(0, 1, false))->group("Optimization");
-  command.add_option("--clip-norm", c.clip_norm, "largest norm of the whole gradient; 0: off")->check(real_in(0, 1e30, true))->group("Optimization");
-  command.add_option("--clip-value", c.clip_value, "largest element of the gradient; 0: off")->check(real_in(0, 1e30, true))->group("Optimization");
+  command.add_option("--label-smoothing", c.label_smoothing, "0 to below 1")
+      ->check(real_in(0, 1, false))
+      ->group("Optimization");
+  command.add_option("--clip-norm", c.clip_norm, "largest norm of the whole gradient; 0: off")
+      ->check(real_in(0, 1e30, true))
+      ->group("Optimization");
+  command.add_option("--clip-value", c.clip_value, "largest element of the gradient; 0: off")
+      ->check(real_in(0, 1e30, true))
+      ->group("Optimization");
   command.add_option("--normalization", c.normalization, "none, minmax, zscore or auto (zscore)")
-      ->check(any_of({"auto", "none", "minmax", "zscore"}))->group("Optimization");
+      ->check(any_of({"auto", "none", "minmax", "zscore"}))
+      ->group("Optimization");
   command.add_option("--dtype", c.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->group("Optimization");
 
   command.add_option("--device", c.device, "auto, cpu, cuda or cuda:N")->group("Machine");
   command.add_option("--threads", c.threads, "CPU threads; 0: one per core. The result doesn't depend on it")
-      ->check(CLI::Range(0, 4096))->group("Machine");
-  command.add_flag("--deterministic", c.deterministic, "refuse what isn't (everything on the CPU is)")->group("Machine");
-  command.add_option("--checkpoint-every", c.checkpoint_every, "also save every N steps")->check(positive_count())->group("Run folder");
+      ->check(CLI::Range(0, 4096))
+      ->group("Machine");
+  command.add_flag("--deterministic", c.deterministic, "refuse what isn't (everything on the CPU is)")
+      ->group("Machine");
+  command.add_option("--checkpoint-every", c.checkpoint_every, "also save every N steps")
+      ->check(positive_count())
+      ->group("Run folder");
   command.add_option("--keep", c.keep, "checkpoints to keep")->check(positive_count())->group("Run folder");
-  command.add_option("--metrics-every", c.metrics_every, "steps per line of metrics.jsonl")->check(positive_count())->group("Run folder");
+  command.add_option("--metrics-every", c.metrics_every, "steps per line of metrics.jsonl")
+      ->check(positive_count())
+      ->group("Run folder");
 }
 
 void resolve(TrainConfig& c) {
@@ -110,7 +149,8 @@ TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& c
       if (!asked) {
         value = std::move(before);
       } else if (changes_result && !(before == value)) {
-        throw InvalidArgument(fmt::format("--{} is {}, the run was started with {}: leave it out, or start a new run", name, value, before));
+        throw InvalidArgument(fmt::format("--{} is {}, the run was started with {}: leave it out, or start a new run",
+                                          name, value, before));
       }
     } catch (const Json::exception&) {
       throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape(path), key_of(name)));
@@ -122,10 +162,11 @@ TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& c
 std::string command_line(const TrainConfig& config) {
   const TrainConfig defaults;
   const Json base = to_json(defaults);
-  std::string line = fmt::format("descent train --model {} --data {} --epochs {} --seed {}", config.model, config.data, config.epochs,
-                                 config.seed);
+  std::string line = fmt::format("descent train --model {} --data {} --epochs {} --seed {}", config.model, config.data,
+                                 config.epochs, config.seed);
   visit(config, [&](const std::string& name, const auto& value, bool changes_result) {
-    if (!changes_result || name == "model" || name == "data" || name == "seed" || base[key_of(name)] == Json(value)) return;
+    if (!changes_result || name == "model" || name == "data" || name == "seed" || base[key_of(name)] == Json(value))
+      return;
     line += fmt::format(" --{} {}", name, text_of(value));
   });
   return line;

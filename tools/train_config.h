@@ -1,5 +1,5 @@
-// Everything that `descent train` can be told, in one list: from it come the options, config.json, the check that a resumed run
-// is the same training, the report's table and the command line that reproduces the run.
+// Everything that `descent train` can be told, in one list: from it come the options, config.json, the check that a
+// resumed run is the same training, the report's table and the command line that reproduces the run.
 #pragma once
 
 #include <cstdint>
@@ -86,8 +86,10 @@ void add_options(CLI::App& command, TrainConfig& config);
 void resolve(TrainConfig& config);
 
 nlohmann::json to_json(const TrainConfig& config);
-// The configuration of a run that is resumed, with what the command line may change; throws InvalidArgument where it contradicts.
-TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const CLI::App& command, const std::string& path);
+// The configuration of a run that is resumed, with what the command line may change; throws InvalidArgument where it
+// contradicts.
+TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const CLI::App& command,
+                  const std::string& path);
 
 std::string command_line(const TrainConfig& config);  // without --out
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config);

@@ -19,7 +19,8 @@ bool is_preset(const std::string& name) {
 void check_name(const std::string& model) {
   std::error_code error;
   if (model.find('/') != std::string::npos || model.ends_with(".json") || std::filesystem::exists(model, error)) return;
-  throw InvalidArgument(fmt::format("--model \"{}\": expected {} or a JSON file", escape(model), fmt::join(nn::preset_names(), ", ")));
+  throw InvalidArgument(
+      fmt::format("--model \"{}\": expected {} or a JSON file", escape(model), fmt::join(nn::preset_names(), ", ")));
 }
 
 }  // namespace
@@ -33,12 +34,12 @@ nn::Model make_model(const std::string& model, const data::Dataset& dataset, std
   if (!model.starts_with('{')) check_name(model);
   nn::Model built = nn::load_model_json(model, seed);
   if (built.input != image) {
-    throw InvalidArgument(fmt::format("model {}: its input is {}, the images of {} are {}", escape(built.name), to_string(built.input),
-                                      escape(dataset.name), to_string(image)));
+    throw InvalidArgument(fmt::format("model {}: its input is {}, the images of {} are {}", escape(built.name),
+                                      to_string(built.input), escape(dataset.name), to_string(image)));
   }
   if (built.output != Shape{dataset.classes()}) {
-    throw InvalidArgument(fmt::format("model {}: its output is {}, {} has {} classes", escape(built.name), to_string(built.output),
-                                      escape(dataset.name), dataset.classes()));
+    throw InvalidArgument(fmt::format("model {}: its output is {}, {} has {} classes", escape(built.name),
+                                      to_string(built.output), escape(dataset.name), dataset.classes()));
   }
   return built;
 }

@@ -12,7 +12,8 @@
 
 namespace descent::cli {
 
-// A preset fitted to the dataset, a JSON file, or (text that begins with '{') JSON; throws InvalidArgument where it doesn't fit.
+// A preset fitted to the dataset, a JSON file, or (text that begins with '{') JSON; throws InvalidArgument where it
+// doesn't fit.
 nn::Model make_model(const std::string& model, const data::Dataset& dataset, std::uint64_t seed);
 
 std::unique_ptr<optim::Optimizer> make_optimizer(const TrainConfig& config, const nn::Module& module);

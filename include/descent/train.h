@@ -1,5 +1,6 @@
 // Training: fit, evaluate and predict (Keras's verbs), callbacks, checkpoints, model files and the report.
-// The same seed gives the same bits for any number of threads, and a resumed run the same bits as one that never stopped.
+// The same seed gives the same bits for any number of threads, and a resumed run the same bits as one that never
+// stopped.
 #pragma once
 
 #include <cstdint>
@@ -62,10 +63,10 @@ struct EvaluateOptions {
   Device device = Device::cpu();
 };
 
-// The model in evaluation mode (its mode is put back). Throws InvalidArgument where dataset and model don't fit together,
-// NumericalError where a logit is NaN.
-DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data::Normalization& normalization,
-                                const EvaluateOptions& options = {});
+// The model in evaluation mode (its mode is put back). Throws InvalidArgument where dataset and model don't fit
+// together, NumericalError where a logit is NaN.
+DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset,
+                                const data::Normalization& normalization, const EvaluateOptions& options = {});
 
 // Images u8 [N, H, W, C] -> class probabilities [N, classes] on the CPU, of the options' dtype.
 DESCENT_API Tensor predict(nn::Module& model, const Tensor& images, const data::Normalization& normalization,
@@ -79,14 +80,15 @@ struct StepInfo {
   std::int64_t epoch = 0;        // from 0
   std::int64_t epoch_step = 0;   // steps done in this epoch
   std::int64_t epoch_steps = 0;
-  std::int64_t images = 0;       // of this step
+  std::int64_t images = 0;        // of this step
   std::int64_t batch_images = 0;  // images of this epoch handed out so far
   std::int64_t epoch_images = 0;  // of the whole epoch
   double learning_rate = 0;
-  // Sums up to the last look at the device: on the CPU every step, on CUDA every `read_every` steps and at an epoch's end.
-  bool read = false;       // this step looked
-  double loss_sum = 0;     // of this epoch, over `seen` images
-  std::int64_t hits = 0;   // correct ones among them
+  // Sums up to the last look at the device: on the CPU every step, on CUDA every `read_every` steps and at an epoch's
+  // end.
+  bool read = false;      // this step looked
+  double loss_sum = 0;    // of this epoch, over `seen` images
+  std::int64_t hits = 0;  // correct ones among them
   std::int64_t seen = 0;
 };
 
@@ -117,18 +119,19 @@ class DESCENT_API Callback {
 };
 
 struct ProgressOptions {
-  int fd = 2;           // where it writes
-  bool quiet = false;   // epoch lines only
+  int fd = 2;          // where it writes
+  bool quiet = false;  // epoch lines only
 };
-// A bar with rate, time left, loss and accuracy on a terminal; elsewhere, and with TERM=dumb, one plain line per epoch and
-// every ten seconds. Colour only on a terminal and without NO_COLOR.
+// A bar with rate, time left, loss and accuracy on a terminal; elsewhere, and with TERM=dumb, one plain line per epoch
+// and every ten seconds. Colour only on a terminal and without NO_COLOR.
 DESCENT_API std::shared_ptr<Callback> progress(const ProgressOptions& options = {});
 
 using Warn = std::function<void(std::string_view line)>;  // what the user must see, without an end of line
 
-// DIR/metrics.jsonl and DIR/metrics.csv: a line every `every` steps (mean loss and accuracy since the last one) and one per
-// epoch. A resumed run first removes the lines that lie after its checkpoint. A failed write warns once.
-DESCENT_API std::shared_ptr<Callback> metrics_log(const std::string& dir, std::int64_t every = 50, const Warn& warn = {});
+// DIR/metrics.jsonl and DIR/metrics.csv: a line every `every` steps (mean loss and accuracy since the last one) and one
+// per epoch. A resumed run first removes the lines that lie after its checkpoint. A failed write warns once.
+DESCENT_API std::shared_ptr<Callback> metrics_log(const std::string& dir, std::int64_t every = 50,
+                                                  const Warn& warn = {});
 
 struct CheckpointOptions {
   std::string dir;
@@ -150,25 +153,25 @@ struct TrainerOptions {
   std::int64_t batch_size = 128;
   std::int64_t accumulate = 1;  // batches per optimizer step; every image weighs the same
   double label_smoothing = 0;
-  double clip_norm = 0;   // 0: off; of the whole gradient
-  double clip_value = 0;  // 0: off
+  double clip_norm = 0;    // 0: off; of the whole gradient
+  double clip_value = 0;   // 0: off
   std::uint64_t seed = 0;  // of the order of the images
   data::Normalization normalization;
   LearningRate learning_rate;  // empty: the optimizer's own, unchanged
   DType dtype = DType::f32;    // of the images; the model's parameters have it already
   Device device = Device::cpu();
-  bool keep_best = false;       // end with the weights of the smallest validation loss
-  std::int64_t early_stop = 0;  // epochs without a smaller validation loss before it ends; 0: off
-  bool nan_guard = true;        // NumericalError that names step, layer, tensor and index
-  std::int64_t read_every = 0;  // steps between two looks at loss and guard; 0: 1 on the CPU, 50 on CUDA
+  bool keep_best = false;             // end with the weights of the smallest validation loss
+  std::int64_t early_stop = 0;        // epochs without a smaller validation loss before it ends; 0: off
+  bool nan_guard = true;              // NumericalError that names step, layer, tensor and index
+  std::int64_t read_every = 0;        // steps between two looks at loss and guard; 0: 1 on the CPU, 50 on CUDA
   std::function<bool()> interrupted;  // asked after every step; true ends fit, resumably
 };
 
 struct FitResult {
   End end = End::finished;
   std::int64_t step = 0;
-  std::int64_t best_epoch = -1;       // with validation only
-  std::vector<EpochInfo> epochs;      // those of this call
+  std::int64_t best_epoch = -1;   // with validation only
+  std::vector<EpochInfo> epochs;  // those of this call
 };
 
 // Model and optimizer are not owned and must outlive it.
@@ -227,10 +230,10 @@ struct Report {
   std::vector<std::string> class_names;
   std::vector<std::pair<std::string, std::string>> facts;   // shown on top: name and value
   std::vector<std::pair<std::string, std::string>> config;  // table
-  std::string reproduce;      // the command line
-  std::string metrics_jsonl;  // the text that metrics_log wrote
+  std::string reproduce;                                    // the command line
+  std::string metrics_jsonl;                                // the text that metrics_log wrote
   Evaluation evaluation;
-  data::Dataset images;     // what evaluation.worst points into
+  data::Dataset images;         // what evaluation.worst points into
   nn::Module* model = nullptr;  // for the filters of the first layer; may be absent
 };
 // One self-contained HTML file with SVG and PNG inside, for dark and light browsers, without scripts.

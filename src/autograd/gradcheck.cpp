@@ -140,7 +140,8 @@ GradcheckResult gradcheck(const Function& function, const std::vector<Tensor>& i
     const std::vector<double> gradient =
         input.grad().defined() ? input.grad().to_vector<double>() : std::vector<double>(before.size());
     double largest = 0;
-    for (const std::int64_t index : elements) largest = std::max(largest, std::abs(gradient[static_cast<std::size_t>(index)]));
+    for (const std::int64_t index : elements)
+      largest = std::max(largest, std::abs(gradient[static_cast<std::size_t>(index)]));
     const double smooth = std::max(8 * rounding, 0.3 * options.tolerance * largest);
     std::vector<std::int64_t> compared;
     std::vector<double> analytic;
@@ -148,7 +149,8 @@ GradcheckResult gradcheck(const Function& function, const std::vector<Tensor>& i
     for (const std::int64_t index : elements) {
       const double value = before[static_cast<std::size_t>(index)];
       const double whole = numeric.derivative(input, index, value, options.step);
-      if (options.skip_kinks && std::abs(numeric.derivative(input, index, value, options.step / 2) - whole) > smooth) continue;
+      if (options.skip_kinks && std::abs(numeric.derivative(input, index, value, options.step / 2) - whole) > smooth)
+        continue;
       compared.push_back(index);
       analytic.push_back(gradient[static_cast<std::size_t>(index)]);
       differences.push_back(whole);

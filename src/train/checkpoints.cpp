@@ -16,7 +16,8 @@ class Checkpoints : public Callback {
     if (options_.every_steps < 0 || options_.every_epochs < 0) {
       throw InvalidArgument("checkpoints: every_steps and every_epochs are at least 0");
     }
-    if (options_.keep < 1) throw InvalidArgument(fmt::format("checkpoints: keep is {}, expected at least 1", options_.keep));
+    if (options_.keep < 1)
+      throw InvalidArgument(fmt::format("checkpoints: keep is {}, expected at least 1", options_.keep));
   }
 
   std::string name() const override { return "checkpoints"; }
@@ -51,7 +52,8 @@ class Checkpoints : public Callback {
         throw IoError(fmt::format("{} checkpoints in a row could not be saved: {}", failures_, error.what()));
       }
       if (options_.warn) {
-        options_.warn(fmt::format("checkpoint of step {} NOT saved: {}; training goes on", trainer.step(), error.what()));
+        options_.warn(
+            fmt::format("checkpoint of step {} NOT saved: {}; training goes on", trainer.step(), error.what()));
       }
     }
   }
@@ -63,6 +65,8 @@ class Checkpoints : public Callback {
 
 }  // namespace
 
-std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options) { return std::make_shared<Checkpoints>(options); }
+std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options) {
+  return std::make_shared<Checkpoints>(options);
+}
 
 }  // namespace descent::train

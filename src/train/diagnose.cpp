@@ -35,9 +35,10 @@ std::string indices(std::int64_t flat, const Shape& shape) {
 
 [[noreturn]] void fail(std::int64_t step, const std::string& layer, std::string_view tensor, const Shape& shape,
                        const Place& place) {
-  throw NumericalError(fmt::format(
-      "step {}: {}: {}[{}] is {}; a smaller learning rate or gradient clipping often helps, the last checkpoint is intact",
-      step, layer, tensor, indices(place.index, shape), place.value));
+  throw NumericalError(
+      fmt::format("step {}: {}: {}[{}] is {}; a smaller learning rate or gradient clipping often helps, the last "
+                  "checkpoint is intact",
+                  step, layer, tensor, indices(place.index, shape), place.value));
 }
 
 std::string layer_name(const std::string& path, const nn::Module& module) {
@@ -52,7 +53,8 @@ struct Search {
       if (!entry.module->children().empty()) continue;
       for (const nn::StateEntry& state : leaf_tensors(*entry.module)) {
         const Place place = first_nonfinite(state.tensor);
-        if (place.index >= 0) fail(step, layer_name(entry.name, *entry.module), state.name, state.tensor.shape(), place);
+        if (place.index >= 0)
+          fail(step, layer_name(entry.name, *entry.module), state.name, state.tensor.shape(), place);
       }
     }
   }
@@ -79,7 +81,8 @@ struct Search {
       for (const nn::NamedTensor& parameter : entry->module->named_parameters()) {
         const Place place = first_nonfinite(parameter.tensor.grad());
         if (place.index >= 0) {
-          fail(step, layer_name(entry->name, *entry->module), "gradient of " + parameter.name, parameter.tensor.shape(), place);
+          fail(step, layer_name(entry->name, *entry->module), "gradient of " + parameter.name, parameter.tensor.shape(),
+               place);
         }
       }
     }
@@ -101,7 +104,8 @@ void throw_nonfinite(std::int64_t step, nn::Module& model, optim::Optimizer& opt
   const Search search{step};
   const Place input = first_nonfinite(batch.x);
   if (input.index >= 0) fail(step, "the batch", "input", batch.x.shape(), input);
-  search.gradients(model);  // finite or absent when the loss was the trouble; after an update they are the cause, not the weights
+  search.gradients(
+      model);  // finite or absent when the loss was the trouble; after an update they are the cause, not the weights
   search.parameters(model);
   const Tensor logits = search.forward("", model, batch.x);
   CrossEntropyOptions options;

@@ -1,5 +1,5 @@
-// metrics.jsonl and metrics.csv. Lines are kept in memory and written out every few seconds, at an epoch's end, and before
-// a checkpoint is made of them, so the file always reaches at least as far as the newest checkpoint.
+// metrics.jsonl and metrics.csv. Lines are kept in memory and written out every few seconds, at an epoch's end, and
+// before a checkpoint is made of them, so the file always reaches at least as far as the newest checkpoint.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -21,8 +21,8 @@ namespace {
 using Json = nlohmann::json;
 using Clock = std::chrono::steady_clock;
 
-constexpr const char* kColumns[] = {"type", "step", "epoch", "epochs_done", "loss", "accuracy", "lr", "val_loss",
-                                    "val_accuracy", "images_per_second"};
+constexpr const char* kColumns[] = {"type",     "step", "epoch",    "epochs_done",  "loss",
+                                    "accuracy", "lr",   "val_loss", "val_accuracy", "images_per_second"};
 constexpr double kFlushSeconds = 2;
 
 double seconds_since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
@@ -46,7 +46,11 @@ std::string csv_line(const Json& record) {
 class MetricsLog : public Callback {
  public:
   MetricsLog(const std::string& dir, std::int64_t every, Warn warn)
-      : jsonl_path_(dir + "/metrics.jsonl"), csv_path_(dir + "/metrics.csv"), dir_(dir), every_(every), warn_(std::move(warn)) {
+      : jsonl_path_(dir + "/metrics.jsonl"),
+        csv_path_(dir + "/metrics.csv"),
+        dir_(dir),
+        every_(every),
+        warn_(std::move(warn)) {
     if (every < 1) throw InvalidArgument(fmt::format("metrics_log: every is {}, expected at least 1", every));
   }
 
@@ -72,9 +76,10 @@ class MetricsLog : public Callback {
 
   void on_epoch(Trainer&, const EpochInfo& info) override {
     if (now_.seen > start_.seen) write_step();
-    Json record = {{"type", "epoch"},          {"step", info.step},         {"epoch", info.epoch},
-                   {"epochs_done", static_cast<double>(info.epoch + 1)},    {"loss", info.train.loss},
-                   {"accuracy", info.train.accuracy},                       {"lr", info.learning_rate}};
+    Json record = {{"type", "epoch"},         {"step", info.step},
+                   {"epoch", info.epoch},     {"epochs_done", static_cast<double>(info.epoch + 1)},
+                   {"loss", info.train.loss}, {"accuracy", info.train.accuracy},
+                   {"lr", info.learning_rate}};
     if (info.validation.count > 0) {
       record["val_loss"] = info.validation.loss;
       record["val_accuracy"] = info.validation.accuracy;
@@ -162,8 +167,8 @@ class MetricsLog : public Callback {
   void append(const std::string& path, std::string& text) const {
     if (text.empty()) return;
     const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "ab"), &std::fclose);
-    const bool ok = file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size() &&
-                    std::fflush(file.get()) == 0;
+    const bool ok =
+        file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size() && std::fflush(file.get()) == 0;
     if (!ok && !warned_ && warn_) {
       warn_(IoError(path, "append", errno).what());
       warned_ = true;

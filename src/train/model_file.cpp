@@ -18,7 +18,8 @@ using Json = nlohmann::json;
 const std::string& field(const io::TensorFile& file, const std::string& path, const char* key) {
   const auto it = file.metadata.find(key);
   if (it == file.metadata.end()) {
-    throw FormatError(fmt::format("{}: no field \"{}\" in the metadata: not a model that descent saved", escape(path, 200), key));
+    throw FormatError(
+        fmt::format("{}: no field \"{}\" in the metadata: not a model that descent saved", escape(path, 200), key));
   }
   return it->second;
 }
@@ -38,13 +39,14 @@ std::vector<std::string> read_names(const std::string& text, const std::string& 
 }  // namespace
 
 void save_model(const std::string& path, nn::Module& model, const ModelInfo& info) {
-  io::save_module(path, model,
-                  {{"format", "pt"},  // who wrote the layout: PyTorch's names and axes
-                   {"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
-                   {"model", info.model_json},
-                   {"dataset", info.dataset},
-                   {"class_names", Json(info.class_names).dump()},
-                   {"normalization", info.normalization.to_json()}});
+  io::save_module(
+      path, model,
+      {{"format", "pt"},  // who wrote the layout: PyTorch's names and axes
+       {"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
+       {"model", info.model_json},
+       {"dataset", info.dataset},
+       {"class_names", Json(info.class_names).dump()},
+       {"normalization", info.normalization.to_json()}});
 }
 
 LoadedModel load_model(const std::string& path, Device device, DType dtype) {
@@ -57,8 +59,8 @@ LoadedModel load_model(const std::string& path, Device device, DType dtype) {
   nn::Model model = nn::build_model(loaded.info.model_json, 0, path);
   const auto classes = static_cast<std::int64_t>(loaded.info.class_names.size());
   if (model.output != Shape{classes}) {
-    throw FormatError(fmt::format("{}: field \"class_names\": {} names, the model's output is {}", escape(path, 200), classes,
-                                  to_string(model.output)));
+    throw FormatError(fmt::format("{}: field \"class_names\": {} names, the model's output is {}", escape(path, 200),
+                                  classes, to_string(model.output)));
   }
   model.module->to(dtype);
   try {

@@ -87,8 +87,8 @@ class Progress : public Callback {
       line += fmt::format("  validation: loss {:.4f}  accuracy {:.2f} %{}", info.validation.loss,
                           100 * info.validation.accuracy, info.best ? " (best)" : "");
     }
-    line += fmt::format("  {:.1f} s  {} img/s{}\n", seconds, thousands(static_cast<double>(images_) / std::max(seconds, 1e-9)),
-                        terminal_ ? "\x1b[K" : "");
+    line += fmt::format("  {:.1f} s  {} img/s{}\n", seconds,
+                        thousands(static_cast<double>(images_) / std::max(seconds, 1e-9)), terminal_ ? "\x1b[K" : "");
     put(line);
     begin_epoch();
   }

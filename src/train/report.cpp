@@ -14,13 +14,15 @@ std::string section(std::string_view title, std::string_view note, const std::st
 
 std::string render_facts(const std::vector<std::pair<std::string, std::string>>& facts) {
   std::string list = "<dl class=\"facts\">";
-  for (const auto& [name, value] : facts) list += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", html(name), html(value));
+  for (const auto& [name, value] : facts)
+    list += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", html(name), html(value));
   return list + "</dl>\n";
 }
 
 std::string render_config(const std::vector<std::pair<std::string, std::string>>& config) {
   std::string table = "<table class=\"config\">";
-  for (const auto& [name, value] : config) table += fmt::format("<tr><td>{}</td><td>{}</td></tr>", html(name), html(value));
+  for (const auto& [name, value] : config)
+    table += fmt::format("<tr><td>{}</td><td>{}</td></tr>", html(name), html(value));
   return table + "</table>";
 }
 
@@ -32,8 +34,8 @@ std::string render_charts(const std::string& metrics_jsonl) {
 
 std::string render_header(const Report& report) {
   const Metrics& metrics = report.evaluation.metrics;
-  std::string header = fmt::format("<header><div><h1>{}</h1><p class=\"sub\">trained on {}</p></div>", html(report.title),
-                                   html(report.dataset));
+  std::string header = fmt::format("<header><div><h1>{}</h1><p class=\"sub\">trained on {}</p></div>",
+                                   html(report.title), html(report.dataset));
   if (metrics.count > 0) {
     header += fmt::format("<div class=\"hero\"><b>{:.2f} %</b><span>accuracy on {} test images</span></div>",
                           metrics.accuracy * 100, metrics.count);
@@ -48,12 +50,23 @@ std::string html(std::string_view text) {
   escaped.reserve(text.size());
   for (const char c : text) {
     switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
+      case '&':
+        escaped += "&amp;";
+        break;
+      case '<':
+        escaped += "&lt;";
+        break;
+      case '>':
+        escaped += "&gt;";
+        break;
+      case '"':
+        escaped += "&quot;";
+        break;
+      case '\'':
+        escaped += "&#39;";
+        break;
+      default:
+        escaped += c;
     }
   }
   return escaped;

@@ -94,8 +94,8 @@ std::string render_chart(const Chart& chart) {
     return kHeight - kBottom - (value - y.low) / (y.high - y.low) * (kHeight - kTop - kBottom);
   };
 
-  std::string svg = fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)", kWidth, kHeight,
-                                html(chart.title));
+  std::string svg =
+      fmt::format(R"(<svg viewBox="0 0 {} {}" role="img" aria-label="{}">)", kWidth, kHeight, html(chart.title));
   svg += fmt::format(R"(<text class="title" x="0" y="15">{}</text>)", html(chart.title));
   for (const double tick : y_ticks(chart, y)) {
     svg += fmt::format(R"(<line class="grid" x1="{0}" x2="{1}" y1="{2:.1f}" y2="{2:.1f}"/>)", kLeft, kWidth - kRight,
@@ -133,9 +133,9 @@ std::string render_chart(const Chart& chart) {
       const double at = py(chart.log_y ? std::log10(value) : value);
       points += fmt::format("{:.1f},{:.1f} ", px(x), at);
       if (series.markers) {
-        dots += fmt::format(R"(<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{} {}: {}</title></circle>)",
-                            series.css, px(x), at, html(series.label), fmt::format("{:.3g}", x),
-                            value_label(chart, value));
+        dots +=
+            fmt::format(R"(<circle class="dot {}" cx="{:.1f}" cy="{:.1f}" r="4"><title>{} {}: {}</title></circle>)",
+                        series.css, px(x), at, html(series.label), fmt::format("{:.3g}", x), value_label(chart, value));
       }
     }
     svg += fmt::format(R"(<polyline class="curve {}" points="{}"/>{})", series.css, points, dots);

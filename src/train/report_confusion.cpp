@@ -43,8 +43,8 @@ std::string render_confusion(const Evaluation& evaluation, const std::vector<std
     table += fmt::format(R"(<tr><th class="row" scope="row">{}</th>)", name(row));
     for (std::int64_t column = 0; column < classes; ++column) {
       const std::int64_t count = evaluation.at(row, column);
-      table += cell(count, row == column, largest_miss,
-                    fmt::format("{} taken for {}: {}", name(row), name(column), count));
+      table +=
+          cell(count, row == column, largest_miss, fmt::format("{} taken for {}: {}", name(row), name(column), count));
     }
     table += fmt::format(R"(<td class="total">{}</td></tr>)", percent(evaluation.recall(row)));
   }

@@ -18,7 +18,8 @@ std::string base64(std::span<const std::byte> bytes) {
   text.reserve((bytes.size() + 2) / 3 * 4);
   for (std::size_t i = 0; i < bytes.size(); i += 3) {
     std::uint32_t word = 0;
-    for (std::size_t j = 0; j < 3; ++j) word = word << 8U | (i + j < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + j]) : 0U);
+    for (std::size_t j = 0; j < 3; ++j)
+      word = word << 8U | (i + j < bytes.size() ? std::to_integer<std::uint32_t>(bytes[i + j]) : 0U);
     for (std::size_t j = 0; j < 4; ++j) {
       text += i + j > bytes.size() ? '=' : kAlphabet[word >> (18 - 6 * j) & 63U];
     }
@@ -67,7 +68,8 @@ std::string render_mistakes(const Report& report) {
     const std::string label = html(report.class_names[static_cast<std::size_t>(mistake.label)]);
     const std::string predicted = html(report.class_names[static_cast<std::size_t>(mistake.predicted)]);
     grid += fmt::format(
-        "<figure><img alt=\"{0}\" src=\"{2}\"><figcaption><b>{0}</b> → {1}<small>{3:.1f} % sure</small><small>image {4}</small>"
+        "<figure><img alt=\"{0}\" src=\"{2}\"><figcaption><b>{0}</b> → {1}<small>{3:.1f} % sure</small><small>image "
+        "{4}</small>"
         "</figcaption></figure>",
         label, predicted, png_uri(image), mistake.probability * 100, mistake.index);
   }

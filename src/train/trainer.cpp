@@ -55,7 +55,8 @@ void Trainer::Impl::forward_backward(const data::Batch& batch, std::int64_t imag
   const Tensor loss = cross_entropy(model(batch.x), batch.y, loss_options);
   if (options.read_every == 1) {
     const double value = loss.item();
-    if (options.nan_guard && !std::isfinite(value)) diagnose();  // before the update: the weights are still those that did it
+    if (options.nan_guard && !std::isfinite(value))
+      diagnose();  // before the update: the weights are still those that did it
     sums.loss += value * static_cast<double>(batch.size());
     sums.seen += batch.size();
   } else {
@@ -86,9 +87,7 @@ void Trainer::Impl::look() {
   unread_steps = 0;
 }
 
-void Trainer::Impl::diagnose() {
-  throw_nonfinite(step + 1, model, optimizer, last_batch, options.label_smoothing);
-}
+void Trainer::Impl::diagnose() { throw_nonfinite(step + 1, model, optimizer, last_batch, options.label_smoothing); }
 
 StepInfo Trainer::Impl::run_step(data::BatchLoader& loader, const Epoch& epoch) {
   const std::int64_t first = position.batch * options.batch_size;
@@ -151,7 +150,8 @@ EpochInfo Trainer::Impl::end_epoch(const data::Dataset* validation, double learn
 FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation) {
   if (train.size() == 0) throw InvalidArgument("fit: the training split is empty");
   if (train_size >= 0 && train.size() != train_size) {
-    throw InvalidArgument(fmt::format("fit: {} training images, the checkpoint was made with {}", train.size(), train_size));
+    throw InvalidArgument(
+        fmt::format("fit: {} training images, the checkpoint was made with {}", train.size(), train_size));
   }
   if (options.early_stop > 0 && (validation == nullptr || validation->size() == 0)) {
     throw InvalidArgument("fit: early stopping needs a validation split");

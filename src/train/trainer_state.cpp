@@ -1,5 +1,5 @@
-// A Trainer as tensors and metadata, and back: what is written here is exactly what a resumed run needs to go on as if it
-// had never stopped. Nothing is changed before everything has been checked.
+// A Trainer as tensors and metadata, and back: what is written here is exactly what a resumed run needs to go on as if
+// it had never stopped. Nothing is changed before everything has been checked.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -82,7 +82,8 @@ void check_settings(const Json& fields, const Json& mine) {
   for (const auto& [key, value] : mine.items()) {
     if (!theirs.contains(key)) refuse(fmt::format("the checkpoint does not say its {}", key));
     if (theirs[key] != value) {
-      refuse(fmt::format("{} is {}, the checkpoint was made with {}", key, value.dump(), escape(theirs[key].dump(), 120)));
+      refuse(
+          fmt::format("{} is {}, the checkpoint was made with {}", key, value.dump(), escape(theirs[key].dump(), 120)));
     }
   }
 }
@@ -93,7 +94,8 @@ io::TensorFile Trainer::Impl::state() const {
   if (!loss_sizes.empty()) const_cast<Impl*>(this)->look();
   io::TensorFile file;
   const auto append = [&](std::string_view prefix, const io::TensorFile& part) {
-    for (const auto& [name, tensor] : part.tensors) file.tensors.emplace_back(fmt::format("{}{}", prefix, name), tensor);
+    for (const auto& [name, tensor] : part.tensors)
+      file.tensors.emplace_back(fmt::format("{}{}", prefix, name), tensor);
   };
   append(kModel, io::module_state(model));
   for (const nn::NamedTensor& entry : optimizer.state()) file.tensors.emplace_back(entry.name, entry.tensor);
@@ -133,7 +135,8 @@ void Trainer::Impl::set_state(const io::TensorFile& file) {
   for (const nn::NamedTensor& counter : counters) {
     const Tensor* saved = file.find(kCounter + counter.name);
     if (saved == nullptr) refuse(fmt::format("the checkpoint has no counter of layer {}", counter.name));
-    if (saved->shape() != counter.tensor.shape()) refuse(fmt::format("the counter of layer {} has another shape", counter.name));
+    if (saved->shape() != counter.tensor.shape())
+      refuse(fmt::format("the counter of layer {} has another shape", counter.name));
   }
 
   const io::TensorFile before = io::module_state(model);

@@ -27,14 +27,19 @@ struct Options {
 };
 
 data::DatasetPair load(const Options& o) {
-  const auto policy = o.offline ? data::FetchPolicy::local : o.fallback ? data::FetchPolicy::fallback : data::FetchPolicy::download;
+  const auto policy = o.offline    ? data::FetchPolicy::local
+                      : o.fallback ? data::FetchPolicy::fallback
+                                   : data::FetchPolicy::download;
   return data::load(o.name, policy, warn);
 }
 
 int fetch(const Options& o) {
   const data::DatasetPair pair = load(o);
   if (o.json) {
-    print_json({{"name", pair.train.name}, {"train", pair.train.size()}, {"test", pair.test.size()}, {"source", pair.train.source}});
+    print_json({{"name", pair.train.name},
+                {"train", pair.train.size()},
+                {"test", pair.test.size()},
+                {"source", pair.train.source}});
     return kOk;
   }
   print(fmt::format("{}: {} training and {} test images, {}\n", pair.train.name, thousands(pair.train.size()),
@@ -45,17 +50,20 @@ int fetch(const Options& o) {
 Json split_json(const data::Dataset& dataset) {
   const auto pairs = data::find_duplicates(dataset, dataset);
   const Shape& shape = dataset.images.shape();
-  return {{"images", dataset.size()},
-          {"shape", {shape[1], shape[2], shape[3]}},
-          {"class_counts", data::class_counts(dataset)},
-          {"duplicates_within", std::ranges::count_if(pairs, [](const auto& pair) { return pair.first != pair.second; })}};
+  return {
+      {"images", dataset.size()},
+      {"shape", {shape[1], shape[2], shape[3]}},
+      {"class_counts", data::class_counts(dataset)},
+      {"duplicates_within", std::ranges::count_if(pairs, [](const auto& pair) { return pair.first != pair.second; })}};
 }
 
 std::string split_text(const char* name, const data::Dataset& dataset) {
   const Shape& shape = dataset.images.shape();
   const auto counts = data::class_counts(dataset);
-  std::string text = fmt::format("{}: {} images of {} x {} x {}\n", name, thousands(dataset.size()), shape[1], shape[2], shape[3]);
-  for (std::size_t c = 0; c < counts.size(); ++c) text += fmt::format("  {:>7}  {}\n", thousands(counts[c]), dataset.class_names[c]);
+  std::string text =
+      fmt::format("{}: {} images of {} x {} x {}\n", name, thousands(dataset.size()), shape[1], shape[2], shape[3]);
+  for (std::size_t c = 0; c < counts.size(); ++c)
+    text += fmt::format("  {:>7}  {}\n", thousands(counts[c]), dataset.class_names[c]);
   return text;
 }
 
@@ -90,8 +98,8 @@ int show(const Options& o) {
     const Shape& shape = dataset.images.shape();
     const Tensor image = dataset.images.rows(index, index + 1).reshape({shape[1], shape[2], shape[3]});
     const auto label = static_cast<std::size_t>(dataset.labels.data<std::int32_t>()[index]);
-    print(fmt::format("{} {} image {}: {}\n{}\n", dataset.name, o.train ? "training" : "test", index, dataset.class_names[label],
-                      draw(image, color, utf8_locale())));
+    print(fmt::format("{} {} image {}: {}\n{}\n", dataset.name, o.train ? "training" : "test", index,
+                      dataset.class_names[label], draw(image, color, utf8_locale())));
   }
   return kOk;
 }
@@ -111,7 +119,8 @@ void add_data(CLI::App& app, Run& run) {
     return child;
   };
   sub("fetch", "make sure that it is here", fetch)->add_flag("--json", o->json, "one JSON object on standard output");
-  sub("check", "count images and classes, find duplicates", check)->add_flag("--json", o->json, "one JSON object on standard output");
+  sub("check", "count images and classes, find duplicates", check)
+      ->add_flag("--json", o->json, "one JSON object on standard output");
   CLI::App* show_command = sub("show", "draw images in the terminal", show);
   show_command->add_option("--index", o->indices, "which, separated by commas")->delimiter(',')->take_all();
   show_command->add_flag("--train", o->train, "of the training images");

@@ -98,8 +98,9 @@ int evaluate_model(const Options& options) {
     print_json(result);
     return kOk;
   }
-  print(fmt::format("accuracy {:.2f} %  loss {:.4f}  on {} {} images of {}  ({:.2f} s, {} images/s)\n\n{}", metrics.accuracy * 100,
-                    metrics.loss, thousands(metrics.count), options.on_train ? "training" : "test", dataset.name, seconds,
+  print(fmt::format("accuracy {:.2f} %  loss {:.4f}  on {} {} images of {}  ({:.2f} s, {} images/s)\n\n{}",
+                    metrics.accuracy * 100, metrics.loss, thousands(metrics.count),
+                    options.on_train ? "training" : "test", dataset.name, seconds,
                     thousands(static_cast<std::int64_t>(static_cast<double>(metrics.count) / seconds)),
                     table(evaluation, dataset.class_names)));
   return kOk;
@@ -114,7 +115,9 @@ void add_eval(CLI::App& app, Run& run) {
   command->add_option("--data,-d", o->data, "default: what the model was trained on");
   command->add_flag("--train", o->on_train, "the training images instead of the test images");
   command->add_option("--limit-test", o->limit_test, "only the first N images")->check(positive_count());
-  command->add_option("--batch-size,-b", o->batch_size, "images at once")->check(positive_count())->capture_default_str();
+  command->add_option("--batch-size,-b", o->batch_size, "images at once")
+      ->check(positive_count())
+      ->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));

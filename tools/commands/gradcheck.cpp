@@ -114,10 +114,11 @@ std::string table(const std::vector<Row>& rows) {
   std::size_t width = 4;
   for (const Row& row : rows) width = std::max(width, row.what.size());
   std::string text = fmt::format("{:<{}}  {:>9}  {:<8}\n", "what", width, "error", "");
-  for (const Row& row : rows) text += fmt::format("{:<{}}  {:>9.2e}  {}{}\n", row.what, width, row.worst.error, row.passed ? "ok" : "FAILED",
+  for (const Row& row : rows)
+    text += fmt::format("{:<{}}  {:>9.2e}  {}{}\n", row.what, width, row.worst.error, row.passed ? "ok" : "FAILED",
                         row.worst.skipped == 0 ? ""
-                        : row.passed         ? fmt::format(", {} at a kink left out", row.worst.skipped)
-                                             : fmt::format(", {} at a kink left out: try another --seed", row.worst.skipped));
+                        : row.passed           ? fmt::format(", {} at a kink left out", row.worst.skipped)
+                                     : fmt::format(", {} at a kink left out: try another --seed", row.worst.skipped));
   return text;
 }
 
@@ -132,11 +133,13 @@ int check(const Options& o) {
   if (o.json) {
     print_json(to_json(rows, o, failed == 0));
   } else {
-    const Row& worst = *std::max_element(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.worst.error < b.worst.error; });
-    print(fmt::format("{}\nworst: {}, {}[{}]: analytic {:.9g}, numeric {:.9g}, error {:.2e} over the tensor (tolerance {:.0e})\n{}\n",
-                      table(rows), worst.what, worst.worst.name, worst.worst.worst_index, worst.worst.worst_analytic,
-                      worst.worst.worst_numeric, worst.worst.error, o.tolerance,
-                      failed == 0 ? fmt::format("all {} passed", rows.size()) : fmt::format("{} of {} FAILED", failed, rows.size())));
+    const Row& worst = *std::max_element(rows.begin(), rows.end(),
+                                         [](const Row& a, const Row& b) { return a.worst.error < b.worst.error; });
+    print(fmt::format(
+        "{}\nworst: {}, {}[{}]: analytic {:.9g}, numeric {:.9g}, error {:.2e} over the tensor (tolerance {:.0e})\n{}\n",
+        table(rows), worst.what, worst.worst.name, worst.worst.worst_index, worst.worst.worst_analytic,
+        worst.worst.worst_numeric, worst.worst.error, o.tolerance,
+        failed == 0 ? fmt::format("all {} passed", rows.size()) : fmt::format("{} of {} FAILED", failed, rows.size())));
   }
   return failed == 0 ? kOk : kNumerical;
 }
@@ -147,10 +150,16 @@ void add_gradcheck(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "gradcheck", "Check gradients against central differences, in f64", kExamples);
   command->add_option("--model,-m", o->model, "mlp, lenet5, cnn, cnn-bn or a JSON file; without it: every op");
-  command->add_option("--elements", o->elements, "of each parameter, chosen at random; 0: all")->check(count())->capture_default_str();
-  command->add_option("--batch-size,-b", o->batch_size, "images of noise")->check(positive_count())->capture_default_str();
+  command->add_option("--elements", o->elements, "of each parameter, chosen at random; 0: all")
+      ->check(count())
+      ->capture_default_str();
+  command->add_option("--batch-size,-b", o->batch_size, "images of noise")
+      ->check(positive_count())
+      ->capture_default_str();
   command->add_option("--seed,-s", o->seed, "of weights and choice")->check(count());
-  command->add_option("--tolerance", o->tolerance, "on the norm-wise relative error")->check(positive_real())->capture_default_str();
+  command->add_option("--tolerance", o->tolerance, "on the norm-wise relative error")
+      ->check(positive_real())
+      ->capture_default_str();
   command->add_option("--device", o->device, "cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
   command->add_flag("--json", o->json, "one JSON object on standard output");

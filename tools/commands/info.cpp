@@ -20,7 +20,9 @@ struct Options {
   int threads = 0;
 };
 
-std::string version() { return fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH); }
+std::string version() {
+  return fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH);
+}
 
 std::string compiler() {
 #if defined(__clang__)
@@ -34,18 +36,24 @@ int info(const Options& o) {
   set_num_threads(o.threads);
   const std::string reason = cuda_unavailable_reason();
   const BuildInfo build = build_info();
-  Json result = {{"version", version()}, {"compiler", compiler()},   {"threads", num_threads()},
-                 {"simd", build.simd},   {"blas", build.blas},       {"cuda", reason.empty()},
+  Json result = {{"version", version()},
+                 {"compiler", compiler()},
+                 {"threads", num_threads()},
+                 {"simd", build.simd},
+                 {"blas", build.blas},
+                 {"cuda", reason.empty()},
                  {"default_device", to_string(parse_device("auto"))}};
   if (!reason.empty()) result["cuda_unavailable"] = reason;
-  std::string text = fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\nCUDA     {}\ndevice   {} (auto)\n", version(),
-                                 compiler(), num_threads(), build.simd, build.blas, reason.empty() ? "available" : "no: " + reason,
-                                 to_string(parse_device("auto")));
+  std::string text =
+      fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\nCUDA     {}\ndevice   {} (auto)\n",
+                  version(), compiler(), num_threads(), build.simd, build.blas,
+                  reason.empty() ? "available" : "no: " + reason, to_string(parse_device("auto")));
   if (o.peak) {
     const Peak peak = measure_peak();
     result["gflops_f32"] = peak.gflops_f32;
     result["copy_gb_s"] = peak.copy_gb_s;
-    text += fmt::format("peak     {:.0f} GFLOP/s of f32 multiply-adds, {:.1f} GB/s copying (read + written)\n", peak.gflops_f32, peak.copy_gb_s);
+    text += fmt::format("peak     {:.0f} GFLOP/s of f32 multiply-adds, {:.1f} GB/s copying (read + written)\n",
+                        peak.gflops_f32, peak.copy_gb_s);
   }
   if (o.json) {
     print_json(result);
@@ -59,7 +67,8 @@ int info(const Options& o) {
 
 void add_info(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
-  CLI::App* command = add_command(app, "info", "Version, devices, threads; with --peak what the machine can do", kExamples);
+  CLI::App* command =
+      add_command(app, "info", "Version, devices, threads; with --peak what the machine can do", kExamples);
   command->add_flag("--peak", o->peak, "measure the peaks that benchmarks are compared with (half a second)");
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
   command->add_flag("--json", o->json, "one JSON object on standard output");

@@ -46,15 +46,17 @@ std::string layer_table(const nn::Model& model) {
     detail = std::max(detail, layer.description.size());
     shape = std::max(shape, short_shape(layer.output).size());
   }
-  std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>12}  {:>10}\n", "path", path, "type", type, "options", detail,
-                                 "output", shape, "parameters", "MFLOP");
+  std::string text = fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>12}  {:>10}\n", "path", path, "type", type,
+                                 "options", detail, "output", shape, "parameters", "MFLOP");
   for (const auto& layer : layers) {
-    text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>12}  {:>10.4f}\n", layer.path, path, layer.type, type, layer.description,
-                        detail, short_shape(layer.output), shape, thousands(layer.parameters), layer.flops / 1e6);
+    text += fmt::format("{:<{}}  {:<{}}  {:<{}}  {:>{}}  {:>12}  {:>10.4f}\n", layer.path, path, layer.type, type,
+                        layer.description, detail, short_shape(layer.output), shape, thousands(layer.parameters),
+                        layer.flops / 1e6);
   }
   const std::int64_t parameters = model.module->parameter_count();
   return text + fmt::format("\n{}: input {}, {} parameters ({} as f32), {:.3f} MFLOP per image forward\n", model.name,
-                            short_shape(model.input), thousands(parameters), bytes_text(static_cast<std::uint64_t>(parameters) * 4),
+                            short_shape(model.input), thousands(parameters),
+                            bytes_text(static_cast<std::uint64_t>(parameters) * 4),
                             model.module->flops(model.input) / 1e6);
 }
 
@@ -63,8 +65,13 @@ Json dims(const Shape& shape) { return std::vector<std::int64_t>(shape.begin(), 
 Json layer_json(const nn::Model& model) {
   Json layers = Json::array();
   for (const auto& layer : nn::summarize(*model.module, model.input)) {
-    layers.push_back({{"path", layer.path}, {"type", layer.type}, {"options", layer.description}, {"input", dims(layer.input)},
-                      {"output", dims(layer.output)}, {"parameters", layer.parameters}, {"flops", layer.flops}});
+    layers.push_back({{"path", layer.path},
+                      {"type", layer.type},
+                      {"options", layer.description},
+                      {"input", dims(layer.input)},
+                      {"output", dims(layer.output)},
+                      {"parameters", layer.parameters},
+                      {"flops", layer.flops}});
   }
   return {{"name", model.name},
           {"input", dims(model.input)},
@@ -95,16 +102,18 @@ std::string tensor_table(const io::TensorFileInfo& info) {
   }
   std::string text = fmt::format("{:<{}}  {:<5}  {:>{}}  {:>12}\n", "name", name, "dtype", "shape", shape, "bytes");
   for (const auto& tensor : info.tensors) {
-    text += fmt::format("{:<{}}  {:<5}  {:>{}}  {:>12}\n", escape(tensor.name), name, tensor.dtype, short_shape(tensor.shape), shape,
-                        thousands(static_cast<std::int64_t>(tensor.bytes)));
+    text += fmt::format("{:<{}}  {:<5}  {:>{}}  {:>12}\n", escape(tensor.name), name, tensor.dtype,
+                        short_shape(tensor.shape), shape, thousands(static_cast<std::int64_t>(tensor.bytes)));
   }
-  return text + fmt::format("\n{} tensors, {} in a file of {}\n", info.tensors.size(), bytes_text(bytes), bytes_text(info.file_bytes));
+  return text + fmt::format("\n{} tensors, {} in a file of {}\n", info.tensors.size(), bytes_text(bytes),
+                            bytes_text(info.file_bytes));
 }
 
 Json tensor_json(const io::TensorFileInfo& info) {
   Json tensors = Json::array();
   for (const auto& tensor : info.tensors) {
-    tensors.push_back({{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", dims(tensor.shape)}, {"bytes", tensor.bytes}});
+    tensors.push_back(
+        {{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", dims(tensor.shape)}, {"bytes", tensor.bytes}});
   }
   return {{"tensors", std::move(tensors)}, {"metadata", info.metadata}, {"file_bytes", info.file_bytes}};
 }
@@ -126,7 +135,8 @@ int inspect_tensor_file(const Options& options, const std::string& path) {
   }
   text += '\n';
   if (model != info.metadata.end()) text += layer_table(nn::build_model(model->second, 0, path));
-  if (options.tensors || model == info.metadata.end()) text += (model == info.metadata.end() ? "" : "\n") + tensor_table(info);
+  if (options.tensors || model == info.metadata.end())
+    text += (model == info.metadata.end() ? "" : "\n") + tensor_table(info);
   print(text);
   return kOk;
 }
@@ -146,7 +156,8 @@ int inspect(const Options& options) {
     }
     return inspect_tensor_file(options, model_path(options.what));
   }
-  const nn::Model model = preset ? nn::build_model(nn::preset(options.what), 0, options.what) : nn::load_model_json(options.what);
+  const nn::Model model =
+      preset ? nn::build_model(nn::preset(options.what), 0, options.what) : nn::load_model_json(options.what);
   if (options.json) {
     print_json(layer_json(model));
   } else {
@@ -160,7 +171,8 @@ int inspect(const Options& options) {
 void add_inspect(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "inspect", "Summarize a model or a safetensors file", kExamples);
-  command->add_option("what", o->what, "mlp, lenet5, cnn, cnn-bn, a JSON file, a safetensors file or a run folder")->required();
+  command->add_option("what", o->what, "mlp, lenet5, cnn, cnn-bn, a JSON file, a safetensors file or a run folder")
+      ->required();
   command->add_flag("--tensors", o->tensors, "also list the tensors of a model file");
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return inspect(*o); }; });

@@ -44,7 +44,8 @@ std::int64_t parse_index(const std::string& text, std::int64_t size) {
   std::int64_t index = -1;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), index);
   if (error != std::errc() || end != text.data() + text.size() || index < 0 || index >= size) {
-    throw InvalidArgument(fmt::format("predict: \"{}\": expected an index into the test images, 0 to {}", escape(text), size - 1));
+    throw InvalidArgument(
+        fmt::format("predict: \"{}\": expected an index into the test images, 0 to {}", escape(text), size - 1));
   }
   return index;
 }
@@ -54,8 +55,10 @@ std::vector<Input> from_dataset(const Options& options, const std::vector<std::s
   std::vector<Input> inputs;
   for (const std::string& text : indices) {
     const std::int64_t index = parse_index(text, test.size());
-    const Tensor image = test.images.rows(index, index + 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
-    inputs.push_back({fmt::format("{} test image {}", test.name, index), image, {}, test.labels.data<std::int32_t>()[index]});
+    const Tensor image =
+        test.images.rows(index, index + 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
+    inputs.push_back(
+        {fmt::format("{} test image {}", test.name, index), image, {}, test.labels.data<std::int32_t>()[index]});
   }
   return inputs;
 }
@@ -89,10 +92,12 @@ Json to_json(const Input& input, const std::vector<double>& probabilities, const
   return result;
 }
 
-std::string bars(const std::vector<double>& probabilities, const std::vector<std::string>& names, std::int64_t top, bool utf8) {
+std::string bars(const std::vector<double>& probabilities, const std::vector<std::string>& names, std::int64_t top,
+                 bool utf8) {
   std::vector<std::size_t> order(probabilities.size());
   std::iota(order.begin(), order.end(), std::size_t{0});
-  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return probabilities[a] > probabilities[b]; });
   order.resize(std::min(order.size(), static_cast<std::size_t>(top)));
   std::size_t width = 0;
   for (const std::size_t c : order) width = std::max(width, names[c].size());
@@ -117,7 +122,8 @@ int predict_images(const Options& options) {
   if (!options.indices.empty() && options.data.empty()) effective.data = loaded.info.dataset;
   std::vector<std::string> indices = options.indices;
   if (!effective.data.empty()) indices.insert(indices.end(), options.inputs.begin(), options.inputs.end());
-  const std::vector<Input> inputs = effective.data.empty() ? from_files(options, wanted) : from_dataset(effective, indices);
+  const std::vector<Input> inputs =
+      effective.data.empty() ? from_files(options, wanted) : from_dataset(effective, indices);
 
   train::EvaluateOptions settings;
   settings.device = device;
@@ -126,7 +132,8 @@ int predict_images(const Options& options) {
   Json predictions = Json::array();
   for (const Input& input : inputs) {
     const Tensor batch = input.image.reshape({1, input.image.size(0), input.image.size(1), input.image.size(2)});
-    const auto probabilities = train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
+    const auto probabilities =
+        train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
     if (options.json) {
       predictions.push_back(to_json(input, probabilities, loaded.info.class_names));
       continue;

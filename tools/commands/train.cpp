@@ -50,7 +50,10 @@ std::uint32_t checksum(const data::Dataset& dataset) {
 }
 
 Json describe_data(const data::DatasetPair& pair) {
-  return {{"name", pair.train.name}, {"train", pair.train.size()}, {"test", pair.test.size()}, {"crc32c", checksum(pair.train)}};
+  return {{"name", pair.train.name},
+          {"train", pair.train.size()},
+          {"test", pair.test.size()},
+          {"crc32c", checksum(pair.train)}};
 }
 
 void load_data(Job& job, bool fallback) {
@@ -73,8 +76,8 @@ void check_same_run(const Job& job) {
   const Json now = describe_data(job.data);
   for (const char* key : {"name", "train", "crc32c"}) {
     if (saved.contains(key) && saved[key] != now[key]) {
-      throw InvalidArgument(fmt::format("--resume: the training data's {} is {}, when the run was started it was {}", key,
-                                        now[key].dump(), escape(saved[key].dump())));
+      throw InvalidArgument(fmt::format("--resume: the training data's {} is {}, when the run was started it was {}",
+                                        key, now[key].dump(), escape(saved[key].dump())));
     }
   }
 }
@@ -101,18 +104,19 @@ Job prepare(const Options& options) {
 }
 
 void write_config(const Job& job) {
-  const Json config = {{"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
-                       {"options", to_json(job.config)},
-                       {"model", Json::parse(job.model.json)},
-                       {"dataset", describe_data(job.data)},
-                       {"command", command_line(job.config)}};
+  const Json config = {
+      {"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
+      {"options", to_json(job.config)},
+      {"model", Json::parse(job.model.json)},
+      {"dataset", describe_data(job.data)},
+      {"command", command_line(job.config)}};
   io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
 }
 
 void announce(const Job& job) {
-  say(fmt::format("data    {}: {} training, {} validation, {} test images ({})", job.data.train.name, thousands(job.train.size()),
-                  thousands(job.validation.images.defined() ? job.validation.size() : 0), thousands(job.data.test.size()),
-                  job.data.train.source));
+  say(fmt::format("data    {}: {} training, {} validation, {} test images ({})", job.data.train.name,
+                  thousands(job.train.size()), thousands(job.validation.images.defined() ? job.validation.size() : 0),
+                  thousands(job.data.test.size()), job.data.train.source));
   say(fmt::format("model   {}: {} parameters, {:.2f} MFLOP per image", job.model.name,
                   thousands(job.model.module->parameter_count()), job.model.module->flops(job.model.input) / 1e6));
   say(fmt::format("device  {}, {} threads; {}, learning rate {:g}, {}; seed {}", to_string(job.device), num_threads(),
@@ -123,7 +127,8 @@ void announce(const Job& job) {
 void restore(const Job& job, train::Trainer& trainer) {
   if (!job.folder.resumed) return;
   const io::FoundCheckpoint found = io::latest_valid_checkpoint(job.folder.path);
-  for (const io::DamagedFile& damaged : found.damaged) warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
+  for (const io::DamagedFile& damaged : found.damaged)
+    warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
   if (found.path.empty()) {
     if (!found.damaged.empty()) {
       throw FormatError(fmt::format("{}: no checkpoint is whole; --force starts anew", escape(job.folder.path, 200)));
@@ -154,7 +159,8 @@ void write_report(const Job& job, const train::Evaluation& evaluation, const std
 
 std::string file_sha256(const std::string& path) { return io::sha256_hex(io::read_file(path)); }
 
-int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit, double seconds, const Options& options) {
+int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit, double seconds,
+           const Options& options) {
   const std::string model_file = job.folder.file("model.safetensors");
   train::save_model(model_file, *job.model.module,
                     {job.model.json, job.data.train.name, job.data.train.class_names, job.normalization});
@@ -187,9 +193,9 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"sha256", sha}});
     return kOk;
   }
-  print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n", test.accuracy * 100,
-                    job.data.test.name, test.loss, thousands(wrong), thousands(test.count), model_file,
-                    job.folder.file("report.html")));
+  print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n",
+                    test.accuracy * 100, job.data.test.name, test.loss, thousands(wrong), thousands(test.count),
+                    model_file, job.folder.file("report.html")));
   return kOk;
 }
 
@@ -236,9 +242,12 @@ void add_train(CLI::App& app, Run& run) {
   options->command = command;
   add_options(*command, options->config);
   command->add_option("--out,-o", options->out, "run folder (default: runs/MODEL-DATA)")->group("Run folder");
-  command->add_flag("--resume", options->resume, "go on with the run in --out from its newest whole checkpoint")->group("Run folder");
+  command->add_flag("--resume", options->resume, "go on with the run in --out from its newest whole checkpoint")
+      ->group("Run folder");
   command->add_flag("--force", options->force, "replace the run in --out")->group("Run folder");
-  command->add_flag("--fallback", options->fallback, "take another dataset, and say so, where the wanted one can't be had")->group("Job");
+  command
+      ->add_flag("--fallback", options->fallback, "take another dataset, and say so, where the wanted one can't be had")
+      ->group("Job");
   command->add_flag("--no-nan-guard", options->no_nan_guard, "go on with NaN and Inf")->group("Machine");
   command->add_flag("--quiet,-q", options->quiet, "no progress");
   command->add_flag("--json", options->json, "the result as one JSON object on standard output");
