@@ -1,4 +1,6 @@
 // Where gradients go: a leaf's own buffer, or a buffer that lives until the input's node has run.
+#include <algorithm>
+
 #include "autograd/fault.h"
 #include "autograd/tape.h"
 
@@ -53,9 +55,20 @@ Grad Gradients::place(std::size_t input) {
 }
 
 Grad Gradients::wanted(std::size_t input) {
-  if (!faulty() || !wants(input) || fault::injected->input != input) return place(input);
-  faulty_.emplace_back(input, temporary(shape_of(input)));
-  return {view(faulty_.back().second), Write::overwrite};
+  if (!wants(input)) return {};
+  const bool hurt = faulty() && fault::injected->input == input;
+  const bool again = handed_out(node_.inputs[input]);
+  handed_.push_back(input);
+  if (!hurt && !again) return place(input);
+  auto& temporaries = hurt ? faulty_ : apart_;
+  temporaries.emplace_back(input, temporary(shape_of(input)));
+  return {view(temporaries.back().second), Write::overwrite};
+}
+
+bool Gradients::handed_out(const Edge& edge) const {
+  return std::any_of(handed_.begin(), handed_.end(), [&](std::size_t other) {
+    return node_.inputs[other].node == edge.node && node_.inputs[other].leaf == edge.leaf;
+  });
 }
 
 Grad Gradients::wanted(std::size_t input, const Shape& shape) {
@@ -104,6 +117,10 @@ void Gradients::finish() {
     const Grad to = place(input);
     const bool accumulate = to.write == Write::accumulate && kind != fault::Kind::overwrite;
     backend().elementwise->axpby(1, cview(hurt), accumulate ? 1 : 0, to.view);
+  }
+  for (auto& [input, gradient] : apart_) {
+    const Grad to = place(input);
+    backend().elementwise->axpby(1, cview(gradient), to.write == Write::accumulate ? 1 : 0, to.view);
   }
 }
 

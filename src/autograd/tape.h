@@ -112,6 +112,8 @@ class Gradients {
 
   bool wants(std::size_t input) const { return static_cast<bool>(node_.inputs[input]); }
   // Where the gradient of an input is to be written, and how; empty when it is not wanted. At most one call per input.
+  // The places of several inputs never overlap, so that one primitive may write them all: of inputs that are the same
+  // tensor, the later ones are written apart and added by finish().
   Grad wanted(std::size_t input);
   Grad wanted(std::size_t input, const Shape& shape);
   // Writes dy itself as the gradient of an input with as many elements.
@@ -119,7 +121,7 @@ class Gradients {
   // Writes `saved` as the gradient; takes its memory over when nobody else holds it.
   void give(std::size_t input, Saved& saved);
 
-  void finish();  // after run(): only injected faults have something left to do
+  void finish();  // after run(): adds what was written apart, injected faults included
 
  private:
   Grad place(std::size_t input);
@@ -127,9 +129,12 @@ class Gradients {
   bool take_over(std::size_t input, const std::shared_ptr<Storage>& elements);
   void write(std::size_t input, ConstView elements);
   bool faulty() const;
+  bool handed_out(const Edge& edge) const;
 
   Node& node_;
   Pending& pending_;
+  std::vector<std::size_t> handed_;  // inputs whose places were asked for
+  std::vector<std::pair<std::size_t, Tensor>> apart_;
   std::vector<std::pair<std::size_t, Tensor>> faulty_;
 };
 
