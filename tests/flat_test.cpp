@@ -5,7 +5,9 @@
 #include <vector>
 
 #include "core/tensor_impl.h"
+#include "cpu/runtime.h"
 #include "descent/nn.h"
+#include "descent/optim.h"
 
 namespace descent::nn {
 namespace {
@@ -102,6 +104,25 @@ TEST(Flat, RefreshGathersWhatAMoveScattered) {
     const std::vector<double> found = p.grad().to_vector<double>();
     const std::vector<double> expected = plain->parameters()[i].grad().to_vector<double>();
     for (std::size_t j = 0; j < found.size(); ++j) EXPECT_NEAR(found[j], expected[j], 1e-6);
+  }
+}
+
+TEST(Flat, AnOptimizerFollowsToAnotherTypeOnceThereIsMemory) {
+  const auto model = three_layers();
+  const auto twin = three_layers();
+  optim::Adam adam(*model), expected(*twin);
+  for (const auto& [module, optimizer] : {std::pair(model.get(), &adam), std::pair(twin.get(), &expected)}) {
+    backward(*module);
+    optimizer->step();
+    module->to(DType::f64);
+  }
+  cpu::fail_allocation_after(4);  // parameters, gradients and one moment have moved by then
+  EXPECT_THROW(adam.state(), OutOfMemory);
+  cpu::fail_allocation_after(0);
+  const auto found = adam.state(), wanted = expected.state();
+  ASSERT_EQ(found.size(), wanted.size());
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    EXPECT_EQ(found[i].tensor.to_vector<double>(), wanted[i].tensor.to_vector<double>()) << found[i].name;
   }
 }
 

@@ -68,17 +68,20 @@ void Optimizer::follow_parameters() {
   const bool same_type = states_.empty() || states_[0].tensor.dtype() == parameters_.dtype();
   if (steps_.device() == device && same_type) return;
   const std::vector<nn::FlatParameters::Slice>& slices = parameters_.slices();
-  for (auto& [name, tensor] : states_) {
-    Tensor moved = Tensor::zeros({parameters_.size()}, parameters_.dtype(), device);
+  std::vector<Tensor> moved;  // all of it first: where memory runs out, nothing has changed
+  for (const auto& [name, tensor] : states_) {
+    moved.push_back(Tensor::zeros({parameters_.size()}, parameters_.dtype(), device));
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      moved.rows(slices[i].offset, slices[i].offset + slices[i].size)
+      moved.back()
+          .rows(slices[i].offset, slices[i].offset + slices[i].size)
           .copy_from(tensor.rows(offsets_[i], offsets_[i] + slices[i].size));
     }
-    tensor = moved;
   }
-  lr_on_device_ = lr_on_device_.to(device);
-  steps_ = steps_.to(device);
-  nonfinite_ = nonfinite_.to(device);
+  const Tensor lr = lr_on_device_.to(device), steps = steps_.to(device), nonfinite = nonfinite_.to(device);
+  for (std::size_t i = 0; i < moved.size(); ++i) states_[i].tensor = moved[i];
+  lr_on_device_ = lr;
+  steps_ = steps;
+  nonfinite_ = nonfinite;
   note_offsets();
 }
 
