@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <new>
 #include <thread>
 
 #include "autograd/tape.h"
@@ -343,6 +344,11 @@ TEST(Autograd, OneTensorInTwoPlacesGetsBothGradients) {
   check([&](const Tensor& g, const Tensor& b) { return layer_norm(x, g, b); });
   check([&](const Tensor& g, const Tensor& b) { return batch_norm(x, g, b, {}, {}); });
   check([&](const Tensor& g, const Tensor& b) { return batch_norm(x, g * 2.0, b, {}, {}); });
+}
+
+TEST(Autograd, MemoryOfTheStandardLibraryThatRunsOutStaysThat) {
+  const Tensor y = recorded("greedy", leaf({1}), [](Gradients&) { throw std::bad_alloc(); });
+  EXPECT_THROW(y.backward(), std::bad_alloc);
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ DESCENT_API Tensor argmax(const Tensor& x);  // over the last axis -> i32, not d
 DESCENT_API Tensor reshape(const Tensor& x, std::span<const std::int64_t> dims);  // a view; one dimension may be -1
 DESCENT_API Tensor flatten(const Tensor& x, int start_axis = 1);                  // a view
 DESCENT_API Tensor concat(const std::vector<Tensor>& parts, int axis = 0);
-DESCENT_API Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end);  // a view when axis is 0
+DESCENT_API Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end);  // a view where its elements are neighbours: always for axis 0
 
 // ---- linear algebra --------------------------------------------------------------------------------------------------
 // [M, K] x [K, N] -> [M, N]; [B, M, K] x [B, K, N] -> [B, M, N]; a of higher rank times a matrix folds its leading axes.
@@ -113,7 +113,8 @@ DESCENT_API Tensor batch_norm_relu_max_pool2(const Tensor& x, const Tensor& gamm
 DESCENT_API Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, double eps = 1e-5);
 
 // ---- randomness ------------------------------------------------------------------------------------------------------
-// Inverted dropout (Srivastava et al., 2014): x / (1 - p) with probability 1 - p, else 0. Advances the generator by one call.
+// Inverted dropout (Srivastava et al., 2014): x / (1 - p) with probability 1 - p, else 0. Advances the generator by one
+// call, but for p = 0, which gives x itself.
 DESCENT_API Tensor dropout(const Tensor& x, double p, Generator& generator);
 
 // ---- indexing --------------------------------------------------------------------------------------------------------

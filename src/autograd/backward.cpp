@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <new>
+
 #include "autograd/tape.h"
 
 namespace descent {
@@ -123,6 +125,8 @@ void rethrow_from(const char* op) {
     throw DeviceError(named(error));
   } catch (const NumericalError& error) {
     throw NumericalError(named(error));
+  } catch (const std::bad_alloc&) {
+    throw;  // has no room for a name
   } catch (const std::exception& error) {
     throw Error(named(error));
   }

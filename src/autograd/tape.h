@@ -171,7 +171,8 @@ void record(const char* op, std::initializer_list<const Tensor*> inputs, Tensor&
   record(op, std::span<const Tensor* const>(inputs.begin(), inputs.size()), y, std::move(back));
 }
 
-// Throws the current exception again, of the same class, with "backward of <op>: " before its message.
+// Throws the current exception again, of the same class, with "backward of <op>: " before its message. What is no
+// error of ours becomes an Error, but for std::bad_alloc, which stays what it is.
 [[noreturn]] void rethrow_from(const char* op);
 
 }  // namespace descent
