@@ -59,7 +59,8 @@ DESCENT_API Tensor argmax(const Tensor& x);  // over the last axis -> i32, not d
 DESCENT_API Tensor reshape(const Tensor& x, std::span<const std::int64_t> dims);  // a view; one dimension may be -1
 DESCENT_API Tensor flatten(const Tensor& x, int start_axis = 1);                  // a view
 DESCENT_API Tensor concat(const std::vector<Tensor>& parts, int axis = 0);
-DESCENT_API Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end);  // a view where its elements are neighbours: always for axis 0
+// A view where the axes before `axis` have one element in all, so always for axis 0; else a copy.
+DESCENT_API Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end);
 
 // ---- linear algebra --------------------------------------------------------------------------------------------------
 // [M, K] x [K, N] -> [M, N]; [B, M, K] x [B, K, N] -> [B, M, N]; a of higher rank times a matrix folds its leading axes.

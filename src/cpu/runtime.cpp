@@ -99,9 +99,9 @@ class CpuRuntime final : public Runtime {
     if (allocations_until_failure.load(std::memory_order_relaxed) > 0 && allocations_until_failure.fetch_sub(1) == 1) {
       throw OutOfMemory("cpu", bytes, 0);
     }
+    const std::lock_guard lock(mutex_);
     if (bytes > kLargest) throw OutOfMemory("cpu", bytes, bytes_free());
     const SizeClass wanted = size_class(bytes);
-    const std::lock_guard lock(mutex_);
     void* block = take(wanted);
     if (block == nullptr) throw OutOfMemory("cpu", bytes, bytes_free());
     in_use_ += wanted.bytes;
