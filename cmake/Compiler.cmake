@@ -22,6 +22,9 @@ endif()
 add_library(descent_flags INTERFACE)
 target_compile_options(descent_flags INTERFACE -Wall -Wextra -Wconversion -fvisibility=hidden
                                                -fvisibility-inlines-hidden)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(descent_flags INTERFACE -Wno-restrict)  # GCC bug 105651: false alarms in std::string
+endif()
 if(DESCENT_WERROR)
   target_compile_options(descent_flags INTERFACE -Werror)
 endif()

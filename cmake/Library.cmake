@@ -17,6 +17,7 @@ set(arithmetic_sources ${library_sources})
 list(FILTER arithmetic_sources INCLUDE REGEX "/src/cpu/")
 set_source_files_properties(${arithmetic_sources} PROPERTIES COMPILE_OPTIONS "$<$<CONFIG:Release>:-O3>")
 target_link_libraries(descent_objects PRIVATE descent_private)
+descent_unity(descent_objects ${library_sources})
 include(Simd)
 
 set(library_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})

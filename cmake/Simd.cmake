@@ -17,6 +17,10 @@ if(simd_sources)
     target_compile_definitions(descent_simd_${level} PRIVATE DESCENT_SIMD=${level})
     target_compile_options(descent_simd_${level} PRIVATE -ffp-contract=fast ${simd_flags_${level}}
                                                          $<$<CONFIG:Release>:-O3>)
+    if(level STREQUAL "avx512" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+      # GCC bug 105593: false alarms in its own AVX-512 header.
+      target_compile_options(descent_simd_${level} PRIVATE -Wno-maybe-uninitialized)
+    endif()
     target_link_libraries(descent_simd_${level} PRIVATE descent_private)
     list(APPEND simd_objects $<TARGET_OBJECTS:descent_simd_${level}>)
   endforeach()

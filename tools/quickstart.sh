@@ -27,7 +27,7 @@ say "2/4 Building (Release, library and command)"
 build=build/quickstart
 generator=()
 if [ ! -f $build/CMakeCache.txt ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-cmake -S . -B $build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DDESCENT_BUILD_TESTS=OFF
+cmake -S . -B $build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DDESCENT_BUILD_TESTS=OFF -DDESCENT_UNITY=ON
 cmake --build $build --parallel "${DESCENT_JOBS:-$(nproc)}" --target descent_cli
 descent=$build/bin/descent
 

@@ -1,0 +1,17 @@
+# With DESCENT_UNITY the files of a folder are compiled together, where they are many and mostly headers. The other
+# builds (debug, asan) compile them one by one, so a file that leans on its neighbour's includes is found.
+function(descent_unity target)
+  if(NOT DESCENT_UNITY)
+    return()
+  endif()
+  foreach(source ${ARGN})
+    get_filename_component(folder "${source}" DIRECTORY)
+    file(RELATIVE_PATH group "${PROJECT_SOURCE_DIR}" "${folder}")
+    # The arithmetic has flags of its own; subcommands and the planner in sequential.cpp share names on purpose.
+    if(NOT group MATCHES "^(src/cpu.*|tools/commands)$" AND NOT source MATCHES "/sequential\\.cpp$")
+      string(MAKE_C_IDENTIFIER "${group}" group)
+      set_source_files_properties("${source}" PROPERTIES UNITY_GROUP ${group})
+    endif()
+  endforeach()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_MODE GROUP)
+endfunction()
