@@ -33,8 +33,8 @@ struct GradcheckOptions {
   double tolerance = 1e-7;        // on |analytic - numeric| / max(|analytic|, |numeric|), 2-norms over a whole tensor
   std::int64_t max_elements = 0;  // per input: 0 checks every element, else a random choice of this many
   std::uint64_t seed = 0;         // of that choice and of the random projection of a non-scalar output
-  // Leaves out elements whose differences with step and step / 2 disagree: a kink of ReLU or max lies between the two points,
-  // and there the central difference is no derivative. An input of which more than half is left out fails.
+  // Leaves out elements whose differences with step and step / 2 disagree: a kink of ReLU or max lies between the two
+  // points, and there the central difference is no derivative. An input of which more than half is left out fails.
   bool skip_kinks = false;
 };
 

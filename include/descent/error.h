@@ -67,7 +67,8 @@ class DESCENT_API NumericalError : public Error {
   ~NumericalError() override;
 };
 
-// Replaces control characters, quotes and bytes above 126 by \xNN and cuts at `limit` characters: for bytes from a file.
+// Replaces control characters, quotes and bytes above 126 by \xNN and cuts at `limit` characters: for bytes from a
+// file.
 DESCENT_API std::string escape(std::string_view bytes, std::size_t limit = 80);
 
 }  // namespace descent

@@ -8,14 +8,15 @@
 
 namespace descent {
 
-// A stream of random tensors. Every call uses the next call number, which lives on the device and is part of a checkpoint.
+// A stream of random tensors. Every call uses the next call number, which lives on the device and is part of a
+// checkpoint.
 class DESCENT_API Generator {
  public:
   explicit Generator(std::uint64_t seed = 0, std::uint32_t stream = 0, Device device = {});
 
   std::uint64_t seed() const { return seed_; }
   std::uint32_t stream() const { return stream_; }
-  Tensor counter() const { return counter_; }       // i32 [1]: the number of the next call
+  Tensor counter() const { return counter_; }  // i32 [1]: the number of the next call
   void set_counter(std::int32_t value);
   void to(Device device);
 

@@ -17,7 +17,8 @@ class DESCENT_API Shape {
 
   Shape() = default;  // rank 0: a scalar, one element
   Shape(std::initializer_list<std::int64_t> dims);
-  explicit Shape(std::span<const std::int64_t> dims);  // throws InvalidArgument: rank > 8, a negative or overflowing size
+  // Throws InvalidArgument: rank > 8, a negative or overflowing size.
+  explicit Shape(std::span<const std::int64_t> dims);
 
   int rank() const { return rank_; }
   std::int64_t numel() const { return numel_; }

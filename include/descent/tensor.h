@@ -1,5 +1,6 @@
-// Tensor: a handle to contiguous, row-major elements on one device. Copying a Tensor copies the handle, not the elements.
-// Images are [N, H, W, C], convolution filters [out, kh, kw, in]. Nothing is thread-safe but concurrent reading.
+// Tensor: a handle to contiguous, row-major elements on one device. Copying a Tensor copies the handle, not the
+// elements. Images are [N, H, W, C], convolution filters [out, kh, kw, in]. Nothing is thread-safe but concurrent
+// reading.
 #pragma once
 
 #include <cstdint>
@@ -74,8 +75,8 @@ class DESCENT_API Tensor {
 
   // Copies (not recorded for gradients, except `to(Device)` which is differentiable by copying back).
   Tensor clone() const;
-  Tensor to(Device device) const;  // the tensor itself if it is already there
-  Tensor to(DType dtype) const;    // converted; the tensor itself if it already is
+  Tensor to(Device device) const;        // the tensor itself if it is already there
+  Tensor to(DType dtype) const;          // converted; the tensor itself if it already is
   void copy_from(const Tensor& source);  // same shape; from any device and element type, into these elements
   void fill(double value);
 

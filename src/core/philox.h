@@ -1,5 +1,5 @@
-// Philox4x32-10 (Salmon et al., SC 2011): the one arithmetic file that the CPU and CUDA share, so that both draw the same bits.
-// Element i of a call takes word i % 4 of the block with counter (i / 4, call, stream) under the key (seed).
+// Philox4x32-10 (Salmon et al., SC 2011): the one arithmetic file that the CPU and CUDA share, so that both draw the
+// same bits. Element i of a call takes word i % 4 of the block with counter (i / 4, call, stream) under the key (seed).
 #pragma once
 
 #include <cmath>
@@ -17,7 +17,8 @@ struct Block {
   std::uint32_t word[4];
 };
 
-DESCENT_HOST_DEVICE inline Block block(std::uint64_t seed, std::uint32_t stream, std::uint32_t call, std::uint64_t number) {
+DESCENT_HOST_DEVICE inline Block block(std::uint64_t seed, std::uint32_t stream, std::uint32_t call,
+                                       std::uint64_t number) {
   std::uint32_t c0 = static_cast<std::uint32_t>(number);
   std::uint32_t c1 = static_cast<std::uint32_t>(number >> 32);
   std::uint32_t c2 = call;
@@ -40,7 +41,8 @@ DESCENT_HOST_DEVICE inline Block block(std::uint64_t seed, std::uint32_t stream,
 }
 
 // One word for element `index`; code that needs neighbours calls block() once for four of them.
-DESCENT_HOST_DEVICE inline std::uint32_t word(std::uint64_t seed, std::uint32_t stream, std::uint32_t call, std::uint64_t index) {
+DESCENT_HOST_DEVICE inline std::uint32_t word(std::uint64_t seed, std::uint32_t stream, std::uint32_t call,
+                                              std::uint64_t index) {
   return block(seed, stream, call, index / 4).word[index % 4];
 }
 
