@@ -15,8 +15,6 @@ Backend& backend(Device device) {
   return cpu::backend();
 }
 
-std::string cuda_unavailable_reason() {
-  return "this version of descent has no CUDA backend yet; use the device cpu";
-}
+std::string cuda_unavailable_reason() { return "this version of descent has no CUDA backend yet; use the device cpu"; }
 
 }  // namespace descent

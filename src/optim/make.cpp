@@ -70,7 +70,8 @@ std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Modul
     refuse(name, "beta1 or beta2", betas);
     return make_rmsprop(module, options);
   }
-  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kOptimizers, ", ")));
+  throw InvalidArgument(
+      fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kOptimizers, ", ")));
 }
 
 }  // namespace descent::optim
