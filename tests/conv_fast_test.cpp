@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "cpu/conv_plan.h"
@@ -327,6 +329,40 @@ TEST(ConvFast, GradientsBehindThePoolOneByOne) {
     run({}, {one.dw.view(c.w())}, {});
     run({}, {}, {one.dbias.view({c.out})});
     EXPECT_TRUE(same_bits(one, all)) << name_of(c);
+  }
+}
+
+// Buffers that end where their elements end (a sanitizer sees a read beyond), at another alignment: the same bits.
+TEST(ConvFast, BuffersOfExactSize) {
+  const auto copy = [](const auto& from) { return std::vector(from.data(), from.data() + from.size()); };
+  const auto same = [](const auto& a, const auto& b) {
+    return static_cast<std::int64_t>(a.size()) == b.size() &&
+           std::memcmp(a.data(), b.data(), a.size() * sizeof(a[0])) == 0;
+  };
+  const auto view = [](auto& values, const Shape& shape) {
+    return View{values.data(), shape, dtype_of<std::remove_cvref_t<decltype(values[0])>>};
+  };
+  for (const Case& c : cases()) {
+    const Problem<float> p(c);
+    std::vector<float> x = copy(p.x), w = copy(p.w), bias = copy(p.bias), dy = copy(p.dy);
+    std::vector<float> y(dy.size()), dx(x.size()), dw(w.size()), dbias(bias.size());
+    const Grad to_dx{view(dx, c.x()), Write::overwrite}, to_dw{view(dw, c.w()), Write::overwrite};
+    p.conv().forward(c.g, view(x, c.x()), view(w, c.w()), view(bias, {c.out}), Activation::none, view(y, c.y()));
+    p.conv().backward_data(c.g, view(dy, c.y()), view(w, c.w()), to_dx);
+    p.conv().backward_filter(c.g, view(x, c.x()), view(dy, c.y()), to_dw);
+    EXPECT_TRUE(same(y, p.forward()) && same(dx, p.data()) && same(dw, p.filter())) << name_of(c);
+    if (!c.can_pool()) continue;
+    const Pooled<float> forward = pooled_forward(p);
+    const Fenced<float> dpooled = Numbers(10).fenced<float>(forward.y.size());
+    const Gradients<float> gradients = pooled_backward(p, forward, dpooled, Write::overwrite);
+    std::vector<float> pooled(static_cast<std::size_t>(forward.y.size())), dp = copy(dpooled);
+    std::vector<std::uint8_t> code(pooled.size());
+    p.conv().forward_relu_pool(c.g, view(x, c.x()), view(w, c.w()), view(bias, {c.out}), view(pooled, c.pooled()),
+                               view(code, c.pooled()));
+    p.conv().backward_relu_pool(c.g, view(x, c.x()), view(w, c.w()), view(dp, c.pooled()), view(code, c.pooled()),
+                                to_dx, to_dw, {view(dbias, {c.out}), Write::overwrite});
+    EXPECT_TRUE(same(pooled, forward.y) && same(code, forward.code)) << name_of(c);
+    EXPECT_TRUE(same(dx, gradients.dx) && same(dw, gradients.dw) && same(dbias, gradients.dbias)) << name_of(c);
   }
 }
 

@@ -73,8 +73,8 @@ class PooledBackward {
         clear_source(plan, gradient->data());
       }
       if (of.selecting_) {
-        list_offset.emplace(of.windows_ * 4);
-        list_value.emplace(of.windows_);
+        list_offset.emplace(of.windows_ * kConvListedChannels);
+        list_value.emplace(of.windows_ * kConvListedChannels);
         if (of.to_.dx != nullptr) list_channel.emplace(of.windows_ * 4 * of.s_.out_channels);
       }
     }

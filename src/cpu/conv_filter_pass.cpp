@@ -52,7 +52,7 @@ void ConvFilterPass<T>::image(const T* source, const T* dy, T* gathered, T* part
       job.rows = rows;
       job.x += row * job.x_row;
       job.dy = dy + row * pass_.columns * plan_.target_channels + panel.channel;
-      if (plan_.target_channels != panel.vectors * plan_.lanes) {
+      if (plan_.target_channels != panel.channels || panel.channels != panel.vectors * plan_.lanes) {
         kernels_.gather(job.dy, plan_.target_channels, panel.channels, pixels, gathered);
         job.dy = gathered;
       }

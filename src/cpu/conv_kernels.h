@@ -43,6 +43,8 @@ struct ConvFilterJob {
   T* partial = nullptr;
 };
 
+inline constexpr std::int64_t kConvListedChannels = 16;
+
 // Gradients of a 2x2-pooled convolution of stride 1: of the four outputs under a window only `code` has one, and none
 // where it is 4. Lines are kernel_w * channels_in contiguous elements; `pitch` is that rounded up to whole vectors.
 template <class T>

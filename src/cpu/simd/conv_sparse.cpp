@@ -22,7 +22,6 @@ struct Block {  // `lines` kernel rows from `ky` on, `vectors` vectors of them f
   std::int64_t count;  // list
   const std::int32_t* offset;
   const T* value;
-  const std::uint16_t* channel;
 };
 
 template <class T, int kLines, int kVectors>
@@ -123,6 +122,22 @@ constexpr BitPlaces bit_places() {
 }
 constexpr BitPlaces kBitPlaces = bit_places();
 
+// The gradients of a channel: where their patches begin, and their values.
+template <class T>
+std::int64_t list_gradients(const ConvSparseJob<T>& job, std::int64_t channel, std::int32_t* offset, T* value) {
+  const std::int32_t row = static_cast<std::int32_t>(job.row), column = static_cast<std::int32_t>(job.column);
+  const std::int32_t place_of_code[8] = {0, column, row, row + column, 0, 0, 0, 0};
+  std::int64_t count = 0;
+  for (std::int64_t i = 0; i < job.windows; ++i) {
+    const std::int64_t at = i * job.channels + channel;
+    const std::uint8_t code = job.code[at];
+    offset[count] = job.place[i] + place_of_code[code & 7];
+    value[count] = job.dy[at];
+    count += code < 4 ? 1 : 0;
+  }
+  return count;
+}
+
 // Sorts the channels of a window by code: list[k * channels + i] for i < count[k], k < 4.
 void list_channels(const std::uint8_t* code, std::int64_t channels, std::uint16_t* list, std::int32_t* count) {
   for (int k = 0; k < 4; ++k) count[k] = 0;
@@ -204,29 +219,23 @@ void for_blocks(const ConvSparseJob<T>& job, const F& f) {
 
 template <class T>
 void conv_sparse_filter(const ConvSparseJob<T>& job) {
-  for (std::int64_t channel = 0; channel < job.channels; ++channel) {
-    const std::int32_t place_of_code[8] = {0,
-                                           static_cast<std::int32_t>(job.column),
-                                           static_cast<std::int32_t>(job.row),
-                                           static_cast<std::int32_t>(job.row + job.column),
-                                           0,
-                                           0,
-                                           0,
-                                           0};
-    std::int64_t count = 0;
-    for (std::int64_t i = 0; i < job.windows; ++i) {
-      const std::int64_t at = i * job.channels + channel;
-      const std::uint8_t code = job.code[at];
-      job.list_offset[count] = job.place[i] + place_of_code[code & 7];
-      job.list_value[count] = job.dy[at];
-      count += code < 4 ? 1 : 0;
+  // Lists of some channels at once, while the cache lines that their gradients share are at hand.
+  for (std::int64_t group = 0; group < job.channels; group += kConvListedChannels) {
+    const std::int64_t channels =
+        job.channels - group < kConvListedChannels ? job.channels - group : kConvListedChannels;
+    std::int64_t count[kConvListedChannels];
+    for (std::int64_t c = 0; c < channels; ++c) {
+      count[c] = list_gradients(job, group + c, job.list_offset + c * job.windows, job.list_value + c * job.windows);
     }
-    if (count == 0) continue;
-    for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
-      const Block<T> block{ky, first, count, job.list_offset, job.list_value, nullptr};
-      choose<kMostVectors>(lines, vectors,
-                           [&]<int kLines, int kVectors>() { filter_block<T, kLines, kVectors>(job, channel, block); });
-    });
+    for (std::int64_t c = 0; c < channels; ++c) {
+      if (count[c] == 0) continue;
+      for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
+        const Block<T> block{ky, first, count[c], job.list_offset + c * job.windows, job.list_value + c * job.windows};
+        choose<kMostVectors>(lines, vectors, [&]<int kLines, int kVectors>() {
+          filter_block<T, kLines, kVectors>(job, group + c, block);
+        });
+      });
+    }
   }
 }
 
@@ -237,7 +246,7 @@ void conv_sparse_data(const ConvSparseJob<T>& job) {
                   job.list_offset + i * 4);
   }
   for_blocks(job, [&](std::int64_t ky, std::int64_t lines, std::int64_t first, std::int64_t vectors) {
-    const Block<T> block{ky, first, 0, nullptr, nullptr, nullptr};
+    const Block<T> block{ky, first, 0, nullptr, nullptr};
     choose<kMostVectors>(lines, vectors,
                          [&]<int kLines, int kVectors>() { data_block<T, kLines, kVectors>(job, block); });
   });
