@@ -108,6 +108,15 @@ void warn(std::string_view line) {
   fmt::print(stderr, "{}descent: warning: {}{}\n", colored(2) ? "\x1b[1;33m" : "", line, colored(2) ? "\x1b[0m" : "");
 }
 
+void data_log(std::string_view line) {
+  constexpr std::string_view kWarning = "WARNING: ";
+  if (line.starts_with(kWarning)) {
+    warn(line.substr(kWarning.size()));
+  } else {
+    say(line);
+  }
+}
+
 void print(std::string_view text) {
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     throw IoError("standard output", "write", errno);

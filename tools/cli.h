@@ -41,9 +41,10 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
 int report_exception();
 
 // ---- talking ----
-void say(std::string_view line);    // a line of progress or information, on standard error
-void warn(std::string_view line);   // "descent: warning: ..." on standard error, coloured on a terminal
-void print(std::string_view text);  // a result, on standard output; throws IoError when that is full or closed
+void say(std::string_view line);       // a line of progress or information, on standard error
+void warn(std::string_view line);      // "descent: warning: ..." on standard error, coloured on a terminal
+void data_log(std::string_view line);  // for data::load: its lines that begin with WARNING are warnings
+void print(std::string_view text);     // a result, on standard output; throws IoError when that is full or closed
 void print_json(const nlohmann::json& value);
 bool stdout_is_terminal();
 bool utf8_locale();

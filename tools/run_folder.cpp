@@ -82,7 +82,6 @@ RunFolder open_run_folder(const std::string& out, bool resume, bool force, const
     throw InvalidArgument(fmt::format("--out: {} holds a run already: --resume goes on with it, --force replaces it",
                                       escape(folder.path, 200)));
   }
-  io::make_directories(folder.path);
   return folder;
 }
 

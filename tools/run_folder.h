@@ -18,6 +18,7 @@ struct RunFolder {
 
 // `out` empty: runs/MODEL-DATA, with a number when that is taken. An existing run is refused unless it is to be resumed
 // or, with `force`, replaced: then its files are removed, and no others.
+// The folder itself is made when the first file is.
 RunFolder open_run_folder(const std::string& out, bool resume, bool force, const TrainConfig& config);
 
 // `path` itself, or model.safetensors in the run folder that it names.

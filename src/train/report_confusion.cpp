@@ -51,7 +51,7 @@ std::string render_confusion(const Evaluation& evaluation, const std::vector<std
   table += R"(<tr><th class="row">precision</th>)";
   for (std::int64_t column = 0; column < classes; ++column) {
     const double share = evaluation.precision(column);
-    table += fmt::format(R"(<td class="total" style="padding-left: 4px">{}</td>)",
+    table += fmt::format(R"(<td class="precision">{}</td>)",
                          std::isfinite(share) ? fmt::format("{:.1f}", share * 100) : "–");
   }
   return table + "<td></td></tr></table></div>";

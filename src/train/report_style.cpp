@@ -50,6 +50,7 @@ svg .test.curve { stroke-dasharray: 5 4; stroke-width: 1.5; }
 .matrix td.zero { color: var(--faint); background: var(--grid); }
 .matrix td.miss { background: rgba(var(--miss), var(--share)); }
 .matrix td.total { color: var(--soft); padding-left: 12px; text-align: right; white-space: nowrap; }
+.matrix td.precision { color: var(--soft); }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 16px 12px; }
 .pictures img { width: 100%; aspect-ratio: 1; object-fit: contain; image-rendering: pixelated; background: #000;
   border-radius: 6px; border: 1px solid var(--line); display: block; }
@@ -65,6 +66,7 @@ svg .test.curve { stroke-dasharray: 5 4; stroke-width: 1.5; }
 pre { background: var(--code); border: 1px solid var(--line); border-radius: 8px; padding: 12px 14px; margin: 0;
   overflow-x: auto; font-size: 13px; font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 footer { color: var(--faint); font-size: 13px; text-align: center; margin-top: 28px; }
+@media (max-width: 560px) { .hero { text-align: left; } }
 @media print { body { background: #fff; } section { break-inside: avoid; } }
 )css";
 }

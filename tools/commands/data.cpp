@@ -30,7 +30,7 @@ data::DatasetPair load(const Options& o) {
   const auto policy = o.offline    ? data::FetchPolicy::local
                       : o.fallback ? data::FetchPolicy::fallback
                                    : data::FetchPolicy::download;
-  return data::load(o.name, policy, warn);
+  return data::load(o.name, policy, data_log);
 }
 
 int fetch(const Options& o) {

@@ -75,7 +75,7 @@ int evaluate_model(const Options& options) {
   const std::string path = model_path(options.model);
   const train::LoadedModel loaded = train::load_model(path, device, parse_dtype(options.dtype));
   const std::string data = options.data.empty() ? loaded.info.dataset : options.data;
-  const data::DatasetPair pair = data::load(data, data::FetchPolicy::download, warn);
+  const data::DatasetPair pair = data::load(data, data::FetchPolicy::download, data_log);
   data::Dataset dataset = options.on_train ? pair.train : pair.test;
   if (options.limit_test > 0) dataset = dataset.take(options.limit_test);
   if (dataset.name != loaded.info.dataset) {

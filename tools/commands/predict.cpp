@@ -51,7 +51,7 @@ std::int64_t parse_index(const std::string& text, std::int64_t size) {
 }
 
 std::vector<Input> from_dataset(const Options& options, const std::vector<std::string>& indices) {
-  const data::Dataset test = data::load(options.data, data::FetchPolicy::download, warn).test;
+  const data::Dataset test = data::load(options.data, data::FetchPolicy::download, data_log).test;
   std::vector<Input> inputs;
   for (const std::string& text : indices) {
     const std::int64_t index = parse_index(text, test.size());

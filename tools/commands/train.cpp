@@ -58,7 +58,7 @@ Json describe_data(const data::DatasetPair& pair) {
 
 void load_data(Job& job, bool fallback) {
   const auto policy = fallback ? data::FetchPolicy::fallback : data::FetchPolicy::download;
-  job.data = data::load(job.config.data, policy, warn);
+  job.data = data::load(job.config.data, policy, data_log);
   if (job.config.limit_train > 0) job.data.train = job.data.train.take(job.config.limit_train);
   if (job.config.limit_test > 0) job.data.test = job.data.test.take(job.config.limit_test);
   job.train = job.data.train;
@@ -110,6 +110,7 @@ void write_config(const Job& job) {
       {"model", Json::parse(job.model.json)},
       {"dataset", describe_data(job.data)},
       {"command", command_line(job.config)}};
+  io::make_directories(job.folder.path);
   io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
 }
 
