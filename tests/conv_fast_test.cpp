@@ -79,11 +79,6 @@ std::vector<Case> cases() {
 }
 
 template <class T>
-double unit() {
-  return static_cast<double>(std::numeric_limits<T>::epsilon()) / 2;
-}
-
-template <class T>
 Fenced<T> magnitudes(const Fenced<T>& a) {
   Fenced<T> m(a.size());
   for (std::int64_t i = 0; i < a.size(); ++i) m[i] = std::abs(a[i]);
@@ -96,7 +91,7 @@ void expect_close(const Fenced<T>& got, const Fenced<T>& expected, const Fenced<
   EXPECT_TRUE(got.fences_hold()) << what;
   for (std::int64_t i = 0; i < got.size(); ++i) {
     const double error = std::abs(static_cast<double>(got[i]) - static_cast<double>(expected[i]));
-    ASSERT_LE(error, 16 * unit<T>() * static_cast<double>(scale[i]))
+    ASSERT_LE(error, 8 * static_cast<double>(std::numeric_limits<T>::epsilon()) * static_cast<double>(scale[i]))
         << what << ", element " << i << ": " << got[i] << ", expected " << expected[i];
   }
 }
