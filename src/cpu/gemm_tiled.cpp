@@ -1,6 +1,7 @@
 // The register-tile matrix product, its partition and its order of work: pack b (and a, if its rows are not contiguous)
 // into panels, then multiply. Tasks are cut by the sizes alone.
 #include <algorithm>
+#include <array>
 
 #include "cpu/gemm.h"
 #include "cpu/scratch.h"
@@ -10,10 +11,10 @@ namespace descent::cpu {
 namespace {
 
 constexpr std::int64_t kDepth = 1024;  // of one block: a panel of b that deep still streams well from the L2 cache
-constexpr std::int64_t kBlockElements = 1 << 20;   // of packed b or a at once: 4 MiB of f32
-constexpr std::int64_t kTaskMultiplies = 1 << 20;  // about 20 microseconds of one core
-constexpr std::int64_t kTasks = 16;
-constexpr std::int64_t kPackElements = 1 << 14;  // of one packing task
+constexpr std::int64_t kBlockElements = 1 << 20;    // of packed b or a at once: 4 MiB of f32
+constexpr std::int64_t kLeastMultiplies = 1 << 17;  // of a task: 3 microseconds of one core
+constexpr std::int64_t kStripMultiplies = 1 << 19;  // of a strip of one tile or panel that is not cut across
+constexpr std::int64_t kPackElements = 1 << 14;     // of a packing task
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -49,85 +50,147 @@ std::int64_t cost(const GemmKernels<T>& kernels, const Product<T>& p) {
   return total;
 }
 
-// Packs the panels of b, and the tiles of a if its rows are not contiguous.
+// Cuts [0, n) into pieces that shrink towards the end, down to `least`, so that threads finish together.
+class Pieces {
+ public:
+  Pieces(std::int64_t n, std::int64_t least) {
+    while (begins_[count_] < n && count_ + 1 < kMost) {
+      const std::int64_t left = n - begins_[count_];
+      begins_[count_ + 1] = begins_[count_] + std::min(left, std::max(least, left / 8));
+      ++count_;
+    }
+    begins_[count_] = n;
+  }
+  std::int64_t count() const { return static_cast<std::int64_t>(count_); }
+  std::int64_t operator[](std::int64_t i) const { return begins_[static_cast<std::size_t>(i)]; }
+
+ private:
+  static constexpr std::size_t kMost = 256;
+  std::array<std::int64_t, kMost + 1> begins_{};
+  std::size_t count_ = 0;
+};
+
+// A block of c with everything that is summed into it at once: `depth` in pieces of at most `piece`, all packed.
 template <class T>
-void pack(const GemmKernels<T>& kernels, const GemmBlock<T>& block, const Operand<T>& a, const Operand<T>& b,
-          T* packed_a, T* packed_b) {
-  const std::int64_t panels = ceil_div(block.cols, kernels.panel);
-  const std::int64_t panels_per_task = std::max<std::int64_t>(1, kPackElements / (kernels.panel * block.depth));
-  const std::int64_t b_tasks = ceil_div(panels, panels_per_task);
-  const std::int64_t tiles = ceil_div(block.rows, kernels.tile);
-  const std::int64_t tiles_per_task = std::max<std::int64_t>(1, kPackElements / (kernels.tile * block.depth));
-  const std::int64_t a_tasks = block.a_packed ? ceil_div(tiles, tiles_per_task) : 0;
-  parallel_for(b_tasks + a_tasks, [&](std::int64_t task) {
-    if (task < b_tasks) {
-      for (std::int64_t q = task * panels_per_task; q < std::min(panels, (task + 1) * panels_per_task); ++q) {
-        const std::int64_t col = q * kernels.panel;
-        kernels.pack_panel(b.data + col * b.col_stride, b.row_stride, b.col_stride, block.depth,
-                           std::min(kernels.panel, block.cols - col), packed_b + col * block.depth);
+struct Section {
+  const GemmKernels<T>& kernels;
+  std::int64_t rows, cols, depth, piece;
+  Operand<T> a, b;
+  bool a_packed;
+  T *packed_a, *packed_b;
+  GemmBlock<T> block;  // what does not change with the depth
+  T beta;              // of the first piece
+  bool last;           // the last piece gets bias and activation
+
+  std::int64_t panels() const { return ceil_div(cols, kernels.panel); }
+  std::int64_t tiles() const { return ceil_div(rows, kernels.tile); }
+  T* b_at(std::int64_t k) const { return packed_b + k * panels() * kernels.panel; }
+  T* a_at(std::int64_t k) const { return packed_a + k * rows; }
+  std::int64_t depth_at(std::int64_t k) const { return std::min(piece, depth - k); }
+};
+
+template <class T>
+void pack(const Section<T>& s) {
+  const std::int64_t panels = s.panels(), tiles = s.tiles(), pieces = ceil_div(s.depth, s.piece);
+  const std::int64_t panel = s.kernels.panel, tile = s.kernels.tile;
+  const std::int64_t panel_grain = std::max<std::int64_t>(1, kPackElements / (panel * s.piece));
+  const std::int64_t tile_grain = std::max<std::int64_t>(1, kPackElements / (tile * s.piece));
+  const std::int64_t b_tasks = ceil_div(panels, panel_grain), a_tasks = s.a_packed ? ceil_div(tiles, tile_grain) : 0;
+  parallel_for(pieces * (b_tasks + a_tasks), [&](std::int64_t task) {
+    const std::int64_t k = task % pieces * s.piece, part = task / pieces, depth = s.depth_at(k);
+    if (part < b_tasks) {
+      for (std::int64_t q = part * panel_grain; q < std::min(panels, (part + 1) * panel_grain); ++q) {
+        const std::int64_t col = q * panel;
+        s.kernels.pack_panel(s.b.data + k * s.b.row_stride + col * s.b.col_stride, s.b.row_stride, s.b.col_stride,
+                             depth, std::min(panel, s.cols - col), s.b_at(k) + col * depth);
       }
       return;
     }
-    task -= b_tasks;
-    for (std::int64_t t = task * tiles_per_task; t < std::min(tiles, (task + 1) * tiles_per_task); ++t) {
-      const std::int64_t row = tile_begin(block.rows, tiles, t);
-      kernels.pack_tile(a.data + row, a.col_stride, block.depth, tile_begin(block.rows, tiles, t + 1) - row,
-                        packed_a + row * block.depth);
+    const std::int64_t first = (part - b_tasks) * tile_grain;
+    for (std::int64_t t = first; t < std::min(tiles, first + tile_grain); ++t) {
+      const std::int64_t row = tile_begin(s.rows, tiles, t), height = tile_begin(s.rows, tiles, t + 1) - row;
+      s.kernels.pack_tile(s.a.data + row + k * s.a.col_stride, s.a.col_stride, depth, height, s.a_at(k) + row * depth);
     }
   });
 }
 
+// The pieces of depth of tiles [tile0, tile1) times panels [panel0, panel1), one after another.
 template <class T>
-void multiply(const GemmKernels<T>& kernels, const GemmBlock<T>& block) {
-  const std::int64_t panels = ceil_div(block.cols, kernels.panel);
-  const std::int64_t tiles = ceil_div(block.rows, kernels.tile);
-  const std::int64_t work = block.rows * block.cols * block.depth;
-  const std::int64_t tasks = std::clamp<std::int64_t>(work / kTaskMultiplies, 1, kTasks);
-  const std::int64_t row_tasks =
-      std::clamp<std::int64_t>(tiles / 5, 1, tasks);  // a panel serves at least 5 tiles from L1
-  const std::int64_t col_tasks = std::min(panels, ceil_div(tasks, row_tasks));
-  parallel_for(row_tasks * col_tasks, [&](std::int64_t task) {
-    const std::int64_t r = task % row_tasks, q = task / row_tasks;
-    kernels.multiply(block, tile_begin(tiles, row_tasks, r), tile_begin(tiles, row_tasks, r + 1),
-                     tile_begin(panels, col_tasks, q), tile_begin(panels, col_tasks, q + 1));
+void multiply_part(const Section<T>& s, std::int64_t tile0, std::int64_t tile1, std::int64_t panel0,
+                   std::int64_t panel1) {
+  for (std::int64_t k = 0; k < s.depth; k += s.piece) {
+    GemmBlock<T> block = s.block;
+    block.depth = s.depth_at(k);
+    block.a = s.a_packed ? s.a_at(k) : s.a.data + k;
+    block.b = s.b_at(k);
+    block.beta = k == 0 ? s.beta : T{1};
+    if (!s.last || k + s.piece < s.depth) {
+      block.bias = nullptr;
+      block.relu = false;
+    }
+    s.kernels.multiply(block, tile0, tile1, panel0, panel1);
+  }
+}
+
+// Pieces of the longer side, tiles or panels, times a few equal parts of the other.
+template <class T>
+void multiply(const Section<T>& s) {
+  const std::int64_t tiles = s.tiles(), panels = s.panels();
+  const bool along_tiles = tiles > panels;
+  const std::int64_t strips = along_tiles ? tiles : panels, width = along_tiles ? panels : tiles;
+  const std::int64_t strip = std::max<std::int64_t>(1, s.rows * s.cols * s.depth / strips);  // multiplies
+  const Pieces pieces(strips, ceil_div(kLeastMultiplies, strip));
+  const std::int64_t parts = std::clamp<std::int64_t>(strip / kStripMultiplies, 1, width);
+  parallel_for(pieces.count() * parts, [&](std::int64_t task) {
+    const std::int64_t piece = task / parts, part = task % parts;
+    const std::int64_t strip0 = pieces[piece], strip1 = pieces[piece + 1];
+    const std::int64_t begin = tile_begin(width, parts, part), end = tile_begin(width, parts, part + 1);
+    along_tiles ? multiply_part(s, strip0, strip1, begin, end) : multiply_part(s, begin, end, strip0, strip1);
   });
 }
 
 template <class T>
 void run(const GemmKernels<T>& kernels, const Product<T>& p) {
-  const std::int64_t depths = ceil_div(p.k, kDepth);
-  const std::int64_t depth = ceil_div(ceil_div(p.k, depths), 8) * 8;
-  const std::int64_t most = kBlockElements / depth;
-  const std::int64_t cols = most / kernels.panel * kernels.panel, rows = most / kernels.tile * kernels.tile;
+  const std::int64_t piece = ceil_div(ceil_div(p.k, ceil_div(p.k, kDepth)), 8) * 8;
   const bool a_packed = p.a.col_stride != 1;
-  const std::int64_t b_elements = std::min(cols, ceil_div(p.n, kernels.panel) * kernels.panel) * depth;
-  const std::int64_t a_elements = a_packed ? std::min(rows, p.m) * depth : 0;
-  const Scratch<T> scratch(a_elements + b_elements);
-  T* const packed_b = scratch.data();
-  T* const packed_a = packed_b + b_elements;
+  const auto fit = [](std::int64_t n, std::int64_t depth, std::int64_t unit) {  // as many units as fit in a block
+    return std::min(ceil_div(n, unit), std::max<std::int64_t>(1, kBlockElements / depth / unit)) * unit;
+  };
+  const std::int64_t cols = fit(p.n, piece, kernels.panel), rows = a_packed ? fit(p.m, piece, kernels.tile) : p.m;
+  const std::int64_t depth = fit(p.k, std::max(cols, a_packed ? rows : 1), piece);
+  const std::int64_t b_elements = cols * std::min(depth, p.k);
+  const Scratch<T> scratch(b_elements + (a_packed ? std::min(rows, p.m) * std::min(depth, p.k) : 0));
   GemmBlock<T> block;
   block.c_stride = p.c_stride;
   block.transposed = p.transposed;
   block.a_packed = a_packed;
   block.a_row = p.a.row_stride;
   block.alpha = p.alpha;
-  block.b = packed_b;
+  block.relu = p.relu;
   for (std::int64_t j = 0; j < p.n; j += cols) {
-    for (std::int64_t k = 0; k < p.k; k += depth) {
-      for (std::int64_t i = 0; i < p.m; i += rows) {
-        const bool last = k + depth >= p.k;
-        block.rows = std::min(rows, p.m - i);
-        block.cols = std::min(cols, p.n - j);
-        block.depth = std::min(depth, p.k - k);
-        block.beta = k == 0 ? p.beta : T{1};
-        block.relu = last && p.relu;
-        block.bias = last && p.bias != nullptr ? p.bias + (p.transposed ? i : j) : nullptr;
-        block.c = p.transposed ? p.c + j * p.c_stride + i : p.c + i * p.c_stride + j;
+    for (std::int64_t i = 0; i < p.m; i += rows) {
+      block.rows = std::min(rows, p.m - i);
+      block.cols = std::min(cols, p.n - j);
+      block.bias = p.bias != nullptr ? p.bias + (p.transposed ? i : j) : nullptr;
+      block.c = p.transposed ? p.c + j * p.c_stride + i : p.c + i * p.c_stride + j;
+      for (std::int64_t k = 0; k < p.k; k += depth) {
         const Operand<T> a{p.a.data + i * p.a.row_stride + k * p.a.col_stride, p.a.row_stride, p.a.col_stride};
         const Operand<T> b{p.b.data + k * p.b.row_stride + j * p.b.col_stride, p.b.row_stride, p.b.col_stride};
-        block.a = a_packed ? packed_a : a.data;
-        pack(kernels, block, a, b, packed_a, packed_b);
-        multiply(kernels, block);
+        const Section<T> section{kernels,
+                                 block.rows,
+                                 block.cols,
+                                 std::min(depth, p.k - k),
+                                 piece,
+                                 a,
+                                 b,
+                                 a_packed,
+                                 scratch.data() + b_elements,
+                                 scratch.data(),
+                                 block,
+                                 k == 0 ? p.beta : T{1},
+                                 k + depth >= p.k};
+        pack(section);
+        multiply(section);
       }
     }
   }

@@ -217,29 +217,93 @@ void multiply(const GemmBlock<T>& g, std::int64_t tile0, std::int64_t tile1, std
   }
 }
 
+// Transposes a square of 16-byte rows, or of 32-byte rows where these exist: fewer stores per element.
+#if defined(__AVX2__)
+template <class T>
+struct Block {
+  static constexpr int kSide = 32 / sizeof(T);
+  using Row [[gnu::vector_size(32)]] = T;
+  using Order [[gnu::vector_size(32)]] = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+  // Squares of half the side inside each half of a row first, then the halves change places.
+  [[gnu::always_inline]] static void transpose(Row (&r)[kSide]) {
+    if constexpr (kSide == 8) {
+      Row a[8], b[8];
+#pragma GCC unroll 4
+      for (int i = 0; i < 8; i += 2) {
+        a[i] = __builtin_shuffle(r[i], r[i + 1], Order{0, 8, 1, 9, 4, 12, 5, 13});
+        a[i + 1] = __builtin_shuffle(r[i], r[i + 1], Order{2, 10, 3, 11, 6, 14, 7, 15});
+      }
+#pragma GCC unroll 2
+      for (int i = 0; i < 8; i += 4) {
+#pragma GCC unroll 2
+        for (int j = 0; j < 2; ++j) {
+          b[i + 2 * j] = __builtin_shuffle(a[i + j], a[i + 2 + j], Order{0, 1, 8, 9, 4, 5, 12, 13});
+          b[i + 2 * j + 1] = __builtin_shuffle(a[i + j], a[i + 2 + j], Order{2, 3, 10, 11, 6, 7, 14, 15});
+        }
+      }
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) {
+        r[i] = __builtin_shuffle(b[i], b[i + 4], Order{0, 1, 2, 3, 8, 9, 10, 11});
+        r[i + 4] = __builtin_shuffle(b[i], b[i + 4], Order{4, 5, 6, 7, 12, 13, 14, 15});
+      }
+    } else {
+      const Row a = __builtin_shuffle(r[0], r[1], Order{0, 4, 2, 6}),
+                b = __builtin_shuffle(r[0], r[1], Order{1, 5, 3, 7});
+      const Row c = __builtin_shuffle(r[2], r[3], Order{0, 4, 2, 6}),
+                d = __builtin_shuffle(r[2], r[3], Order{1, 5, 3, 7});
+      r[0] = __builtin_shuffle(a, c, Order{0, 1, 4, 5});
+      r[1] = __builtin_shuffle(b, d, Order{0, 1, 4, 5});
+      r[2] = __builtin_shuffle(a, c, Order{2, 3, 6, 7});
+      r[3] = __builtin_shuffle(b, d, Order{2, 3, 6, 7});
+    }
+  }
+};
+#else
+template <class T>
+using Block = Square<T>;
+#endif
+
+// `rows` rows of a block, at most its side, become columns; the others count as 0.
+template <class T, bool kWhole>
+[[gnu::always_inline]] inline void transpose_block(const T* from, std::int64_t stride, std::int64_t rows, T* to) {
+  constexpr int kSide = Block<T>::kSide;
+  typename Block<T>::Row r[kSide];
+#pragma GCC unroll 8
+  for (int i = 0; i < kSide; ++i) {
+    if (kWhole || i < rows) {
+      __builtin_memcpy(&r[i], from + i * stride, sizeof r[i]);
+    } else {
+      r[i] = typename Block<T>::Row{};
+    }
+  }
+  Block<T>::transpose(r);
+#pragma GCC unroll 8
+  for (int i = 0; i < kSide; ++i) __builtin_memcpy(to + i * kPanel<T>, &r[i], sizeof r[i]);
+}
+
 template <class T>
 void pack_panel(const T* from, std::int64_t stride_p, std::int64_t stride_j, std::int64_t depth, std::int64_t cols,
                 T* to) {
-  constexpr int kSide = Square<T>::kSide;
+  constexpr int kSide = Block<T>::kSide;
   if (cols == kPanel<T> && stride_j == 1) {
     for (std::int64_t p = 0; p < depth; ++p) {
 #pragma GCC unroll 2
-      for (int j = 0; j < kVectors; ++j)
+      for (int j = 0; j < kVectors; ++j) {
         store(to + p * kPanel<T> + j * kLanes<T>, load(from + p * stride_p + j * kLanes<T>));
+      }
     }
     return;
   }
   std::int64_t p = 0;
-  if (cols == kPanel<T> && stride_p == 1) {
+  if (stride_p == 1) {
     for (; p + kSide <= depth; p += kSide) {
-#pragma GCC unroll 8
       for (int j = 0; j < kPanel<T>; j += kSide) {
-        typename Square<T>::Row r[kSide];
-#pragma GCC unroll 4
-        for (int i = 0; i < kSide; ++i) __builtin_memcpy(&r[i], from + (j + i) * stride_j + p, sizeof r[i]);
-        Square<T>::transpose(r);
-#pragma GCC unroll 4
-        for (int i = 0; i < kSide; ++i) __builtin_memcpy(to + (p + i) * kPanel<T> + j, &r[i], sizeof r[i]);
+        if (j + kSide <= cols) {
+          transpose_block<T, true>(from + j * stride_j + p, stride_j, kSide, to + p * kPanel<T> + j);
+        } else {
+          transpose_block<T, false>(from + j * stride_j + p, stride_j, cols - j, to + p * kPanel<T> + j);
+        }
       }
     }
   }

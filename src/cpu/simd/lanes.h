@@ -116,7 +116,7 @@ template <class T, class F>
 }
 [[gnu::always_inline]] inline Vec<float> square_root(Vec<float> v) {
 #if defined(__AVX512F__)
-  return _mm512_sqrt_ps(v);
+  return _mm512_maskz_sqrt_ps(0xFFFF, v);  // the form without a mask makes g++ 12 warn
 #elif defined(__AVX2__)
   return _mm256_sqrt_ps(v);
 #elif defined(__x86_64__)
@@ -128,7 +128,7 @@ template <class T, class F>
 }
 [[gnu::always_inline]] inline Vec<double> square_root(Vec<double> v) {
 #if defined(__AVX512F__)
-  return _mm512_sqrt_pd(v);
+  return _mm512_maskz_sqrt_pd(0xFF, v);
 #elif defined(__AVX2__)
   return _mm256_sqrt_pd(v);
 #elif defined(__x86_64__)

@@ -66,8 +66,59 @@ void max_row_of(const PoolShape& s, std::int64_t oh, const T* image, T* y, Code*
   }
 }
 
+// The usual window, 2x2 by steps of 2 without padding: four known places per window, one window per pixel.
+[[gnu::always_inline]] inline bool is_plain_2x2(const PoolGeometry& g) {
+  return g.kernel_h == 2 && g.kernel_w == 2 && g.stride_h == 2 && g.stride_w == 2 && g.pad_h == 0 && g.pad_w == 0;
+}
+
+template <class T>
+void max_row_2x2(const PoolShape& s, std::int64_t oh, const T* image, T* y, std::uint8_t* code) {
+  const std::int64_t below = s.w * s.c;
+  const T* const top = image + 2 * oh * below;
+  for (std::int64_t ow = 0; ow < s.out_w; ++ow) {
+    for_vectors<T>(s.c, [&]<bool kWhole>(std::int64_t c, std::int64_t n) {
+      const T* const from = top + 2 * ow * s.c + c;
+      Vec<T> best = load_some<T, kWhole>(from, n);
+      Mask<T> place{};
+#pragma GCC unroll 3
+      for (int k = 1; k < 4; ++k) {
+        const Vec<T> v = load_some<T, kWhole>(from + (k / 2) * below + (k % 2) * s.c, n);
+        const Mask<T> wins = ~(v <= best) & (best == best);
+        best = wins ? v : best;
+        place = wins ? code_of<T>(k) : place;
+      }
+      store_some<T, kWhole>(y + ow * s.c + c, best, n);
+      store_codes<T, std::uint8_t, kWhole>(code + ow * s.c + c, place, n);
+    });
+  }
+}
+
+template <class T>
+void max_backward_row_2x2(const PoolShape& s, std::int64_t ih, const T* dy, const std::uint8_t* code, T* dx,
+                          bool accumulate) {
+  const std::int64_t from = ih / 2 * s.out_w * s.c;
+  const std::int64_t windows = ih / 2 < s.out_h ? s.out_w : 0;
+  for (std::int64_t ow = 0; ow < windows; ++ow) {
+    for_vectors<T>(s.c, [&]<bool kWhole>(std::int64_t c, std::int64_t n) {
+      const std::int64_t at = from + ow * s.c + c;
+      const Mask<T> winner = load_codes<T, std::uint8_t, kWhole>(code + at, n);
+      const Vec<T> g = load_some<T, kWhole>(dy + at, n);
+#pragma GCC unroll 2
+      for (int k = 0; k < 2; ++k) {
+        T* const to = dx + (2 * ow + k) * s.c + c;
+        Vec<T> v = winner == code_of<T>(ih % 2 * 2 + k) ? g : Vec<T>{};
+        if (accumulate) v += load_some<T, kWhole>(to, n);
+        store_some<T, kWhole>(to, v, n);
+      }
+    });
+  }
+  if (accumulate) return;
+  for (std::int64_t i = 2 * windows * s.c; i < s.w * s.c; ++i) dx[i] = 0;
+}
+
 template <class T>
 void max_row(const PoolShape& s, std::int64_t oh, const T* image, T* y, void* code) {
+  if (is_plain_2x2(s.g)) return max_row_2x2(s, oh, image, y, static_cast<std::uint8_t*>(code));
   if (s.narrow_code()) return max_row_of(s, oh, image, y, static_cast<std::uint8_t*>(code));
   max_row_of(s, oh, image, y, static_cast<std::int32_t*>(code));
 }
@@ -108,6 +159,9 @@ void max_backward_row_of(const PoolShape& s, std::int64_t ih, const T* dy, const
 
 template <class T>
 void max_backward_row(const PoolShape& s, std::int64_t ih, const T* dy, const void* code, T* dx, bool accumulate) {
+  if (is_plain_2x2(s.g)) {
+    return max_backward_row_2x2(s, ih, dy, static_cast<const std::uint8_t*>(code), dx, accumulate);
+  }
   if (s.narrow_code()) return max_backward_row_of(s, ih, dy, static_cast<const std::uint8_t*>(code), dx, accumulate);
   max_backward_row_of(s, ih, dy, static_cast<const std::int32_t*>(code), dx, accumulate);
 }
