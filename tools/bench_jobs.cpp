@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::int64_t kImages = 60000;
 constexpr std::int64_t kWarmUpSteps = 8;
+constexpr std::int64_t kFirstTimedStep = 4;  // of the warm-up: from here on a step's time is estimated
 constexpr double kJobSeconds = 0.5;
 
 // The time of a step does not depend on what the pixels show, but they are not zeros.
@@ -59,10 +60,10 @@ class Stopwatch : public train::Callback {
   Stopwatch(std::int64_t steps, std::int64_t blocks) : steps_(steps), blocks_(blocks) {}
   std::string name() const override { return "stopwatch"; }
   void on_step(train::Trainer&, const train::StepInfo& info) override {
-    if (info.step == kWarmUpSteps / 2) begin_ = now();
+    if (info.step == kFirstTimedStep) begin_ = now();
     if (info.step < kWarmUpSteps) return;
     if (info.step == kWarmUpSteps) {
-      const double step = (now() - begin_) / static_cast<double>(kWarmUpSteps - kWarmUpSteps / 2);
+      const double step = (now() - begin_) / static_cast<double>(kWarmUpSteps - kFirstTimedStep);
       if (steps_ == 0) steps_ = std::max<std::int64_t>(4, static_cast<std::int64_t>(kJobSeconds / step));
       begin_ = now();
       return;

@@ -64,7 +64,7 @@ struct Search {
     if (dynamic_cast<nn::Sequential*>(&module) != nullptr) {
       Tensor y = x;
       for (const auto& [name, child] : module.children()) {
-        y = forward(path.empty() ? name : path + "." + name, *child, y);
+        y = forward(path.empty() ? name : fmt::format("{}.{}", path, name), *child, y);
       }
       return y;
     }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 
@@ -28,7 +29,7 @@ bool is_set(const char* variable) {
 }
 
 std::string duration(double seconds) {
-  const auto whole = static_cast<std::int64_t>(seconds + 0.5);
+  const std::int64_t whole = std::llround(seconds);
   if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
   return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
@@ -107,7 +108,7 @@ class Progress : public Callback {
     winsize size{};
     const int columns = ioctl(fd_, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
     const int width = std::clamp(columns - static_cast<int>(taken), 0, 40);
-    const int full = static_cast<int>(share * width + 0.5);
+    const auto full = static_cast<int>(std::lround(share * width));
     std::string text = color_ ? "\x1b[36m" : "";
     for (int i = 0; i < width; ++i) {
       if (i == full && color_) text += "\x1b[90m";

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstdlib>
 #include <numeric>
 #include <optional>
@@ -104,7 +105,7 @@ std::string bars(const std::vector<double>& probabilities, const std::vector<std
   std::string text;
   for (const std::size_t c : order) {
     std::string bar;
-    for (int i = 0; i < static_cast<int>(probabilities[c] * 30 + 0.5); ++i) bar += utf8 ? "█" : "#";
+    for (int i = 0; i < std::lround(probabilities[c] * 30); ++i) bar += utf8 ? "█" : "#";
     text += fmt::format("  {:<{}}  {:6.2f} %  {}\n", names[c], width, probabilities[c] * 100, bar);
   }
   return text;
