@@ -15,6 +15,8 @@ constexpr std::int64_t kBlockElements = 1 << 20;    // of packed b or a at once:
 constexpr std::int64_t kLeastMultiplies = 1 << 17;  // of a task: 3 microseconds of one core
 constexpr std::int64_t kStripMultiplies = 1 << 19;  // of a strip of one tile or panel that is not cut across
 constexpr std::int64_t kPackElements = 1 << 14;     // of a packing task
+constexpr std::int64_t kOwnPanels = 24;             // from so many on, whoever multiplies a panel also packs it
+constexpr std::int64_t kOwnMultiplies = 1 << 21;    // of such a panel at most: threads must finish together
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
@@ -77,16 +79,33 @@ struct Section {
   std::int64_t rows, cols, depth, piece;
   Operand<T> a, b;
   bool a_packed;
-  T *packed_a, *packed_b;
-  GemmBlock<T> block;  // what does not change with the depth
-  T beta;              // of the first piece
-  bool last;           // the last piece gets bias and activation
+  T *packed_a, *packed_b;  // packed_b null: each task packs its own panels, which then stay in its caches
+  GemmBlock<T> block;      // what does not change with the depth
+  T beta;                  // of the first piece
+  bool last;               // the last piece gets bias and activation
 
   std::int64_t panels() const { return ceil_div(cols, kernels.panel); }
   std::int64_t tiles() const { return ceil_div(rows, kernels.tile); }
   T* b_at(std::int64_t k) const { return packed_b + k * panels() * kernels.panel; }
   T* a_at(std::int64_t k) const { return packed_a + k * rows; }
   std::int64_t depth_at(std::int64_t k) const { return std::min(piece, depth - k); }
+
+  // Panel q of the depth from k on.
+  void pack_panel(std::int64_t q, std::int64_t k, T* to) const {
+    const std::int64_t col = q * kernels.panel;
+    kernels.pack_panel(b.data + k * b.row_stride + col * b.col_stride, b.row_stride, b.col_stride, depth_at(k),
+                       std::min(kernels.panel, cols - col), to);
+  }
+  GemmBlock<T> block_at(std::int64_t k) const {
+    GemmBlock<T> at = block;
+    at.depth = depth_at(k);
+    at.a = a_packed ? a_at(k) : a.data + k;
+    at.beta = k == 0 ? beta : T{1};
+    if (last && k + piece >= depth) return at;
+    at.bias = nullptr;
+    at.relu = false;
+    return at;
+  }
 };
 
 template <class T>
@@ -95,14 +114,13 @@ void pack(const Section<T>& s) {
   const std::int64_t panel = s.kernels.panel, tile = s.kernels.tile;
   const std::int64_t panel_grain = std::max<std::int64_t>(1, kPackElements / (panel * s.piece));
   const std::int64_t tile_grain = std::max<std::int64_t>(1, kPackElements / (tile * s.piece));
-  const std::int64_t b_tasks = ceil_div(panels, panel_grain), a_tasks = s.a_packed ? ceil_div(tiles, tile_grain) : 0;
+  const std::int64_t b_tasks = s.packed_b != nullptr ? ceil_div(panels, panel_grain) : 0;
+  const std::int64_t a_tasks = s.a_packed ? ceil_div(tiles, tile_grain) : 0;
   parallel_for(pieces * (b_tasks + a_tasks), [&](std::int64_t task) {
     const std::int64_t k = task % pieces * s.piece, part = task / pieces, depth = s.depth_at(k);
     if (part < b_tasks) {
       for (std::int64_t q = part * panel_grain; q < std::min(panels, (part + 1) * panel_grain); ++q) {
-        const std::int64_t col = q * panel;
-        s.kernels.pack_panel(s.b.data + k * s.b.row_stride + col * s.b.col_stride, s.b.row_stride, s.b.col_stride,
-                             depth, std::min(panel, s.cols - col), s.b_at(k) + col * depth);
+        s.pack_panel(q, k, s.b_at(k) + q * panel * depth);
       }
       return;
     }
@@ -119,15 +137,8 @@ template <class T>
 void multiply_part(const Section<T>& s, std::int64_t tile0, std::int64_t tile1, std::int64_t panel0,
                    std::int64_t panel1) {
   for (std::int64_t k = 0; k < s.depth; k += s.piece) {
-    GemmBlock<T> block = s.block;
-    block.depth = s.depth_at(k);
-    block.a = s.a_packed ? s.a_at(k) : s.a.data + k;
+    GemmBlock<T> block = s.block_at(k);
     block.b = s.b_at(k);
-    block.beta = k == 0 ? s.beta : T{1};
-    if (!s.last || k + s.piece < s.depth) {
-      block.bias = nullptr;
-      block.relu = false;
-    }
     s.kernels.multiply(block, tile0, tile1, panel0, panel1);
   }
 }
@@ -149,6 +160,29 @@ void multiply(const Section<T>& s) {
   });
 }
 
+// Pieces of the panels, each packed by the task that multiplies it.
+template <class T>
+void multiply_own(const Section<T>& s) {
+  const std::int64_t tiles = s.tiles(), panels = s.panels(), panel = s.kernels.panel;
+  const std::int64_t strip = std::max<std::int64_t>(1, s.rows * panel * s.depth);
+  const Pieces pieces(panels, ceil_div(kLeastMultiplies, strip));
+  parallel_for(pieces.count(), [&](std::int64_t task) {
+    const Scratch<T> packed(panel * s.piece);
+    for (std::int64_t q = pieces[task]; q < pieces[task + 1]; ++q) {
+      const std::int64_t col = q * panel;
+      for (std::int64_t k = 0; k < s.depth; k += s.piece) {
+        GemmBlock<T> block = s.block_at(k);
+        s.pack_panel(q, k, packed.data());
+        block.b = packed.data();
+        block.cols = std::min(panel, s.cols - col);
+        block.c += block.transposed ? col * block.c_stride : col;
+        if (block.bias != nullptr && !block.transposed) block.bias += col;
+        s.kernels.multiply(block, 0, tiles, 0, 1);
+      }
+    }
+  });
+}
+
 template <class T>
 void run(const GemmKernels<T>& kernels, const Product<T>& p) {
   const std::int64_t piece = ceil_div(ceil_div(p.k, ceil_div(p.k, kDepth)), 8) * 8;
@@ -158,7 +192,9 @@ void run(const GemmKernels<T>& kernels, const Product<T>& p) {
   };
   const std::int64_t cols = fit(p.n, piece, kernels.panel), rows = a_packed ? fit(p.m, piece, kernels.tile) : p.m;
   const std::int64_t depth = fit(p.k, std::max(cols, a_packed ? rows : 1), piece);
-  const std::int64_t b_elements = cols * std::min(depth, p.k);
+  const bool own = cols >= kOwnPanels * kernels.panel &&
+                   std::min(rows, p.m) * kernels.panel * std::min(depth, p.k) <= kOwnMultiplies;
+  const std::int64_t b_elements = own ? 0 : cols * std::min(depth, p.k);
   const Scratch<T> scratch(b_elements + (a_packed ? std::min(rows, p.m) * std::min(depth, p.k) : 0));
   GemmBlock<T> block;
   block.c_stride = p.c_stride;
@@ -185,12 +221,12 @@ void run(const GemmKernels<T>& kernels, const Product<T>& p) {
                                  b,
                                  a_packed,
                                  scratch.data() + b_elements,
-                                 scratch.data(),
+                                 own ? nullptr : scratch.data(),
                                  block,
                                  k == 0 ? p.beta : T{1},
                                  k + depth >= p.k};
         pack(section);
-        multiply(section);
+        own ? multiply_own(section) : multiply(section);
       }
     }
   }
