@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Checks the layout of the source (clang-format) and runs a small set of clang-tidy checks over it.
 #   tools/lint.sh format [--fix]          every C++ file
-#   tools/lint.sh tidy [BUILD] [FILE...]  needs BUILD/compile_commands.json (default build/release); default: src, tools
+#   tools/lint.sh tidy [FILE...]          default: all of src and tools; only configures, in build/tidy
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -14,8 +14,9 @@ case ${1:-} in
     cpp_files include src tests tools bench examples | xargs -P "$(nproc)" -n 16 clang-format "${mode[@]}"
     ;;
   tidy)
-    build=${2:-build/release}
-    shift $(($# < 2 ? $# : 2))
+    shift
+    build=build/tidy
+    cmake --preset debug -B $build -DDESCENT_BUILD_TESTS=OFF >/dev/null
     if [ $# -eq 0 ]; then
       mapfile -t files < <(cpp_files src tools | grep '\.cpp$' | grep -v -e '^src/cpu/simd/' -e '^src/cuda/')
     else
