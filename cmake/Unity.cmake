@@ -1,5 +1,5 @@
-# With DESCENT_UNITY the files of a folder are compiled together, where they are many and mostly headers. The other
-# builds (debug, asan) compile them one by one, so a file that leans on its neighbour's includes is found.
+# With DESCENT_UNITY the files of a folder are compiled together, where they are many and mostly headers. The debug build
+# and clang-tidy take them one by one, so a file that leans on its neighbour's includes is found.
 function(descent_unity target)
   if(NOT DESCENT_UNITY)
     return()
