@@ -109,6 +109,7 @@ def main():
     for line in sys.stdin:
         if line.strip() != "go":
             break
+        contestant.run(min(3, args.steps))  # it was stopped: wake threads and caches first
         start = time.perf_counter()
         contestant.run(args.steps)
         print(time.perf_counter() - start, flush=True)
