@@ -52,6 +52,14 @@ TEST(Checkpoint, KeepsTheNewestThree) {
   EXPECT_FALSE(exists(dir, 5) || exists(dir, 3));
 }
 
+TEST(Checkpoint, SavesThoughAnOldOneCannotBeRemoved) {
+  const TempDir dir;
+  std::filesystem::create_directory(dir / name(1));  // unlink refuses it, for root too
+  for (const std::int64_t step : {2, 3}) save_checkpoint(dir.path(), step, at_step(step), 1);
+  EXPECT_TRUE(exists(dir, 1) && exists(dir, 3));
+  EXPECT_FALSE(exists(dir, 2));
+}
+
 TEST(Checkpoint, NeverRemovesWhatWasJustSaved) {
   const TempDir dir;
   for (const std::int64_t step : {100, 200, 300}) save_checkpoint(dir.path(), step, at_step(step));

@@ -104,7 +104,8 @@ DESCENT_API std::map<std::string, std::string> load_module(const std::string& pa
 // ---- checkpoints ----
 
 // Saves DIR/checkpoint-STEP.safetensors, then removes all but the newest `keep` checkpoints, and never the newest one
-// that reads back whole. Other files of the directory are left alone. Returns the path.
+// that reads back whole; one that can't be removed stays. Other files of the directory are left alone. Returns the
+// path.
 DESCENT_API std::string save_checkpoint(const std::string& dir, std::int64_t step, const TensorFile& file, int keep = 3,
                                         const SaveOptions& options = {});
 

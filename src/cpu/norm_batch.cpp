@@ -115,7 +115,8 @@ void batch_backward(const BatchGradientRequest& r, Activation activation, ConstV
     write_parameter_gradients<T>(r, sum, product);
   }
   if (!r.dx) return;
-  const double count = r.training ? static_cast<double>(x.numel() / channels) : 0;
+  const std::int64_t rows = r.training ? x.numel() / channels : 0;
+  const double count = static_cast<double>(rows);
   const auto inv_std = [&](std::int64_t c) { return static_cast<double>(r.inv_std.as<T>()[c]); };
   const auto scale = [&](std::int64_t c) { return inv_std(c) * value_or<T>(r.gamma, c, 1); };
   const ChannelGradient<T> g{

@@ -24,7 +24,8 @@ void batch_moments(const BatchPlan<T>& plan, const T* x, double* mean, double* s
   const auto values_of = [&](std::int64_t task) {  // per channel, in a task
     const std::int64_t first = task * plan.task_rows * period;
     const std::int64_t last = task == plan.tasks - 1 ? plan.elements : (task + 1) * plan.task_rows * period;
-    return static_cast<double>((last - first) / channels);
+    const std::int64_t rows = (last - first) / channels;
+    return static_cast<double>(rows);
   };
   parallel_for(plan.tasks, [&](std::int64_t task) {
     const Scratch<T> work(2 * period);

@@ -101,7 +101,8 @@ void batch_backward_relu_pool(const BatchGradientRequest& r, ConstView x, ConstV
   if (!r.dx) return;
   const Scratch<T> coefficients(3 * channels);
   T* const k = coefficients.data();
-  const double count = static_cast<double>(x.numel() / channels);
+  const std::int64_t rows = x.numel() / channels;
+  const double count = static_cast<double>(rows);
   for (std::int64_t c = 0; c < channels; ++c) {
     const double inv_std = static_cast<double>(r.inv_std.as<T>()[c]);
     const double scale = inv_std * (r.gamma ? static_cast<double>(r.gamma.as<T>()[c]) : 1);

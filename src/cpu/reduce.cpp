@@ -30,7 +30,7 @@ struct Maximum {
 
   void add(T value) {
     const bool take =
-        static_cast<int>(value > high) | static_cast<int>(value != value);  // no branch: NaN counts as larger
+        static_cast<int>(value > high) | static_cast<int>(std::isnan(value));  // no branch: NaN counts as larger
     high = take ? value : high;
   }
   void merge(const Maximum& other) { add(other.high); }

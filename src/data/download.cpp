@@ -78,6 +78,7 @@ Result run(const std::vector<std::string>& command, std::uint64_t limit) {
   if (errors.get() < 0) throw IoError(command[0], "memfd_create", errno);
 
   std::vector<char*> arguments;
+  arguments.reserve(command.size() + 1);
   for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
   arguments.push_back(nullptr);
   posix_spawn_file_actions_t actions;

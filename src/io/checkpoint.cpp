@@ -58,7 +58,7 @@ struct Candidate {
 std::vector<Candidate> candidates(const std::string& dir) {  // newest first
   std::vector<Candidate> found;
   for (const std::string& name : list(dir)) {
-    if (const auto step = step_of(name)) found.push_back({*step, dir + "/" + name});
+    if (const auto step = step_of(name)) found.push_back({*step, fmt::format("{}/{}", dir, name)});
   }
   std::sort(found.begin(), found.end(), [](const Candidate& a, const Candidate& b) { return a.step > b.step; });
   return found;
@@ -75,9 +75,8 @@ bool reads_back(const std::string& path) {
   }
 }
 
-void remove_file(const std::string& path) {
-  if (unlink(path.c_str()) != 0 && errno != ENOENT) throw IoError(path, "remove", errno);
-}
+// What can't be removed stays: the checkpoint before it is safe, so that is no failed save.
+void try_to_remove(const std::string& path) noexcept { static_cast<void>(unlink(path.c_str())); }
 
 void prune(const std::string& dir, const std::string& saved, int keep) {
   bool verified = false;
@@ -89,7 +88,7 @@ void prune(const std::string& dir, const std::string& saved, int keep) {
     } else if (!verified && reads_back(candidate.path)) {
       verified = true;
     } else {
-      remove_file(candidate.path);
+      try_to_remove(candidate.path);
     }
   }
 }
@@ -102,7 +101,7 @@ void remove_leftovers(const std::string& dir) {
     const auto dash = rest.find('-');
     if (dash == std::string_view::npos || dash == 0) continue;
     const auto process = parse_digits<pid_t>(rest.substr(0, dash));
-    if (process && kill(*process, 0) != 0 && errno == ESRCH) remove_file(dir + "/" + name);
+    if (process && kill(*process, 0) != 0 && errno == ESRCH) try_to_remove(fmt::format("{}/{}", dir, name));
   }
 }
 

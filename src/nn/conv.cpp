@@ -60,8 +60,8 @@ Shape Conv2d::output_shape(const Shape& input) const {
 }
 
 double Conv2d::flops(const Shape& input) const {
-  const double taps = static_cast<double>(kernel_.h * kernel_.w * (in_channels_ / args_.groups));
-  return static_cast<double>(output_shape(input).numel()) * (2 * taps + (args_.bias ? 1 : 0));
+  const std::int64_t taps = kernel_.h * kernel_.w * (in_channels_ / args_.groups);
+  return static_cast<double>(output_shape(input).numel()) * static_cast<double>(2 * taps + (args_.bias ? 1 : 0));
 }
 
 ConvTranspose2d::ConvTranspose2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel_size,
@@ -95,8 +95,9 @@ Shape ConvTranspose2d::output_shape(const Shape& input) const {
 
 double ConvTranspose2d::flops(const Shape& input) const {
   const Shape output = output_shape(input);
-  const double taps = static_cast<double>(kernel_.h * kernel_.w * (out_channels_ / args_.groups));
-  return static_cast<double>(input.numel()) * 2 * taps + (args_.bias ? static_cast<double>(output.numel()) : 0);
+  const std::int64_t taps = kernel_.h * kernel_.w * (out_channels_ / args_.groups);
+  return static_cast<double>(input.numel()) * static_cast<double>(2 * taps) +
+         (args_.bias ? static_cast<double>(output.numel()) : 0);
 }
 
 }  // namespace descent::nn

@@ -25,7 +25,7 @@ Shape append_summary(const Module& module, const std::string& path, const Shape&
   if (dynamic_cast<const Sequential*>(&module) != nullptr) {
     Shape shape = input;
     for (const auto& [name, child] : module.children()) {
-      shape = append_summary(*child, path.empty() ? name : path + "." + name, shape, out);
+      shape = append_summary(*child, path.empty() ? name : fmt::format("{}.{}", path, name), shape, out);
     }
     return shape;
   }
