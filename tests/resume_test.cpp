@@ -62,9 +62,9 @@ class Session {
     options.early_stop = c.early_stop;
     options.label_smoothing = 0.1;
     options.clip_norm = 5;
-    // Falls, then jumps: the best epoch is not the last one.
+    // Falls, then jumps so far that nothing later can be the best, however the bits fall.
     options.learning_rate = [](std::int64_t step, std::int64_t steps) {
-      return step * 2 < steps ? 0.02 / (1 + 0.1 * static_cast<double>(step)) : 0.5;
+      return step * 2 < steps ? 0.02 / (1 + 0.1 * static_cast<double>(step)) : 5;
     };
     options.interrupted = [this] { return trainer_->step() == stop_; };
     trainer_ = std::make_unique<Trainer>(*parts_.model.module, *parts_.optimizer, options);
