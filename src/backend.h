@@ -9,8 +9,10 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
-#include <string_view>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "descent/device.h"
 #include "descent/dtype.h"
@@ -58,6 +60,12 @@ struct Grad {  // where a gradient goes, and how
 enum class Activation : std::uint8_t { none, relu };  // fused into the end of another primitive; relu passes NaN on
 
 // ---- runtime -------------------------------------------------------------------------------------------------------
+class Recording {  // work that can be queued again and again
+ public:
+  virtual ~Recording() = default;
+  virtual void replay() = 0;
+};
+
 class Runtime {
  public:
   virtual ~Runtime() = default;
@@ -69,6 +77,9 @@ class Runtime {
   virtual void synchronize() = 0;
   virtual MemoryInfo memory() const = 0;
   virtual void empty_cache() = 0;
+  // Records the work that `step` queues: replay() queues it again, on the same memory. CUDA makes it a graph and does
+  // not do the work meanwhile; the CPU calls `step` at each replay.
+  virtual std::unique_ptr<Recording> capture(const std::function<void()>& step) = 0;
 };
 
 // ---- elementwise ---------------------------------------------------------------------------------------------------
@@ -301,6 +312,11 @@ class Index {
   // floating).
   virtual void copy_block(ConstView src, std::int64_t src_pitch, View dst, std::int64_t dst_pitch, std::int64_t rows,
                           std::int64_t width, Write write) = 0;
+  // A place that moves by itself, so that the same work queued again goes on from there; position i32 [1].
+  // index[i] = order[position + i], -1 outside of order (i32 [n]); then position += size of index, at most n.
+  virtual void next_rows(ConstView order, View position, View index) = 0;
+  // slots[position] = x[0], then position += 1; nothing where position is outside of slots (f64 [n]).
+  virtual void store_next(ConstView x, View position, View slots) = 0;
 };
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -324,5 +340,10 @@ Backend& backend(Device device);  // src/core/backend.cpp; throws DeviceError fo
 namespace cpu {
 Backend& backend();
 }
+namespace gpu {  // where the build has CUDA
+Backend& backend(int index);
+std::string unavailable_reason();  // why there is no CUDA device; empty where there is one
+std::vector<CudaDeviceInfo> describe_devices();
+}  // namespace gpu
 
 }  // namespace descent

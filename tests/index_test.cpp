@@ -180,5 +180,52 @@ TEST(Index, CopiesBlocks) {
   expect_copy_block<float>(3, 70001, 70001, 80000, Write::accumulate);
 }
 
+TEST(Index, NextRowsGoOnWhereTheLastOnesEnded) {
+  for (const std::int64_t n : kSizes) {
+    for (const std::int64_t count : {0, 1, 7, 32, 2000}) {
+      SCOPED_TRACE(testing::Message() << n << " in order, " << count << " at a time");
+      const auto numbers = some_indices(n, 100000);
+      GuardedBuffer<std::int32_t> order(Shape{n}, numbers), position(Shape{1}, {0});
+      std::int64_t at = 0;
+      for (int call = 0; call < 4; ++call) {
+        GuardedBuffer<std::int32_t> index(Shape{count});
+        cpu_backend().index->next_rows(order.view(), position.view(), index.view());
+        for (std::int64_t i = 0; i < count; ++i) {
+          ASSERT_EQ(index[i], at + i < n ? numbers[static_cast<std::size_t>(at + i)] : -1) << i;
+        }
+        at = std::min(at + count, n);
+        ASSERT_EQ(position[0], at);
+      }
+    }
+  }
+}
+
+TEST(Index, NextRowsOutsideOfTheOrderAreNone) {
+  GuardedBuffer<std::int32_t> order(Shape{3}, {10, 20, 30}), index(Shape{2}), position(Shape{1}, {-1});
+  cpu_backend().index->next_rows(order.view(), position.view(), index.view());
+  EXPECT_EQ(index.values(), (std::vector<std::int32_t>{-1, 10}));
+  position.fill(2147483647);
+  cpu_backend().index->next_rows(order.view(), position.view(), index.view());
+  EXPECT_EQ(index.values(), (std::vector<std::int32_t>{-1, -1}));
+  EXPECT_EQ(position[0], 3);
+}
+
+TYPED_TEST(IndexTest, StoresInTheNextSlot) {
+  using T = TypeParam;
+  GuardedBuffer<double> slots(Shape{3}, {0, 0, 0});
+  GuardedBuffer<std::int32_t> position(Shape{1}, {1});
+  for (const T value : {T(0.1), T(-2), T(3)}) {  // the third has no slot left
+    GuardedBuffer<T> x(Shape{1}, {value});
+    cpu_backend().index->store_next(x.view(), position.view(), slots.view());
+  }
+  EXPECT_EQ(slots.values(), (std::vector<double>{0, static_cast<double>(T(0.1)), -2}));
+  EXPECT_EQ(position[0], 3);
+  position.fill(-1);
+  GuardedBuffer<T> x(Shape{1}, {T(5)});
+  cpu_backend().index->store_next(x.view(), position.view(), slots.view());
+  EXPECT_EQ(slots[0], 0);
+  EXPECT_EQ(position[0], -1);
+}
+
 }  // namespace
 }  // namespace descent

@@ -13,8 +13,8 @@ namespace descent::cli {
 namespace {
 
 constexpr std::int64_t kImages = 60000;
-constexpr std::int64_t kWarmUpSteps = 8;
-constexpr std::int64_t kFirstTimedStep = 4;  // of the warm-up: from here on a step's time is estimated
+constexpr std::int64_t kWarmUpSteps = 8;  // from half of them on a step's time is estimated
+constexpr std::int64_t kWarmUpStepsOnCuda = 400;
 constexpr double kJobSeconds = 0.5;
 
 // The time of a step does not depend on what the pixels show, but they are not zeros.
@@ -57,21 +57,24 @@ double training_flops(const nn::Model& model) {
 
 class Stopwatch : public train::Callback {
  public:
-  Stopwatch(std::int64_t steps, std::int64_t blocks) : steps_(steps), blocks_(blocks) {}
+  Stopwatch(std::int64_t steps, std::int64_t blocks, Device device)
+      : steps_(steps),
+        blocks_(blocks),
+        warm_up_(device.type == DeviceType::cuda ? kWarmUpStepsOnCuda : kWarmUpSteps),
+        device_(device) {}
   std::string name() const override { return "stopwatch"; }
   void on_step(train::Trainer&, const train::StepInfo& info) override {
-    if (info.step == kFirstTimedStep) begin_ = now();
-    if (info.step < kWarmUpSteps) return;
-    if (info.step == kWarmUpSteps) {
-      const double step = (now() - begin_) / static_cast<double>(kWarmUpSteps - kFirstTimedStep);
+    if (info.step == warm_up_ / 2) begin();
+    if (info.step < warm_up_) return;
+    if (info.step == warm_up_) {
+      const double step = elapsed() / static_cast<double>(warm_up_ - warm_up_ / 2);
       if (steps_ == 0) steps_ = std::max<std::int64_t>(4, static_cast<std::int64_t>(kJobSeconds / step));
-      begin_ = now();
+      begin();
       return;
     }
-    if ((info.step - kWarmUpSteps) % steps_ != 0) return;
-    const double end = now();
-    seconds_.push_back(end - begin_);
-    begin_ = now();
+    if ((info.step - warm_up_) % steps_ != 0) return;
+    seconds_.push_back(elapsed());
+    begin();
   }
   void on_epoch(train::Trainer&, const train::EpochInfo&) override {}
   bool done() const { return static_cast<std::int64_t>(seconds_.size()) >= blocks_; }
@@ -79,7 +82,17 @@ class Stopwatch : public train::Callback {
   const std::vector<double>& seconds() const { return seconds_; }
 
  private:
-  std::int64_t steps_, blocks_;
+  void begin() {
+    synchronize(device_);
+    begin_ = now();
+  }
+  double elapsed() const {
+    synchronize(device_);
+    return now() - begin_;
+  }
+
+  std::int64_t steps_, blocks_, warm_up_;
+  Device device_;
   double begin_ = 0;
   std::vector<double> seconds_;
 };
@@ -118,9 +131,11 @@ JobResult bench_training(const JobOptions& options) {
   resolve(config);
   nn::Model model = make_model(config.model, images, 1);
   model.module->to(parse_dtype(config.dtype));
+  model.module->to(options.device);
   const auto optimizer = make_optimizer(config, *model.module);
-  auto stopwatch = std::make_shared<Stopwatch>(options.steps, options.blocks);
-  train::TrainerOptions settings = trainer_options(config, Device::cpu());
+  auto stopwatch = std::make_shared<Stopwatch>(options.steps, options.blocks, options.device);
+  config.no_graph = options.no_graph;
+  train::TrainerOptions settings = trainer_options(config, options.device);
   settings.normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images.take(1000));
   settings.interrupted = [&] { return stopwatch->done(); };
   train::Trainer trainer(*model.module, *optimizer, settings);
@@ -134,13 +149,14 @@ JobResult bench_inference(const JobOptions& options) {
   data::Dataset images = load_images(options).take(256);
   nn::Model model = make_model(options.model, images, 1);
   const DType dtype = parse_dtype(options.dtype);
-  model.module->to(dtype).eval();
+  model.module->to(dtype).to(options.device).eval();
   const NoGrad no_grad;
-  const Tensor x =
-      data::normalize(images.images, data::Normalization::fit(data::Normalization::Kind::zscore, images), dtype);
+  const data::Normalization normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images);
+  const Tensor x = data::normalize(images.images, normalization, dtype, options.device);
   std::int64_t at = 0;
-  const auto one = [&] {
+  const auto one = [&] {  // until its answer is there
     (*model.module)(x.rows(at, at + 1));
+    synchronize(options.device);
     at = (at + 1) % x.size(0);
   };
   double begin = now();

@@ -2,6 +2,7 @@
 // least that the op must move; flops count a multiply-add as two.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "benchmark.h"
@@ -15,8 +16,15 @@
 namespace descent::cli {
 namespace {
 
-constexpr int kBlocks = 7;
 constexpr double kKernelSeconds = 0.01;
+constexpr std::size_t kRotations = 4;  // on a GPU: sets of inputs, of ops that don't stream a large tensor
+constexpr std::int64_t kLargeOnCpu = 4096 * 2048 * 4;  // bytes of the large tensors
+
+struct Setting {
+  Device device;
+  std::int64_t scale = 1;  // of the large tensors' first axis
+};
+Setting setting;  // of all cases of this run
 
 struct Case {
   std::string op, size;
@@ -26,15 +34,15 @@ struct Case {
 };
 
 Tensor randn(const Shape& shape) {
-  static Generator generator(1);
-  return generator.normal(shape);
+  static std::uint32_t stream = 0;
+  return Generator(1, stream++, setting.device).normal(shape);
 }
 
 Tensor labels(std::int64_t rows, std::int64_t classes) {
   std::vector<std::int32_t> values(static_cast<std::size_t>(rows));
   for (std::size_t i = 0; i < values.size(); ++i)
     values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i * 7919) % classes);
-  return Tensor::from(values, {rows});
+  return Tensor::from(values, {rows}, setting.device);
 }
 
 std::string size_text(const Shape& shape) {
@@ -106,8 +114,8 @@ Case batch_norm_case(const Shape& shape, bool backward) {
   return {backward ? "batch_norm, forward and backward" : "batch_norm", size_text(shape), bytes, false,
           [=]() -> std::function<void()> {
             const std::int64_t channels = shape[-1];
-            const Tensor x = randn(shape), gamma = Tensor::ones({channels}), beta = Tensor::zeros({channels});
-            const Tensor mean = Tensor::zeros({channels}), var = Tensor::ones({channels});
+            const auto full = [=](double value) { return Tensor::full({channels}, value, DType::f32, setting.device); };
+            const Tensor x = randn(shape), gamma = full(1), beta = full(0), mean = full(0), var = full(1);
             const auto forward = [=] { return batch_norm(x, gamma, beta, mean, var); };
             if (backward) return train_step(forward, {x, gamma, beta});
             return [=] { forward(); };
@@ -132,6 +140,7 @@ Case optimizer_case(const char* name, std::int64_t parameters, double bytes) {
           bytes * static_cast<double>(parameters), false, [=] {
             const Tensor gradient = randn({parameters});
             auto module = std::make_shared<nn::Linear>(parameters, 1, false);
+            module->to(setting.device);
             std::shared_ptr<optim::Optimizer> optimizer = optim::make_optimizer(name, *module);
             sum(mul(module->weight(), gradient.reshape({1, parameters}))).backward();
             return [=] { optimizer->step(); };
@@ -139,13 +148,14 @@ Case optimizer_case(const char* name, std::int64_t parameters, double bytes) {
 }
 
 Case gather_case(std::int64_t batch) {
-  const Shape image{28, 28, 1};
   return {"gather and normalize u8 images", fmt::format("{}x28x28x1", batch), static_cast<double>(batch) * 784 * 5,
           false, [=] {
-            const Tensor images = Tensor::full({6000, 28, 28, 1}, 7, DType::u8);
-            const Tensor all = Tensor::zeros({6000}, DType::u8);
+            const std::int64_t count = 47 * batch;
+            const Tensor images = Tensor::full({count, 28, 28, 1}, 7, DType::u8);
+            const Tensor all = Tensor::zeros({count}, DType::u8);
             data::LoaderOptions options;
             options.batch_size = batch;
+            options.device = setting.device;
             data::Normalization normalization;
             normalization.scale = {1.0 / 255};
             auto loader = std::make_shared<data::BatchLoader>(data::make_dataset("flat", images, all, "memory"),
@@ -157,73 +167,82 @@ Case gather_case(std::int64_t batch) {
           }};
 }
 
+Case dropout_case(const Shape& shape) {
+  return {"dropout", size_text(shape), 8 * count(shape), false, [=] {
+            const Tensor x = randn(shape);
+            return [=, generator = Generator(2, 0, setting.device)]() mutable { dropout(x, 0.25, generator); };
+          }};
+}
+
+Case add_case(const Shape& shape) {
+  return {"add", size_text(shape), 12 * count(shape), false, [=] {
+            const Tensor x = randn(shape), y = randn(shape);
+            return [=] { add(x, y); };
+          }};
+}
+
+// Those of the MNIST jobs' sizes, and on a GPU also of sizes that its caches don't hold.
+void add_image_cases(std::vector<Case>& cases, std::int64_t batch) {
+  const Shape images{batch, 28, 28, 32};
+  cases.push_back(pointwise("max_pool2d", images, 5, [](const Tensor& x) { return max_pool2d(x); }));
+  cases.push_back(gather_case(batch));
+  cases.push_back(batch_norm_case(images, false));
+  cases.push_back(batch_norm_case(images, true));
+}
+
 std::vector<Case> all_cases() {
-  const Shape big{4096, 2048};
-  return {
+  const Shape big{4096 * setting.scale, 2048};
+  std::vector<Case> cases = {
       pointwise("relu", big, 8, [](const Tensor& x) { return relu(x); }),
       pointwise("gelu", big, 8, [](const Tensor& x) { return gelu(x); }),
       pointwise("tanh", big, 8, [](const Tensor& x) { return tanh(x); }),
       pointwise("exp", big, 8, [](const Tensor& x) { return exp(x); }),
-      {"add", size_text(big), 12 * count(big), false,
-       [=] {
-         const Tensor x = randn(big), y = randn(big);
-         return [=] { add(x, y); };
-       }},
+      add_case(big),
       pointwise("sum", big, 4, [](const Tensor& x) { return sum(x); }),
-      pointwise("softmax", {4096, 1000}, 8, [](const Tensor& x) { return softmax(x); }),
-      pointwise("layer_norm", {4096, 1024}, 8, [](const Tensor& x) { return layer_norm(x, {}, {}); }),
-      pointwise("dropout", big, 8,
-                [](const Tensor& x) {
-                  static Generator generator(2);
-                  return dropout(x, 0.25, generator);
-                }),
-      pointwise("max_pool2d", {128, 28, 28, 32}, 5, [](const Tensor& x) { return max_pool2d(x); }),
-      gather_case(128),
-      batch_norm_case({128, 28, 28, 32}, false),
-      batch_norm_case({128, 28, 28, 32}, true),
-      cross_entropy_case(128, 10),
-      cross_entropy_case(4096, 1000),
-      optimizer_case("sgd", 669706, 12),
-      optimizer_case("adam", 669706, 28),
-      optimizer_case("adamw", 16777216, 28),
-      matmul_case(512, 512, 512),
-      matmul_case(1024, 1024, 1024),
-      linear_case(128, 784, 512, false),
-      linear_case(128, 512, 512, true),
-      conv_case(128, 28, 1, 32, 3, false, false),
-      conv_case(128, 14, 32, 64, 3, false, false),
-      conv_case(128, 14, 32, 64, 3, false, true),
-      conv_case(128, 28, 1, 32, 3, true, true),
-      conv_case(128, 14, 32, 64, 3, true, true),
+      pointwise("softmax", {4096 * setting.scale, 1000}, 8, [](const Tensor& x) { return softmax(x); }),
+      pointwise("layer_norm", {4096 * setting.scale, 1024}, 8, [](const Tensor& x) { return layer_norm(x, {}, {}); }),
+      dropout_case(big),
   };
+  add_image_cases(cases, 128);
+  if (setting.scale > 1) add_image_cases(cases, 128 * setting.scale);
+  cases.push_back(cross_entropy_case(128, 10));
+  cases.push_back(cross_entropy_case(4096 * setting.scale, 1000));
+  cases.push_back(optimizer_case("sgd", 669706, 12));
+  cases.push_back(optimizer_case("adam", 669706, 28));
+  cases.push_back(optimizer_case("adamw", 16777216 * std::min<std::int64_t>(setting.scale, 4), 28));
+  if (setting.scale > 1) cases.push_back(matmul_case(4096, 4096, 4096));
+  cases.push_back(matmul_case(512, 512, 512));
+  cases.push_back(matmul_case(1024, 1024, 1024));
+  cases.push_back(linear_case(128, 784, 512, false));
+  cases.push_back(linear_case(128, 512, 512, true));
+  cases.push_back(conv_case(128, 28, 1, 32, 3, false, false));
+  cases.push_back(conv_case(128, 14, 32, 64, 3, false, false));
+  cases.push_back(conv_case(128, 14, 32, 64, 3, false, true));
+  cases.push_back(conv_case(128, 28, 1, 32, 3, true, true));
+  cases.push_back(conv_case(128, 14, 32, 64, 3, true, true));
+  return cases;
 }
 
-double time_of(const std::function<void()>& f) {
-  f();
-  f();
-  double begin = now();
-  f();
-  const auto repeats =
-      std::max<std::int64_t>(1, static_cast<std::int64_t>(kKernelSeconds / std::max(now() - begin, 1e-9)));
-  std::vector<double> seconds;
-  for (int block = 0; block < kBlocks; ++block) {
-    begin = now();
-    for (std::int64_t i = 0; i < repeats; ++i) f();
-    seconds.push_back((now() - begin) / static_cast<double>(repeats));
-  }
-  return median(seconds);
+double time_of(const Case& c) {
+  const bool streams = !c.is_flops && c.work > static_cast<double>(large_bytes(setting.device)) / 4;
+  const std::size_t sets = setting.device.type == DeviceType::cuda && !streams ? kRotations : 1;
+  std::vector<std::function<void()>> calls;
+  for (std::size_t i = 0; i < sets; ++i) calls.push_back(c.prepare());
+  return seconds_per_call(calls, setting.device, kKernelSeconds);
 }
 
 }  // namespace
 
-std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak) {
+std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device on) {
+  setting = {on, std::max<std::int64_t>(1, large_bytes(on) / kLargeOnCpu)};
   std::vector<KernelRow> rows;
   for (const Case& c : all_cases()) {
     if (c.op.find(filter) == std::string::npos) continue;
-    KernelRow row{c.op, c.size, time_of(c.prepare()), 0, c.is_flops, 0};
+    KernelRow row{c.op, c.size, time_of(c), 0, c.is_flops, 0};
     row.rate = c.work / row.seconds * 1e-9;
     row.share = row.rate / (c.is_flops ? peak.gflops_f32 : peak.copy_gb_s);
     rows.push_back(std::move(row));
+    empty_cache(on);
   }
   return rows;
 }

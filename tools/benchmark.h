@@ -3,11 +3,13 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "descent/bench.h"
+#include "descent/device.h"
 
 namespace descent::cli {
 
@@ -18,6 +20,8 @@ struct JobOptions {
   std::int64_t steps = 0;  // per block; 0: about half a second
   std::int64_t blocks = 7;
   std::string dtype = "f32";
+  Device device;
+  bool no_graph = false;
 };
 
 struct JobResult {
@@ -41,9 +45,19 @@ struct KernelRow {
   bool is_flops = false;
   double share = 0;  // of the machine's peak
 };
-std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak);
+std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device device);
+
+// What the device does at best, measured now: of a CUDA device the rate of a product of 4096 x 4096 matrices in the
+// precision that is set, and of copying a large tensor (read + written).
+Peak peak_of(Device device);
+
+// Bytes of a tensor that no cache holds: 1 GiB on a GPU that has room for it. On the CPU 32 MiB.
+std::int64_t large_bytes(Device device);
 
 double median(std::vector<double> values);
+// Seconds per call: the median of blocks of about `block_seconds`, after a warm-up. The calls go round `calls`, so that
+// on a GPU none finds its inputs in the cache because it has just read them.
+double seconds_per_call(const std::vector<std::function<void()>>& calls, Device device, double block_seconds);
 
 inline double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();

@@ -98,12 +98,19 @@ void add_options(CLI::App& command, TrainConfig& c) {
       ->check(any_of({"auto", "none", "minmax", "zscore"}))
       ->group("Optimization");
   command.add_option("--dtype", c.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->group("Optimization");
+  command
+      .add_option("--precision", c.precision,
+                  "of f32 products on CUDA: f32, or inputs rounded to tf32 or bf16 for the tensor cores")
+      ->check(any_of({"f32", "tf32", "bf16"}))
+      ->group("Optimization");
 
   command.add_option("--device", c.device, "auto, cpu, cuda or cuda:N")->group("Machine");
   command.add_option("--threads", c.threads, "CPU threads; 0: one per core. The result doesn't depend on it")
       ->check(CLI::Range(0, 4096))
       ->group("Machine");
   command.add_flag("--deterministic", c.deterministic, "refuse what isn't (everything on the CPU is)")
+      ->group("Machine");
+  command.add_flag("--no-graph", c.no_graph, "on CUDA: queue every kernel of a step, instead of replaying a graph")
       ->group("Machine");
   command.add_option("--checkpoint-every", c.checkpoint_every, "also save every N steps")
       ->check(positive_count())
@@ -124,6 +131,9 @@ void resolve(TrainConfig& c) {
   }
   if (c.early_stop > 0 && c.validation == 0) {
     throw InvalidArgument("--early-stop: needs --validation, for example --validation 0.1");
+  }
+  if (c.precision != "f32" && c.dtype == "f64") {
+    throw InvalidArgument(fmt::format("--precision {}: it is for --dtype f32, f64 is never rounded", c.precision));
   }
   if (c.warmup > 0 && c.schedule != "cosine") {
     throw InvalidArgument(fmt::format("--warmup: schedule {} has none; it is for cosine", c.schedule));

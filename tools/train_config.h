@@ -35,12 +35,14 @@ struct TrainConfig {
   std::int64_t early_stop = 0;
   std::uint64_t seed = 0;
   std::string dtype = "f32";
+  std::string precision = "f32";
   std::int64_t limit_train = 0;
   std::int64_t limit_test = 0;
   // What doesn't change the result.
   std::string device = "auto";
   int threads = 0;
   bool deterministic = false;
+  bool no_graph = false;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep = 3;
   std::int64_t metrics_every = 50;
@@ -70,11 +72,13 @@ void visit(Config& c, F&& f) {
   f("early-stop", c.early_stop, true);
   f("seed", c.seed, true);
   f("dtype", c.dtype, true);
+  f("precision", c.precision, true);
   f("limit-train", c.limit_train, true);
   f("limit-test", c.limit_test, true);
   f("device", c.device, false);
   f("threads", c.threads, false);
   f("deterministic", c.deterministic, false);
+  f("no-graph", c.no_graph, false);
   f("checkpoint-every", c.checkpoint_every, false);
   f("keep", c.keep, false);
   f("metrics-every", c.metrics_every, false);

@@ -27,6 +27,17 @@ void check_name(const std::string& model) {
 
 DType parse_dtype(const std::string& name) { return name == "f64" ? DType::f64 : DType::f32; }
 
+void use_precision(const std::string& name, Device device) {
+  const Precision wanted = parse_precision(name);
+  if (wanted != Precision::f32 && device.type != DeviceType::cuda) {
+    throw InvalidArgument(
+        fmt::format("--precision {}: the device is {}, which computes in f32; tf32 and bf16 need "
+                    "--device cuda",
+                    name, to_string(device)));
+  }
+  set_precision(wanted);
+}
+
 nn::Model make_model(const std::string& model, const data::Dataset& dataset, std::uint64_t seed) {
   const Shape& images = dataset.images.shape();
   const Shape image{images[1], images[2], images[3]};
@@ -85,6 +96,7 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.device = device;
   options.keep_best = config.validation > 0;
   options.early_stop = config.early_stop;
+  if (config.no_graph) options.graph = train::Graph::off;
   return options;
 }
 

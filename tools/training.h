@@ -21,5 +21,7 @@ train::LearningRate make_learning_rate(const TrainConfig& config);
 train::TrainerOptions trainer_options(const TrainConfig& config, Device device);
 
 DType parse_dtype(const std::string& name);
+// Sets how CUDA devices round products of f32; throws InvalidArgument for a rounding that the device doesn't do.
+void use_precision(const std::string& name, Device device);
 
 }  // namespace descent::cli

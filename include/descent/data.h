@@ -171,6 +171,11 @@ class DESCENT_API BatchLoader {
   BatchLoader& operator=(BatchLoader&&) noexcept;
 
   bool next(Batch& batch);  // false at the end of the epoch
+  // next() in two halves, always in turn: `advance` moves on to the next batch on the host, and may copy to the device;
+  // `gather` queues the work that fills the batch's tensors. A captured step (capture.h) holds the second: where it
+  // stands in the epoch is known on the device, so each replay gathers one batch further, and is preceded by advance().
+  bool advance(Batch& batch);
+  void gather(const Batch& batch);
   void start_epoch(std::int64_t epoch);
   void seek(Position position);
   Position position() const;

@@ -3,6 +3,7 @@
 
 #include "descent/autograd.h"
 #include "descent/bench.h"
+#include "descent/capture.h"
 #include "descent/data.h"
 #include "descent/device.h"
 #include "descent/dtype.h"

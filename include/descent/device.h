@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "descent/export.h"
 
@@ -28,6 +29,17 @@ DESCENT_API std::string to_string(Device device);  // "cpu", "cuda:0"
 // The reason why no CUDA device can be used, as a sentence; empty when one can.
 DESCENT_API std::string cuda_unavailable_reason();
 
+// The CUDA devices of this machine, cuda:0 first; none where cuda_unavailable_reason() says why.
+struct CudaDeviceInfo {
+  std::string name;
+  std::uint64_t memory = 0;  // bytes
+  int major = 0, minor = 0;  // compute capability
+  int multiprocessors = 0;   // on which blocks run
+  int driver = 0;            // the newest CUDA that the driver knows, 1000 * major + 10 * minor
+};
+DESCENT_API std::vector<CudaDeviceInfo> cuda_devices();
+DESCENT_API std::string device_name(Device device);  // "cpu", "cuda:0 (NVIDIA H200)"
+
 // Waits until all work queued on the device is done.
 DESCENT_API void synchronize(Device device);
 
@@ -38,6 +50,19 @@ struct MemoryInfo {
 };
 DESCENT_API MemoryInfo memory_info(Device device);
 DESCENT_API void empty_cache(Device device);
+
+// How CUDA devices may round the inputs of matrix products and convolutions of f32: a setting of the process, read by
+// each of them as it is queued, so a captured step keeps the one that it was captured with. f64 and the CPU compute
+// everything in their own type.
+enum class Precision : std::uint8_t {
+  f32,   // not at all: the default
+  tf32,  // to TF32 (10 bits of mantissa) on tensor cores; sums in f32
+  bf16   // matrix products to bf16 (7 bits), or to TF32 where that is faster; convolutions as with tf32
+};
+DESCENT_API void set_precision(Precision precision);
+DESCENT_API Precision precision();
+DESCENT_API Precision parse_precision(std::string_view text);  // throws InvalidArgument for another name
+DESCENT_API std::string_view name_of(Precision precision);     // "f32", "tf32", "bf16"
 
 // CPU worker threads of this process; results never depend on the number. 0 means one per core that we may run on.
 DESCENT_API void set_num_threads(int threads);

@@ -148,6 +148,17 @@ DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& optio
 // The learning rate of a step: `step` from 0, of `steps` in all.
 using LearningRate = std::function<double(std::int64_t step, std::int64_t steps)>;
 
+// Whether the steps of whole batches are captured and replayed as a graph (capture.h): the same bits, and on CUDA one
+// launch per step instead of dozens. fit runs the first such step as it is and captures it in the second; a short last
+// batch and steps of several batches (accumulate) always run as they are. Modules must keep capture.h's rules for a
+// step. A callback may change the values of parameters at any time; one that freezes layers, moves them or changes
+// their mode must do so in on_epoch: the step is then captured anew.
+enum class Graph : std::uint8_t {
+  by_device,  // on CUDA, not on the CPU, which gains nothing by it
+  on,
+  off
+};
+
 struct TrainerOptions {
   std::int64_t epochs = 1;  // in all, those before a resume included
   std::int64_t batch_size = 128;
@@ -160,10 +171,11 @@ struct TrainerOptions {
   LearningRate learning_rate;  // empty: the optimizer's own, unchanged
   DType dtype = DType::f32;    // of the images; the model's parameters have it already
   Device device = Device::cpu();
-  bool keep_best = false;             // end with the weights of the smallest validation loss
-  std::int64_t early_stop = 0;        // epochs without a smaller validation loss before it ends; 0: off
-  bool nan_guard = true;              // NumericalError that names step, layer, tensor and index
-  std::int64_t read_every = 0;        // steps between two looks at loss and guard; 0: 1 on the CPU, 50 on CUDA
+  bool keep_best = false;       // end with the weights of the smallest validation loss
+  std::int64_t early_stop = 0;  // epochs without a smaller validation loss before it ends; 0: off
+  bool nan_guard = true;        // NumericalError that names step, layer, tensor and index
+  std::int64_t read_every = 0;  // steps between two looks at loss and guard; 0: 1 on the CPU, 50 on CUDA
+  Graph graph = Graph::by_device;
   std::function<bool()> interrupted;  // asked after every step; true ends fit, resumably
 };
 

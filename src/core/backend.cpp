@@ -1,4 +1,4 @@
-// Which backends this build has.
+// Which backends this build has. DESCENT_HAS_CUDA is set by CMake where src/cuda is part of it.
 #include "backend.h"
 
 #include <fmt/format.h>
@@ -9,12 +9,31 @@ namespace descent {
 
 Backend& backend(Device device) {
   if (device.type != DeviceType::cpu) {
+#if DESCENT_HAS_CUDA
+    return gpu::backend(device.index);
+#else
     throw DeviceError(fmt::format("{}: {}", to_string(device), cuda_unavailable_reason()));
+#endif
   }
   if (device.index != 0) throw DeviceError(fmt::format("cpu: index {}, there is only cpu 0", device.index));
   return cpu::backend();
 }
 
-std::string cuda_unavailable_reason() { return "this version of descent has no CUDA backend yet; use the device cpu"; }
+std::vector<CudaDeviceInfo> cuda_devices() {
+#if DESCENT_HAS_CUDA
+  return gpu::describe_devices();
+#else
+  return {};
+#endif
+}
+
+std::string cuda_unavailable_reason() {
+#if DESCENT_HAS_CUDA
+  return gpu::unavailable_reason();
+#else
+  return "this build has no CUDA backend; install the CUDA Toolkit and build with -DDESCENT_CUDA=ON, or use the device "
+         "cpu";
+#endif
+}
 
 }  // namespace descent

@@ -3,12 +3,18 @@
 
 #include <fmt/format.h>
 
+#include <atomic>
 #include <charconv>
 
 #include "backend.h"
 #include "descent/error.h"
 
 namespace descent {
+namespace {
+
+std::atomic<Precision> current_precision{Precision::f32};
+
+}  // namespace
 
 Device parse_device(std::string_view text) {
   if (text == "cpu") return Device::cpu();
@@ -29,6 +35,36 @@ Device parse_device(std::string_view text) {
 
 std::string to_string(Device device) {
   return device.type == DeviceType::cpu ? "cpu" : fmt::format("cuda:{}", device.index);
+}
+
+std::string device_name(Device device) {
+  if (device.type == DeviceType::cpu) return "cpu";
+  const std::vector<CudaDeviceInfo> known = cuda_devices();
+  const auto index = static_cast<std::size_t>(device.index);
+  return index < known.size() ? fmt::format("{} ({})", to_string(device), known[index].name) : to_string(device);
+}
+
+void set_precision(Precision precision) { current_precision.store(precision, std::memory_order_relaxed); }
+
+Precision precision() { return current_precision.load(std::memory_order_relaxed); }
+
+Precision parse_precision(std::string_view text) {
+  for (const Precision known : {Precision::f32, Precision::tf32, Precision::bf16}) {
+    if (text == name_of(known)) return known;
+  }
+  throw InvalidArgument(fmt::format("precision: \"{}\", expected f32, tf32 or bf16", escape(text)));
+}
+
+std::string_view name_of(Precision precision) {
+  switch (precision) {
+    case Precision::tf32:
+      return "tf32";
+    case Precision::bf16:
+      return "bf16";
+    case Precision::f32:
+      break;
+  }
+  return "f32";
 }
 
 void synchronize(Device device) { backend(device).runtime->synchronize(); }

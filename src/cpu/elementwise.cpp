@@ -7,7 +7,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "cpu/broadcast.h"
+#include "core/broadcast.h"
 #include "cpu/dispatch.h"
 #include "cpu/families.h"
 #include "cpu/thread_pool.h"

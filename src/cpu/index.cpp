@@ -184,6 +184,22 @@ class CpuIndex final : public Index {
       });
     });
   }
+
+  void next_rows(ConstView order, View position, View index) override {
+    const std::int64_t n = order.numel(), count = index.numel(), at = *position.as<std::int32_t>();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const bool inside = at + i >= 0 && at + i < n;
+      index.as<std::int32_t>()[i] = inside ? order.as<std::int32_t>()[at + i] : -1;
+    }
+    *position.as<std::int32_t>() = static_cast<std::int32_t>(std::min(at + count, n));
+  }
+
+  void store_next(ConstView x, View position, View slots) override {
+    const std::int64_t at = *position.as<std::int32_t>();
+    if (at < 0 || at >= slots.numel()) return;
+    for_floating(x.dtype, [&]<class T>(T) { slots.as<double>()[at] = static_cast<double>(*x.as<T>()); });
+    *position.as<std::int32_t>() = static_cast<std::int32_t>(at + 1);
+  }
 };
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include <limits>
 #include <mutex>
 #include <new>
+#include <utility>
 
 #include "cpu/families.h"
 #include "cpu/thread_pool.h"
@@ -103,6 +104,15 @@ std::uint64_t memory_limit() {
   return value;
 }
 
+class StepRecording final : public Recording {
+ public:
+  explicit StepRecording(std::function<void()> step) : step_(std::move(step)) {}
+  void replay() override { step_(); }
+
+ private:
+  std::function<void()> step_;
+};
+
 class CpuRuntime final : public Runtime {
  public:
   void* allocate(std::size_t bytes) override {
@@ -152,6 +162,10 @@ class CpuRuntime final : public Runtime {
   void empty_cache() override {
     const std::lock_guard lock(mutex_);
     release_cache();
+  }
+
+  std::unique_ptr<Recording> capture(const std::function<void()>& step) override {
+    return std::make_unique<StepRecording>(step);
   }
 
  private:

@@ -1,6 +1,7 @@
 // Batches: rows of the dataset, gathered in the sampler's order and normalized in one primitive of the device.
 // There is no prefetch thread. On the CPU it would take a core from the step to save little: all batches of an epoch of
-// MNIST took 13 ms, the order included, where the MLP's epoch takes 1.4 s. On a GPU the gather is a kernel of the step.
+// MNIST took 13 ms, the order included, where the MLP's epoch takes 1.4 s. On a GPU the gather is a kernel of the step,
+// and where it stands in the epoch's order is known on the device, so that the step can be captured.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -78,21 +79,27 @@ struct BatchLoader::Impl {
         shift(to_device_f32(normalization.shift, options.device)),
         scale(to_device_f32(normalization.scale, options.device)),
         order(Tensor::empty({dataset.size()}, DType::i32, options.device)),
+        place(Tensor::zeros({1}, DType::i32, options.device)),
+        index(Tensor::empty({batch_size}, DType::i32, options.device)),
         x(Tensor::empty(dataset.images.shape().with(0, batch_size), options.dtype, options.device)),
         y(Tensor::empty({batch_size}, DType::i32, options.device)) {}
 
-  // The epoch's order goes to the device once; a batch is a slice of it.
-  void load_order() {
-    if (loaded_epoch == sampler.position().epoch) return;
-    const auto indices = sampler.epoch_order();
-    order.copy_from(Tensor::from(indices, {static_cast<std::int64_t>(indices.size())}));
-    loaded_epoch = sampler.position().epoch;
+  // The epoch's order goes to the device once; a batch is a slice of it that begins at `place`.
+  void load_order(std::int64_t begin) {
+    if (loaded_epoch != sampler.position().epoch) {
+      const auto indices = sampler.epoch_order();
+      order.copy_from(Tensor::from(indices, {static_cast<std::int64_t>(indices.size())}));
+      loaded_epoch = sampler.position().epoch;
+    }
+    if (place_on_device != begin) place.fill(static_cast<double>(begin));
+    place_on_device = begin;
   }
 
   BatchSampler sampler;
   std::int64_t batch_size;
-  Tensor images, labels, shift, scale, order, x, y;
+  Tensor images, labels, shift, scale, order, place, index, x, y;
   std::int64_t loaded_epoch = -1;
+  std::int64_t place_on_device = 0;  // once all work queued is done
 };
 
 BatchLoader::BatchLoader(const Dataset& dataset, const Normalization& normalization, const LoaderOptions& options) {
@@ -106,21 +113,33 @@ BatchLoader::~BatchLoader() = default;
 BatchLoader::BatchLoader(BatchLoader&&) noexcept = default;
 BatchLoader& BatchLoader::operator=(BatchLoader&&) noexcept = default;
 
-bool BatchLoader::next(Batch& batch) {
+bool BatchLoader::advance(Batch& batch) {
   Impl& s = *impl_;
-  s.load_order();
   const std::int64_t begin = s.sampler.position().batch * s.batch_size;
+  if (s.sampler.position().batch < s.sampler.batches_per_epoch()) s.load_order(begin);
   batch.indices = s.sampler.next();
   const std::int64_t count = batch.size();
   if (count == 0) return false;
-  const Tensor index = s.order.rows(begin, begin + count);
+  s.place_on_device = begin + count;  // after gather
   batch.x = count == s.batch_size ? s.x : s.x.rows(0, count);
   batch.y = count == s.batch_size ? s.y : s.y.rows(0, count);
+  return true;
+}
+
+void BatchLoader::gather(const Batch& batch) {
+  Impl& s = *impl_;
+  const View index{view(s.index).data, batch.y.shape(), DType::i32};
   Index& device = *backend_of(s.x).index;
-  device.gather_images(cview(s.images), cview(index), cview(s.shift), cview(s.scale), view(batch.x));
-  device.gather_rows(cview(s.labels), cview(index), view(batch.y));
+  device.next_rows(cview(s.order), view(s.place), index);
+  device.gather_images(cview(s.images), index, cview(s.shift), cview(s.scale), view(batch.x));
+  device.gather_rows(cview(s.labels), index, view(batch.y));
   mark_changed(batch.x);
   mark_changed(batch.y);
+}
+
+bool BatchLoader::next(Batch& batch) {
+  if (!advance(batch)) return false;
+  gather(batch);
   return true;
 }
 

@@ -1,10 +1,12 @@
 // The loop of training. In a step nothing is allocated from the system, and the device is only looked at every
-// `read_every` steps: sums of the loss wait there in a row of slots, hits in a counter.
+// `read_every` steps: losses wait there in a row of slots, hits in a counter. So the step of a whole batch can be
+// recorded once and replayed (trainer_graph.h); it gives the same bits as one that runs as it is.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
 
+#include "core/tensor_impl.h"
 #include "descent/error.h"
 #include "train/trainer_impl.h"
 
@@ -41,7 +43,9 @@ Trainer::Impl::Impl(nn::Module& model_, optim::Optimizer& optimizer_, TrainerOpt
   loss_options.label_smoothing = options.label_smoothing;
   loss_options.hits = Tensor::zeros({1}, DType::i32, options.device);
   const std::int64_t slots = options.read_every * options.accumulate;
-  losses = Tensor::zeros({slots}, options.dtype, options.device);
+  looked_at = Tensor::zeros({slots + 1}, DType::f64, options.device);
+  losses = looked_at.rows(0, slots);
+  slot = Tensor::zeros({1}, DType::i32, options.device);
   loss_sizes.reserve(static_cast<std::size_t>(slots));
 }
 
@@ -49,6 +53,13 @@ void Trainer::Impl::start_epoch(data::Position at) {
   position = at;
   sums = {};
   loss_options.hits.fill(0);
+  loss_sizes.clear();
+  slot.fill(0);
+  unread_steps = 0;
+}
+
+void Trainer::Impl::store_loss(const Tensor& loss) {
+  backend_of(loss).index->store_next(view_as(loss, {1}), view(slot), view(losses));
 }
 
 void Trainer::Impl::forward_backward(const data::Batch& batch, std::int64_t images_of_step) {
@@ -56,12 +67,11 @@ void Trainer::Impl::forward_backward(const data::Batch& batch, std::int64_t imag
   if (options.read_every == 1) {
     const double value = loss.item();
     if (options.nan_guard && !std::isfinite(value))
-      diagnose();  // before the update: the weights are still those that did it
+      diagnose(step + 1);  // before the update: the weights are still those that did it
     sums.loss += value * static_cast<double>(batch.size());
     sums.seen += batch.size();
   } else {
-    const auto slot = static_cast<std::int64_t>(loss_sizes.size());
-    losses.rows(slot, slot + 1).copy_from(loss.detach().reshape({1}));
+    store_loss(loss);
     loss_sizes.push_back(batch.size());
   }
   if (batch.size() == images_of_step) {
@@ -72,41 +82,70 @@ void Trainer::Impl::forward_backward(const data::Batch& batch, std::int64_t imag
   }
 }
 
-void Trainer::Impl::look() {
-  if (!loss_sizes.empty()) {
-    const std::vector<double> values = losses.to_vector<double>();
-    for (std::size_t i = 0; i < loss_sizes.size(); ++i) {
-      if (options.nan_guard && !std::isfinite(values[i])) diagnose();
-      sums.loss += values[i] * static_cast<double>(loss_sizes[i]);
-      sums.seen += loss_sizes[i];
-    }
-    loss_sizes.clear();
-  }
-  sums.hits = static_cast<std::int64_t>(loss_options.hits.item());
-  if (optimizer.found_nonfinite() && options.nan_guard) diagnose();
-  unread_steps = 0;
-}
-
-void Trainer::Impl::diagnose() { throw_nonfinite(step + 1, model, optimizer, last_batch, options.label_smoothing); }
-
-StepInfo Trainer::Impl::run_step(data::BatchLoader& loader, const Epoch& epoch) {
-  const std::int64_t first = position.batch * options.batch_size;
-  const std::int64_t images = std::min(epoch.images - first, options.batch_size * options.accumulate);
-  StepInfo info;
-  if (options.learning_rate) optimizer.set_lr(options.learning_rate(step, epoch.total_steps));
-  optimizer.zero_grad();
-  for (std::int64_t i = 0; i < options.accumulate && position.batch < epoch.batches; ++i) {
-    if (!loader.next(last_batch)) break;
-    forward_backward(last_batch, images);
-    ++position.batch;
-  }
+void Trainer::Impl::update() {
   if (options.clip_value > 0) optim::clip_grad_value(optimizer.parameters(), options.clip_value);
   if (options.clip_norm > 0) optim::clip_grad_norm(optimizer.parameters(), options.clip_norm);
   optimizer.step();
+}
+
+void Trainer::Impl::queue_whole_step(data::BatchLoader& loader) {
+  optimizer.zero_grad();
+  loader.gather(last_batch);
+  const Tensor loss = cross_entropy(model(last_batch.x), last_batch.y, loss_options);
+  store_loss(loss);
+  loss.backward();
+  update();
+}
+
+void Trainer::Impl::look() {
+  looked_at.rows(losses.size(0), losses.size(0) + 1).copy_from(loss_options.hits);
+  const std::vector<double> values = looked_at.to_vector<double>();
+  for (std::size_t i = 0; i < loss_sizes.size(); ++i) {
+    if (options.nan_guard && !std::isfinite(values[i])) {
+      diagnose(step - unread_steps + 1 + static_cast<std::int64_t>(i) / options.accumulate);
+    }
+    sums.loss += values[i] * static_cast<double>(loss_sizes[i]);
+    sums.seen += loss_sizes[i];
+  }
+  sums.hits = static_cast<std::int64_t>(values.back());
+  if (!loss_sizes.empty()) slot.fill(0);
+  loss_sizes.clear();
+  if (optimizer.found_nonfinite() && options.nan_guard) diagnose(step);
+  unread_steps = 0;
+}
+
+void Trainer::Impl::diagnose(std::int64_t failed_step) {
+  throw_nonfinite(failed_step, model, optimizer, last_batch, options.label_smoothing);
+}
+
+void Trainer::Impl::run_batches(data::BatchLoader& loader, const Epoch& epoch, std::int64_t images_of_step) {
+  optimizer.zero_grad();
+  for (std::int64_t i = 0; i < options.accumulate && position.batch < epoch.batches; ++i) {
+    if (!loader.next(last_batch)) break;
+    forward_backward(last_batch, images_of_step);
+    ++position.batch;
+  }
+  update();
+}
+
+StepInfo Trainer::Impl::run_step(data::BatchLoader& loader, StepGraph& graph, const Epoch& epoch) {
+  const std::int64_t first = position.batch * options.batch_size;
+  const std::int64_t images = std::min(epoch.images - first, options.batch_size * options.accumulate);
+  const bool whole = options.accumulate == 1 && images == epoch.whole;
+  StepInfo info;
+  if (options.learning_rate) optimizer.set_lr(options.learning_rate(step, epoch.total_steps));
+  if (whole && graph.ready() && loader.advance(last_batch)) {
+    graph.replay();
+    loss_sizes.push_back(images);
+    ++position.batch;
+  } else {
+    run_batches(loader, epoch, images);
+    if (whole) graph.ran_as_it_is();
+  }
+  ++step;
   ++unread_steps;
   info.read = unread_steps >= options.read_every || position.batch >= epoch.batches;
   if (info.read) look();
-  ++step;
 
   info.step = step;
   info.total_steps = epoch.total_steps;
@@ -169,6 +208,10 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
   epoch.batches = loader.batches_per_epoch();
   epoch.steps = divide_up(epoch.batches, options.accumulate);
   epoch.total_steps = epoch.steps * options.epochs;
+  epoch.whole = std::min(options.batch_size, train.size());
+  const bool on_cuda = options.device.type == DeviceType::cuda;
+  const bool graphed = options.graph == Graph::on || (options.graph == Graph::by_device && on_cuda);
+  StepGraph graph(graphed, options.device, model, optimizer, [&] { queue_whole_step(loader); });
 
   FitResult result;
   model.train();
@@ -180,8 +223,9 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
     }
     double learning_rate = optimizer.lr();
     if (options.learning_rate && step > 0) learning_rate = options.learning_rate(step - 1, epoch.total_steps);
+    graph.check();
     while (position.batch < epoch.batches && result.end == End::finished) {
-      const StepInfo info = run_step(loader, epoch);
+      const StepInfo info = run_step(loader, graph, epoch);
       learning_rate = info.learning_rate;
       for (const auto& callback : callbacks) callback->on_step(self, info);
       if (options.interrupted && options.interrupted()) result.end = End::interrupted;

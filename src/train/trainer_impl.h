@@ -12,6 +12,7 @@
 #include "descent/ops.h"
 #include "descent/optim.h"
 #include "descent/train.h"
+#include "train/trainer_graph.h"
 
 namespace descent::train {
 
@@ -26,15 +27,19 @@ struct Trainer::Impl {
 
   struct Epoch {  // sizes that stay the same through an epoch
     std::int64_t batches = 0, steps = 0, images = 0, total_steps = 0;
+    std::int64_t whole = 0;  // images of a whole batch
   };
 
   FitResult fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation);
-  // One optimizer step: up to `accumulate` batches.
-  StepInfo run_step(data::BatchLoader& loader, const Epoch& epoch);
+  // One optimizer step: up to `accumulate` batches, or a replay of the recorded step of a whole batch.
+  StepInfo run_step(data::BatchLoader& loader, StepGraph& graph, const Epoch& epoch);
+  void run_batches(data::BatchLoader& loader, const Epoch& epoch, std::int64_t images_of_step);
   void forward_backward(const data::Batch& batch, std::int64_t images_of_step);
-  void look();  // brings the sums up to date and guards against NaN
-  void guard_loss(double loss);
-  [[noreturn]] void diagnose();
+  void update();                              // clipping and the optimizer
+  void queue_whole_step(data::BatchLoader&);  // what is recorded; on the host it changes nothing that a replay needs
+  void store_loss(const Tensor& loss);        // in the next slot
+  void look();                                // brings the sums up to date and guards against NaN
+  [[noreturn]] void diagnose(std::int64_t failed_step);
   EpochInfo end_epoch(const data::Dataset* validation, double learning_rate);
   bool out_of_patience() const { return options.early_stop > 0 && since_best >= options.early_stop; }
   void start_epoch(data::Position at);
@@ -56,7 +61,9 @@ struct Trainer::Impl {
   std::int64_t train_size = -1;        // known from fit or from a checkpoint
 
   CrossEntropyOptions loss_options;  // its hits: on the device, since the epoch began
-  Tensor losses;                     // [read_every]: those not yet looked at
+  Tensor looked_at;                  // f64 [slots + 1]: the slots of losses, and at a look the hits
+  Tensor losses;                     // f64 [slots], of which loss_sizes.size() hold what was not yet looked at
+  Tensor slot;                       // i32 [1]: the next one
   std::vector<std::int64_t> loss_sizes;
   std::int64_t unread_steps = 0;
   data::Batch last_batch;

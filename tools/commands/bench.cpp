@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/nn.h"
+#include "training.h"
 
 namespace descent::cli {
 namespace {
@@ -16,23 +17,49 @@ constexpr const char* kExamples =
     "  descent bench --op conv2d              those with conv2d in their name\n"
     "  descent bench --train cnn              seconds per epoch of 60,000 images\n"
     "  descent bench --infer mlp --json       images/s, one at a time\n"
-    "  descent bench --peak\n";
+    "  descent bench --peak\n"
+    "  descent bench --device cuda --precision tf32\n";
 constexpr double kEpochImages = 60000;
 
 struct Options {
   std::string train, infer, op;
   JobOptions job;
+  std::string device = "cpu", precision = "f32";
   int threads = 0;
   bool peak = false, json = false;
 };
 
+bool on_gpu(const Options& o) { return o.job.device.type == DeviceType::cuda; }
+
+// What the numbers were measured on.
+std::string machine(const Options& o) {
+  if (!on_gpu(o)) return fmt::format("{} threads", num_threads());
+  return fmt::format("{}, products in {}", device_name(o.job.device), o.precision);
+}
+
+std::string describe(const Options& o, const Peak& peak) {
+  return fmt::format("{:.0f} GFLOP/s {}, {:.1f} GB/s copying (read + written), {}", peak.gflops_f32,
+                     on_gpu(o) ? "in a product of 4096 x 4096 matrices" : "of f32 multiply-adds", peak.copy_gb_s,
+                     machine(o));
+}
+
+Json to_json(const Options& o, const Peak& peak) {
+  Json json = {{"gflops_f32", peak.gflops_f32},
+               {"copy_gb_s", peak.copy_gb_s},
+               {"threads", num_threads()},
+               {"device", to_string(o.job.device)}};
+  if (!on_gpu(o)) return json;
+  json["device_name"] = device_name(o.job.device);
+  json["precision"] = o.precision;
+  return json;
+}
+
 int show_peak(const Options& o) {
-  const Peak peak = measure_peak();
+  const Peak peak = peak_of(o.job.device);
   if (o.json) {
-    print_json({{"gflops_f32", peak.gflops_f32}, {"copy_gb_s", peak.copy_gb_s}, {"threads", num_threads()}});
+    print_json(to_json(o, peak));
   } else {
-    print(fmt::format("{:.0f} GFLOP/s of f32 multiply-adds, {:.1f} GB/s copying (read + written), {} threads\n",
-                      peak.gflops_f32, peak.copy_gb_s, num_threads()));
+    print(describe(o, peak) + "\n");
   }
   return kOk;
 }
@@ -42,7 +69,7 @@ int run_job(const Options& o) {
   const bool training = !o.train.empty();
   job.model = training ? o.train : o.infer;
   const JobResult result = training ? bench_training(job) : bench_inference(job);
-  const Peak peak = measure_peak();
+  const Peak peak = peak_of(job.device);
   const double share = result.gflops / peak.gflops_f32;
   if (o.json) {
     Json json = {{"job", training ? "train" : "infer"},
@@ -56,7 +83,9 @@ int run_job(const Options& o) {
                  {"gflops", result.gflops},
                  {"peak_gflops_f32", peak.gflops_f32},
                  {"share_of_peak", share},
-                 {"threads", num_threads()}};
+                 {"threads", num_threads()},
+                 {"device", device_name(job.device)},
+                 {"precision", o.precision}};
     if (training) json["seconds_per_epoch"] = kEpochImages / result.images_per_second;
     print_json(json);
     return kOk;
@@ -66,16 +95,16 @@ int run_job(const Options& o) {
                : fmt::format("{:.1f} us per image", 1e6 / result.images_per_second);
   print(
       fmt::format("{} {} on {} images, batch {}: {}, {} images/s, {:.0f} GFLOP/s = {:.0f} % of the measured {:.0f}\n"
-                  "median of {} blocks of {} steps, {} threads\n",
+                  "median of {} blocks of {} steps, {}\n",
                   training ? "train" : "infer", job.model, result.data, training ? job.batch_size : 1, time,
                   thousands(static_cast<std::int64_t>(result.images_per_second)), result.gflops, share * 100,
-                  peak.gflops_f32, result.block_seconds.size(), result.steps, num_threads()));
+                  peak.gflops_f32, result.block_seconds.size(), result.steps, machine(o)));
   return kOk;
 }
 
 int kernel_table(const Options& o) {
-  const Peak peak = measure_peak();
-  const std::vector<KernelRow> rows = bench_kernels(o.op, peak);
+  const Peak peak = peak_of(o.job.device);
+  const std::vector<KernelRow> rows = bench_kernels(o.op, peak, o.job.device);
   if (rows.empty()) throw InvalidArgument(fmt::format("bench: no kernel has \"{}\" in its name", escape(o.op)));
   if (o.json) {
     Json kernels = Json::array();
@@ -86,15 +115,13 @@ int kernel_table(const Options& o) {
                          {row.is_flops ? "gflops" : "gb_s", row.rate},
                          {"share_of_peak", row.share}});
     }
-    print_json({{"gflops_f32", peak.gflops_f32},
-                {"copy_gb_s", peak.copy_gb_s},
-                {"threads", num_threads()},
-                {"kernels", std::move(kernels)}});
+    Json json = to_json(o, peak);
+    json["kernels"] = std::move(kernels);
+    print_json(json);
     return kOk;
   }
-  std::string text = fmt::format(
-      "peak: {:.0f} GFLOP/s of f32 multiply-adds, {:.1f} GB/s copying, {} threads\n\n{:<52}{:<34}{:>12}{:>16}{:>9}\n",
-      peak.gflops_f32, peak.copy_gb_s, num_threads(), "op", "size", "time", "rate", "of peak");
+  std::string text = fmt::format("peak: {}\n\n{:<52}{:<34}{:>12}{:>16}{:>9}\n", describe(o, peak), "op", "size", "time",
+                                 "rate", "of peak");
   for (const KernelRow& row : rows) {
     text += fmt::format("{:<52}{:<34}{:>9.1f} us{:>9.1f} {:<6}{:>7.0f} %\n", row.op, row.size, row.seconds * 1e6,
                         row.rate, row.is_flops ? "GFLOP/s" : "GB/s", row.share * 100);
@@ -105,13 +132,15 @@ int kernel_table(const Options& o) {
   return kOk;
 }
 
-int bench(const Options& o) {
+int bench(Options o) {
   if (static_cast<int>(!o.train.empty()) + static_cast<int>(!o.infer.empty()) + static_cast<int>(!o.op.empty()) +
           static_cast<int>(o.peak) >
       1) {
     throw InvalidArgument("bench: --train, --infer, --op and --peak exclude each other");
   }
   set_num_threads(o.threads);
+  o.job.device = parse_device(o.device);
+  use_precision(o.precision, o.job.device);
   if (o.peak) return show_peak(o);
   return o.train.empty() && o.infer.empty() ? kernel_table(o) : run_job(o);
 }
@@ -135,6 +164,11 @@ void add_bench(CLI::App& app, Run& run) {
   command->add_option("--data,-d", o->job.data,
                       "images for --train and --infer (default: MNIST if it is here, else random)");
   command->add_option("--dtype", o->job.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
+  command->add_option("--device", o->device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  command->add_option("--precision", o->precision, "of f32 products on CUDA: f32, tf32 or bf16")
+      ->check(any_of({"f32", "tf32", "bf16"}))
+      ->capture_default_str();
+  command->add_flag("--no-graph", o->job.no_graph, "--train on CUDA: queue every kernel instead of replaying a graph");
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return bench(*o); }; });

@@ -32,9 +32,38 @@ std::string compiler() {
 #endif
 }
 
+std::string describe(const CudaDeviceInfo& d) {
+  return fmt::format("{}, {:.0f} GiB, compute capability {}.{}, {} multiprocessors", d.name,
+                     static_cast<double>(d.memory) / (1 << 30), d.major, d.minor, d.multiprocessors);
+}
+
+std::string driver_version(const CudaDeviceInfo& d) {
+  return fmt::format("{}.{}", d.driver / 1000, d.driver % 1000 / 10);
+}
+
+Json to_json(const std::vector<CudaDeviceInfo>& devices) {
+  Json list = Json::array();
+  for (const CudaDeviceInfo& d : devices) {
+    list.push_back({{"name", d.name},
+                    {"memory", d.memory},
+                    {"compute_capability", fmt::format("{}.{}", d.major, d.minor)},
+                    {"multiprocessors", d.multiprocessors},
+                    {"driver_cuda", driver_version(d)}});
+  }
+  return list;
+}
+
+std::string cuda_lines(const std::string& reason, const std::vector<CudaDeviceInfo>& devices) {
+  if (!reason.empty() || devices.empty()) return fmt::format("CUDA     no: {}\n", reason);
+  std::string text = fmt::format("CUDA     available, driver for CUDA {}\n", driver_version(devices[0]));
+  for (std::size_t i = 0; i < devices.size(); ++i) text += fmt::format("cuda:{:<4}{}\n", i, describe(devices[i]));
+  return text;
+}
+
 int info(const Options& o) {
   set_num_threads(o.threads);
   const std::string reason = cuda_unavailable_reason();
+  const std::vector<CudaDeviceInfo> devices = cuda_devices();
   const BuildInfo build = build_info();
   Json result = {{"version", version()},
                  {"compiler", compiler()},
@@ -42,12 +71,12 @@ int info(const Options& o) {
                  {"simd", build.simd},
                  {"blas", build.blas},
                  {"cuda", reason.empty()},
+                 {"cuda_devices", to_json(devices)},
                  {"default_device", to_string(parse_device("auto"))}};
   if (!reason.empty()) result["cuda_unavailable"] = reason;
-  std::string text =
-      fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\nCUDA     {}\ndevice   {} (auto)\n",
-                  version(), compiler(), num_threads(), build.simd, build.blas,
-                  reason.empty() ? "available" : "no: " + reason, to_string(parse_device("auto")));
+  std::string text = fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\n{}device   {} (auto)\n",
+                                 version(), compiler(), num_threads(), build.simd, build.blas,
+                                 cuda_lines(reason, devices), to_string(parse_device("auto")));
   if (o.peak) {
     const Peak peak = measure_peak();
     result["gflops_f32"] = peak.gflops_f32;

@@ -94,6 +94,7 @@ Job prepare(const Options& options) {
   }
   resolve(job.config);
   job.device = parse_device(job.config.device);
+  use_precision(job.config.precision, job.device);
   set_num_threads(job.config.threads);
   load_data(job, options.fallback);
   if (job.folder.resumed) check_same_run(job);
@@ -120,8 +121,10 @@ void announce(const Job& job) {
                   thousands(job.data.test.size()), job.data.train.source));
   say(fmt::format("model   {}: {} parameters, {:.2f} MFLOP per image", job.model.name,
                   thousands(job.model.module->parameter_count()), job.model.module->flops(job.model.input) / 1e6));
-  say(fmt::format("device  {}, {} threads; {}, learning rate {:g}, {}; seed {}", to_string(job.device), num_threads(),
-                  job.config.optimizer, job.config.lr, job.config.schedule, job.config.seed));
+  const std::string precision =
+      job.config.precision == "f32" ? "" : fmt::format(", products in {}", job.config.precision);
+  say(fmt::format("device  {}, {} threads{}; {}, learning rate {:g}, {}; seed {}", device_name(job.device),
+                  num_threads(), precision, job.config.optimizer, job.config.lr, job.config.schedule, job.config.seed));
   say(fmt::format("folder  {}", job.folder.path));
 }
 
@@ -174,7 +177,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
       {"Wrong", fmt::format("{} of {}", thousands(wrong), thousands(test.count))},
       {"Parameters", thousands(job.model.module->parameter_count())},
       {"Steps", thousands(fit.step)},
-      {"Device", fmt::format("{}, {} threads", to_string(job.device), num_threads())}};
+      {"Device", fmt::format("{}, {} threads", device_name(job.device), num_threads())}};
   if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
   if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
   write_report(job, evaluation, sha, std::move(facts));

@@ -1,5 +1,5 @@
 // Walks two operands that are broadcast to one shape. Axes that both operands run through in step are merged, so that
-// [N, H, W, C] + [C] becomes two axes and equal shapes become one.
+// [N, H, W, C] + [C] becomes two axes and equal shapes become one. Shapes only: every device walks by itself.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 #include "descent/shape.h"
 
-namespace descent::cpu {
+namespace descent {
 
 struct Broadcast {
   int rank = 1;  // 1 or more; the last axis is the innermost
@@ -74,4 +74,4 @@ struct Broadcast {
   }
 };
 
-}  // namespace descent::cpu
+}  // namespace descent

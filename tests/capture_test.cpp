@@ -1,0 +1,133 @@
+// Captured steps: the same values as steps that run as they are, on every device that is here.
+#include "descent/capture.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "descent/descent.h"
+#include "files.h"
+
+namespace descent::test {
+namespace {
+
+std::vector<Device> devices() {
+  std::vector<Device> here{Device::cpu()};
+  if (cuda_unavailable_reason().empty()) here.push_back(Device::cuda());
+  return here;
+}
+
+TEST(Capture, CapturingDoesNotDoTheWork) {
+  for (const Device device : devices()) {
+    const Tensor one = Tensor::ones({3}, DType::f32, device);
+    Tensor sum = Tensor::zeros({3}, DType::f32, device);
+    const auto step = [&] { sum.copy_from(add(sum, one)); };
+    step();
+    Capture capture(device, step);
+    EXPECT_EQ(sum.to_vector<double>(), (std::vector<double>{1, 1, 1})) << to_string(device);
+    for (int i = 0; i < 4; ++i) capture.replay();
+    EXPECT_EQ(sum.to_vector<double>(), (std::vector<double>{5, 5, 5})) << to_string(device);
+  }
+}
+
+// Inputs change from outside, results are seen outside, and randomness goes on.
+TEST(Capture, TensorsInsideAndOutside) {
+  for (const Device device : devices()) {
+    Generator generator(7, 0, device), reference(7, 0, device);
+    Tensor x = Tensor::zeros({100}, DType::f32, device), y;
+    const auto step = [&] { y = dropout(x * 2.0, 0.5, generator); };
+    step();
+    dropout(x, 0.5, reference);
+    Capture capture(device, step);
+    for (int i = 1; i < 4; ++i) {
+      x.fill(i);
+      capture.replay();
+      const Tensor expected = dropout(x * 2.0, 0.5, reference);
+      EXPECT_EQ(y.to_vector<float>(), expected.to_vector<float>()) << to_string(device) << " replay " << i;
+    }
+  }
+}
+
+struct Job {  // a training step on one batch
+  explicit Job(Device device) : x(Tensor::zeros({8, 5}, DType::f32, device)) {
+    model.add<nn::Linear>(5, 7);
+    model.add<nn::ReLU>();
+    model.add<nn::Dropout>(0.2);
+    model.add<nn::Linear>(7, 3);
+    model.reset_parameters(3).seed(4);
+    model.to(device);
+    y = Tensor::from(std::vector<std::int32_t>{0, 1, 2, 0, 1, 2, 0, 1}, {8}, device);
+    optimizer = std::make_unique<optim::Adam>(model);
+  }
+  void next_batch(int i) { x.copy_from(Generator(9, static_cast<std::uint32_t>(i)).normal({8, 5})); }
+  void step() {
+    optimizer->zero_grad();
+    loss = cross_entropy(model(x), y);
+    loss.backward();
+    optim::clip_grad_norm(optimizer->parameters(), 0.5);
+    optimizer->step();
+  }
+
+  nn::Sequential model;
+  std::unique_ptr<optim::Optimizer> optimizer;
+  Tensor x, y, loss;
+};
+
+TEST(Capture, ATrainingStepGivesTheSameBits) {
+  for (const Device device : devices()) {
+    Job plain(device), captured(device);
+    captured.next_batch(0);
+    captured.step();
+    Capture capture(device, [&] { captured.step(); });
+    for (int i = 0; i < 6; ++i) {
+      plain.next_batch(i);
+      plain.step();
+      if (i > 0) {
+        captured.next_batch(i);
+        captured.optimizer->set_lr(0.001 * i);
+        capture.replay();
+      }
+      plain.optimizer->set_lr(0.001 * (i + 1));
+      EXPECT_EQ(plain.loss.item(), captured.loss.item()) << to_string(device) << " step " << i;
+    }
+    const auto a = plain.model.parameters(), b = captured.model.parameters();
+    for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].to_vector<float>(), b[i].to_vector<float>()) << i;
+    EXPECT_EQ(captured.optimizer->step_count(), 6);
+  }
+}
+
+TEST(Capture, MovesAndEnds) {
+  for (const Device device : devices()) {
+    Tensor x = Tensor::zeros({1}, DType::f64, device);
+    const auto step = [&] { x.copy_from(x + 1.0); };
+    step();
+    Capture first(device, step);
+    Capture second(std::move(first));
+    second.replay();
+    first = std::move(second);
+    first.replay();
+    EXPECT_EQ(x.item(), 3);
+    EXPECT_ERROR("InvalidArgument", "moved", second.replay());
+  }
+}
+
+TEST(Capture, RefusesWhatIsNoStepAndNoDevice) {
+  EXPECT_ERROR("InvalidArgument", "no step", Capture(Device::cpu(), {}));
+  EXPECT_ERROR("Error", "", Capture(Device::cuda(1000), [] {}));
+}
+
+TEST(Capture, OnCudaHostMemoryIsOutOfReach) {
+  if (!cuda_unavailable_reason().empty()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Device device = Device::cuda();
+  Tensor x = Tensor::zeros({4}, DType::f32, device);
+  double value = 0;
+  EXPECT_ERROR("Error", "captured", Capture(device, [&] { value = sum(x).item(); }));
+  EXPECT_ERROR("Error", "captured", Capture(device, [&] { x.copy_from(Tensor::ones({4})); }));
+  EXPECT_ERROR("Error", "captured", Capture(device, [&] { synchronize(device); }));
+  EXPECT_ERROR("InvalidArgument", "already", Capture(device, [&] { Capture(device, [] {}); }));
+  x.fill(2);  // and the device goes on as before
+  EXPECT_EQ(sum(x).item(), 8);
+}
+
+}  // namespace
+}  // namespace descent::test
