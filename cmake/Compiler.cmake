@@ -19,21 +19,23 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   endif()
 endif()
 
+# For our own C++; what nvcc is given stands in src/cuda/CMakeLists.txt.
 add_library(descent_flags INTERFACE)
-target_compile_options(descent_flags INTERFACE -Wall -Wextra -Wconversion -fvisibility=hidden
-                                               -fvisibility-inlines-hidden)
+function(descent_flag)
+  target_compile_options(descent_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ARGN}>")
+endfunction()
+descent_flag(-Wall -Wextra -Wconversion -fvisibility=hidden -fvisibility-inlines-hidden)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  target_compile_options(descent_flags INTERFACE -Wno-restrict)  # GCC bug 105651: false alarms in std::string
+  descent_flag(-Wno-restrict)  # GCC bug 105651: false alarms in std::string
 endif()
 if(DESCENT_WERROR)
-  target_compile_options(descent_flags INTERFACE -Werror)
+  descent_flag(-Werror)
 endif()
 if(DESCENT_SANITIZE)
-  target_compile_options(descent_flags INTERFACE -fsanitize=${DESCENT_SANITIZE} -fno-sanitize-recover=all
-                                                 -fno-omit-frame-pointer -g1)
+  descent_flag(-fsanitize=${DESCENT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   target_link_options(descent_flags INTERFACE -fsanitize=${DESCENT_SANITIZE})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     # Instrumented code confuses GCC's flow analysis (its manual says so); the release build keeps this warning.
-    target_compile_options(descent_flags INTERFACE -Wno-maybe-uninitialized)
+    descent_flag(-Wno-maybe-uninitialized)
   endif()
 endif()

@@ -1,21 +1,30 @@
-# The CUDA backend: AUTO takes it when the sources and a compiler are there, ON insists, OFF leaves it out.
-# src/cuda/CMakeLists.txt enables the language and adds its objects to the targets descent and descent_internal.
+# The CUDA backend: AUTO takes it when a compiler is there, ON insists, OFF leaves it out.
+# CMAKE_CUDA_ARCHITECTURES as everywhere in CMake; by default all that a release is for, and PTX for what comes after.
+include(CheckLanguage)
 set(DESCENT_CUDA_ENABLED OFF)
 if(DESCENT_CUDA STREQUAL "OFF")
-  set(cuda_summary "off  (DESCENT_CUDA=OFF)")
-elseif(NOT EXISTS "${PROJECT_SOURCE_DIR}/src/cuda/CMakeLists.txt")
-  set(cuda_summary "off  not in this version yet")
-  if(DESCENT_CUDA STREQUAL "ON")
-    message(FATAL_ERROR "DESCENT_CUDA=ON, but the CUDA backend is not in this version yet. "
-                        "Configure with -DDESCENT_CUDA=OFF to build for the CPU.")
-  endif()
+  set(cuda_summary "off  turn on with -DDESCENT_CUDA=ON")
 else()
-  include(CheckLanguage)
   check_language(CUDA)
   if(CMAKE_CUDA_COMPILER)
+    if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES 80-real 86-real 89-real 90-real 100)
+    endif()
+    if(NOT DEFINED CMAKE_CUDA_COMPILER_LAUNCHER AND CCACHE_PROGRAM)
+      set(CMAKE_CUDA_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
+    endif()
+    enable_language(CUDA)
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25.1 does not know that nvcc has C++20
+      set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+      set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
+    endif()
+    set(CMAKE_CUDA_STANDARD 20)
+    find_package(CUDAToolkit 12.4 REQUIRED)
+    include(Cudnn)
     add_subdirectory(src/cuda)
     set(DESCENT_CUDA_ENABLED ON)
-    set(cuda_summary "on   ${CMAKE_CUDA_COMPILER}")
+    list(JOIN CMAKE_CUDA_ARCHITECTURES " " cuda_architectures)
+    set(cuda_summary "on   CUDA ${CUDAToolkit_VERSION}, architectures ${cuda_architectures}")
   elseif(DESCENT_CUDA STREQUAL "ON")
     message(FATAL_ERROR "DESCENT_CUDA=ON, but no CUDA compiler was found. Install the CUDA Toolkit and put nvcc on "
                         "PATH or set CUDACXX, or configure with -DDESCENT_CUDA=OFF.")

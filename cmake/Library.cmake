@@ -2,6 +2,7 @@
 file(GLOB_RECURSE library_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/*.cpp")
 list(FILTER library_sources EXCLUDE REGEX "/src/cuda/")
 list(FILTER library_sources EXCLUDE REGEX "/src/cpu/simd/")
+list(FILTER library_sources EXCLUDE REGEX "/src/core/backend\\.cpp$")
 
 # What every library object is compiled with; the SIMD levels and the CUDA backend use it too.
 add_library(descent_private INTERFACE)
@@ -20,7 +21,13 @@ target_link_libraries(descent_objects PRIVATE descent_private)
 descent_unity(descent_objects ${library_sources})
 include(Simd)
 
-set(library_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})
+# The one file that knows which backends there are; Cuda.cmake adds DESCENT_HAS_CUDA and the CUDA objects.
+add_library(descent_devices OBJECT "${PROJECT_SOURCE_DIR}/src/core/backend.cpp")
+set_target_properties(descent_devices PROPERTIES POSITION_INDEPENDENT_CODE ON)
+target_link_libraries(descent_devices PRIVATE descent_private)
+
+set(cpu_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})
+set(library_objects ${cpu_objects} $<TARGET_OBJECTS:descent_devices>)
 
 add_library(descent SHARED ${library_objects})
 add_library(descent::descent ALIAS descent)
@@ -39,6 +46,12 @@ if(NOT DESCENT_SANITIZE)
   target_link_options(descent PRIVATE -Wl,-z,defs)
 endif()
 
+# The CPU side alone, for tests that compile the CUDA kernels' source themselves (tests/simt).
+if(DESCENT_BUILD_TESTS)
+  add_library(descent_cpu_internal STATIC EXCLUDE_FROM_ALL ${cpu_objects} "${PROJECT_SOURCE_DIR}/src/core/backend.cpp")
+  set_target_properties(descent_cpu_internal PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(descent_cpu_internal PUBLIC descent_private)
+endif()
 if(DESCENT_BUILD_TESTS OR DESCENT_BUILD_BENCH)
   add_library(descent_internal STATIC ${library_objects})
   set_target_properties(descent_internal PROPERTIES LINKER_LANGUAGE CXX)

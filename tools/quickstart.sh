@@ -27,7 +27,9 @@ say "2/4 Building (Release, library and command)"
 build=build/quickstart
 generator=()
 if [ ! -f $build/CMakeCache.txt ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-cmake -S . -B $build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DDESCENT_BUILD_TESTS=OFF -DDESCENT_UNITY=ON
+cuda=(-DDESCENT_CUDA=OFF) # without a GPU its code would only take time to compile
+if nvidia-smi -L >/dev/null 2>&1; then cuda=(-DCMAKE_CUDA_ARCHITECTURES=native); fi
+cmake -S . -B $build "${generator[@]}" -DCMAKE_BUILD_TYPE=Release -DDESCENT_BUILD_TESTS=OFF -DDESCENT_UNITY=ON "${cuda[@]}"
 cmake --build $build --parallel "${DESCENT_JOBS:-$(nproc)}" --target descent_cli
 descent=$build/bin/descent
 

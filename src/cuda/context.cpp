@@ -1,0 +1,97 @@
+#include "cuda/context.h"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "cuda/check.h"
+#include "descent/error.h"
+
+namespace descent::gpu {
+namespace {
+
+constexpr std::size_t kDefaultShared = 48 * 1024;  // what a block may have without asking
+constexpr std::size_t kBlasWorkspace = std::size_t{32} << 20;
+
+// DESCENT_SYNC_LAUNCHES=1: wait after every launch, so that a fault is reported by the kernel that made it.
+bool sync_launches() {
+  static const bool value = [] {
+    const char* text = std::getenv("DESCENT_SYNC_LAUNCHES");
+    return text != nullptr && std::strcmp(text, "1") == 0;
+  }();
+  return value;
+}
+
+void check_launch(cudaError_t status, const char* name, const char* step) {
+  if (status == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());
+  throw DeviceError(fmt::format("cuda: {} of kernel {} failed: {} ({})", step, name, cudaGetErrorName(status),
+                                cudaGetErrorString(status)));
+}
+
+}  // namespace
+
+void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared,
+                   void** args) {
+  if (shared > kDefaultShared) {
+    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
+                 name, "shared memory");
+  }
+  check_launch(cudaLaunchKernel(kernel, grid, block, args, shared, queue.stream), name, "launch");
+  if (!sync_launches()) return;
+  cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(queue.stream, &capture), "cudaStreamIsCapturing");
+  if (capture == cudaStreamCaptureStatusNone) check_launch(cudaStreamSynchronize(queue.stream), name, "run");
+}
+
+Context::Context(int device) : device_(device), allocator_(device) {
+  check(cudaSetDevice(device), "cudaSetDevice");
+  check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
+}
+
+Queue& Context::queue() {
+  int current = -1;
+  check(cudaGetDevice(&current), "cudaGetDevice");
+  if (current != device_) check(cudaSetDevice(device_), "cudaSetDevice");
+  return *this;
+}
+
+void* Context::new_workspace(std::size_t bytes) {
+  void* memory = nullptr;
+  const cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    static_cast<void>(cudaGetLastError());
+    throw OutOfMemory("cuda: workspace of cuBLAS", bytes, 0);
+  }
+  check(status, "cudaMalloc");
+  return memory;
+}
+
+cublasHandle_t Context::blas() {
+  if (blas_ == nullptr) {
+    queue();
+    void* const memory = new_workspace(kBlasWorkspace);
+    check(cublasCreate(&blas_), "cublasCreate");
+    check(cublasSetStream(blas_, stream), "cublasSetStream");
+    check(cublasSetWorkspace(blas_, memory, kBlasWorkspace), "cublasSetWorkspace");
+    check(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
+  }
+  return blas_;
+}
+
+cublasLtHandle_t Context::blas_lt() {
+  if (blas_lt_ == nullptr) {
+    queue();
+    check(cublasLtCreate(&blas_lt_), "cublasLtCreate");
+  }
+  return blas_lt_;
+}
+
+void* Context::lt_workspace() {
+  if (lt_workspace_ == nullptr) lt_workspace_ = new_workspace(kLtWorkspace);
+  return lt_workspace_;
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,95 @@
+// Conv on CUDA: kernels of our own, and cuDNN in front of them where the build has it and the shape makes it worth
+// while.
+#include "cuda/kernels/conv.cuh"
+
+#include "cuda/context.h"
+#include "cuda/dispatch.h"
+#include "cuda/families.h"
+
+#if DESCENT_HAS_CUDNN
+#include "cuda/conv_cudnn.h"
+#endif
+
+namespace descent::gpu {
+namespace {
+
+#if DESCENT_HAS_CUDNN
+// Thin layers (few channels on a side, or in a group) and f64 are left to our own kernels: a library's tiles are for
+// dozens of channels.
+bool worth_cudnn(const ConvShape& s, DType dtype) {
+  constexpr std::int64_t kThin = 8;
+  return dtype == DType::f32 && s.in_group() > kThin && s.out_group() > kThin;
+}
+#endif
+
+class GpuConv final : public Conv {
+ public:
+  explicit GpuConv(Context& context) : context_(context) {}
+
+  void forward(const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, Activation activation,
+               View y) override {
+    Queue& q = context_.queue();
+    const ConvShape s = conv_shape(g, x.shape, w.shape, y.shape);
+#if DESCENT_HAS_CUDNN
+    if (y.numel() > 0 && worth_cudnn(s, x.dtype) && cudnn_forward(context_, g, x, w, bias, activation, y)) return;
+#endif
+    for_floating(x.dtype,
+                 [&]<class T>(T) { conv_forward(q, s, x.as<T>(), w.as<T>(), bias.as<T>(), activation, y.as<T>()); });
+  }
+
+  void backward_data(const ConvGeometry& g, ConstView dy, ConstView w, Grad dx) override {
+    Queue& q = context_.queue();
+    if (!dx) return;
+    const ConvShape s = conv_shape(g, dx.view.shape, w.shape, dy.shape);
+#if DESCENT_HAS_CUDNN
+    if (any(dy, dx) && worth_cudnn(s, dy.dtype) && cudnn_backward_data(context_, g, dy, w, dx)) return;
+#endif
+    for_floating(dy.dtype,
+                 [&]<class T>(T) { conv_backward_data(q, s, dy.as<T>(), w.as<T>(), dx.view.as<T>(), dx.write); });
+  }
+
+  void backward_filter(const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) override {
+    Queue& q = context_.queue();
+    if (!dw) return;
+    const ConvShape s = conv_shape(g, x.shape, dw.view.shape, dy.shape);
+#if DESCENT_HAS_CUDNN
+    if (any(dy, dw) && worth_cudnn(s, x.dtype) && cudnn_backward_filter(context_, g, x, dy, dw)) return;
+#endif
+    for_floating(x.dtype,
+                 [&]<class T>(T) { conv_backward_filter(q, s, x.as<T>(), dy.as<T>(), dw.view.as<T>(), dw.write); });
+  }
+
+  void forward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, View y, View code) override {
+    Queue& q = context_.queue();
+    const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
+    if (y.numel() == 0) return;
+    for_floating(x.dtype, [&]<class T>(T) {
+      conv_relu_pool(q, s, x.as<T>(), w.as<T>(), bias.as<T>(), y.as<T>(), code.as<std::uint8_t>());
+    });
+  }
+
+  void backward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView dy, ConstView code, Grad dx,
+                          Grad dw, Grad dbias) override {
+    Queue& q = context_.queue();
+    const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
+    for_floating(x.dtype, [&]<class T>(T) {
+      const ConvFilterTarget<T> target{dw.view.as<T>(), dbias.view.as<T>(), dw.write == Write::accumulate,
+                                       dbias.write == Write::accumulate};
+      conv_relu_pool_backward(q, s, x.as<T>(), w.as<T>(), dy.as<T>(), code.as<std::uint8_t>(), dx.view.as<T>(),
+                              dx.write, target);
+    });
+  }
+
+ private:
+#if DESCENT_HAS_CUDNN
+  static bool any(const ConstView& from, const Grad& to) { return from.numel() > 0 && to.view.numel() > 0; }
+#endif
+
+  Context& context_;
+};
+
+}  // namespace
+
+std::unique_ptr<Conv> make_conv(Context& context) { return std::make_unique<GpuConv>(context); }
+
+}  // namespace descent::gpu

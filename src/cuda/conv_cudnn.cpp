@@ -1,0 +1,130 @@
+// Convolutions by cuDNN plans: which call takes which plan, and what is left to kernels of ours. A plan is made at the
+// first call of its kind on a device and kept, and so is the answer that there is none. Of cuDNN's engines only its
+// slow reference claims to keep NaN through ReLU, so ReLU is fused only when precision.h allows NaN to vanish;
+// gradients are accumulated by way of scratch memory, because the front end fixes the graph's beta at 0.
+#if DESCENT_HAS_CUDNN
+
+#include "cuda/conv_cudnn.h"
+
+#include <algorithm>
+#include <limits>
+#include <map>
+#include <mutex>
+
+#include "cuda/context.h"
+#include "cuda/conv_cudnn_plan.h"
+#include "cuda/linalg_finish.h"
+
+namespace descent::gpu {
+namespace {
+
+// cuDNN on one device. Lives as long as the process: nothing here is safe to destroy after the driver.
+struct Library {
+  std::mutex mutex;
+  bool tried = false;
+  cudnnHandle_t handle = nullptr;
+  std::map<ConvKey, std::unique_ptr<ConvPlan>> plans;  // null: cuDNN can't
+};
+
+Library& library(int device) {
+  static std::mutex mutex;
+  static auto* const libraries = new std::map<int, Library>;
+  const std::lock_guard lock(mutex);
+  return (*libraries)[device];
+}
+
+std::array<std::int64_t, 4> sizes(const Shape& s) { return {s[0], s[1], s[2], s[3]}; }
+
+// cuDNN's kernels want vectors' alignment, and count elements in 32 bits.
+bool suits(ConstView v) {
+  return v.dtype == DType::f32 && v.numel() > 0 && v.numel() <= std::numeric_limits<std::int32_t>::max() &&
+         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+}
+
+ConvKey make_key(ConvPass pass, const ConvGeometry& g, const Shape& x, const Shape& w, const Shape& y) {
+  ConvKey key;
+  key.pass = pass;
+  key.x = sizes(x);
+  key.w = sizes(w);
+  key.y = sizes(y);
+  key.stride = {g.stride_h, g.stride_w};
+  key.pad = {g.pad_h, g.pad_w};
+  key.dilation = {g.dilation_h, g.dilation_w};
+  key.precision = precision();
+  return key;
+}
+
+bool run(Context& context, const ConvKey& key, const ConvOperands& operands) {
+  Queue& queue = context.queue();
+  Library& cudnn = library(context.device());
+  const std::lock_guard lock(cudnn.mutex);
+  if (!cudnn.tried) {
+    cudnn.tried = true;
+    if (cudnnCreate(&cudnn.handle) != CUDNN_STATUS_SUCCESS) cudnn.handle = nullptr;
+  }
+  if (cudnn.handle == nullptr || cudnnSetStream(cudnn.handle, queue.stream) != CUDNN_STATUS_SUCCESS) return false;
+  auto at = cudnn.plans.find(key);
+  if (at == cudnn.plans.end()) at = cudnn.plans.emplace(key, make_conv_plan(cudnn.handle, key)).first;
+  const ConvPlan* plan = at->second.get();
+  if (plan == nullptr) return false;
+  const Scratch<std::byte> workspace(queue, static_cast<std::int64_t>(plan->workspace_bytes()));
+  plan->run(cudnn.handle, operands, workspace.data());
+  return true;
+}
+
+// Runs the plan into `to`, or beside it and adds.
+bool run_gradient(Context& context, const ConvKey& key, ConvOperands operands, const void* ConvOperands::*result,
+                  const Grad& to) {
+  if (to.write == Write::overwrite) {
+    operands.*result = to.view.data;
+    return run(context, key, operands);
+  }
+  Queue& queue = context.queue();
+  const std::int64_t n = to.view.numel();
+  const Scratch<float> beside(queue, n);
+  operands.*result = beside.data();
+  if (!run(context, key, operands)) return false;
+  finish<float>(queue, 1, n, beside.data(), 1, nullptr, Activation::none, to.view.as<float>());
+  return true;
+}
+
+}  // namespace
+
+bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
+                   Activation activation, View y) {
+  if (!suits(x) || !suits(w) || !suits(y)) return false;
+  const bool relu = activation == Activation::relu;
+  ConvKey key = make_key(ConvPass::forward, g, x.shape, w.shape, y.shape);
+  const ConvOperands operands{x.data, w.data, y.data, bias.data};
+  const auto try_fused = [&](bool with_bias, bool with_relu) {
+    key.bias = with_bias;
+    key.relu = with_relu;
+    return run(context, key, operands);
+  };
+  // The most that may be fused first.
+  const bool can_bias = bias && suits(bias), can_relu = relu && !relu_passes_nan() && (can_bias || !bias);
+  if (can_relu && try_fused(can_bias, true)) return true;
+  const bool fused_bias = can_bias && try_fused(true, false);
+  if (!fused_bias && !try_fused(false, false)) return false;
+  const float* bias_left = fused_bias ? nullptr : bias.as<float>();
+  if (bias_left == nullptr && !relu) return true;
+  const std::int64_t channels = y.shape[3];
+  finish<float>(context.queue(), y.numel() / channels, channels, nullptr, 1, bias_left, activation, y.as<float>());
+  return true;
+}
+
+bool cudnn_backward_data(Context& context, const ConvGeometry& g, ConstView dy, ConstView w, Grad dx) {
+  if (!suits(dy) || !suits(w) || !suits(dx.view)) return false;
+  const ConvKey key = make_key(ConvPass::data, g, dx.view.shape, w.shape, dy.shape);
+  return run_gradient(context, key, {nullptr, w.data, dy.data, nullptr}, &ConvOperands::x, dx);
+}
+
+bool cudnn_backward_filter(Context& context, const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) {
+  if (!suits(x) || !suits(dy) || !suits(dw.view)) return false;
+  const ConvKey key = make_key(ConvPass::filter, g, x.shape, dw.view.shape, dy.shape);
+  return run_gradient(context, key, {x.data, nullptr, dy.data, nullptr}, &ConvOperands::w, dw);
+}
+
+}  // namespace descent::gpu
+
+#endif

@@ -1,0 +1,24 @@
+// The factories of the CUDA families: one object per device, made in src/cuda/<family>.cu or .cpp.
+#pragma once
+
+#include <memory>
+
+#include "backend.h"
+
+namespace descent::gpu {
+
+class Context;  // context.h
+
+std::unique_ptr<Runtime> make_runtime(Context& context);
+std::unique_ptr<Elementwise> make_elementwise(Context& context);
+std::unique_ptr<Reduce> make_reduce(Context& context);
+std::unique_ptr<Linalg> make_linalg(Context& context);
+std::unique_ptr<Conv> make_conv(Context& context);
+std::unique_ptr<Pool> make_pool(Context& context);
+std::unique_ptr<Norm> make_norm(Context& context);
+std::unique_ptr<Random> make_random(Context& context);
+std::unique_ptr<Loss> make_loss(Context& context);
+std::unique_ptr<Optim> make_optim(Context& context);
+std::unique_ptr<Index> make_index(Context& context);
+
+}  // namespace descent::gpu

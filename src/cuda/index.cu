@@ -1,0 +1,105 @@
+// Index on CUDA.
+#include "cuda/kernels/index.cuh"
+
+#include <cub/device/device_radix_sort.cuh>
+#include <limits>
+
+#include "cuda/check.h"
+#include "cuda/context.h"
+#include "cuda/dispatch.h"
+#include "cuda/families.h"
+#include "cuda/kernels/index_sort.cuh"
+#include "cuda/kernels/next.cuh"
+
+namespace descent::gpu {
+
+void DeviceSort::operator()(Queue& q, std::int64_t n, int bits, const std::uint32_t* keys, std::uint32_t* sorted_keys,
+                            const std::int32_t* values, std::int32_t* sorted_values) const {
+  if (n > std::numeric_limits<std::int32_t>::max()) {
+    throw InvalidArgument("cuda: found " + std::to_string(n) + " elements to sort, expected at most 2147483647");
+  }
+  const auto sort = [&](void* temporary, std::size_t& bytes) {
+    check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values,
+                                          static_cast<std::int32_t>(n), 0, bits, q.stream),
+          "cub::DeviceRadixSort::SortPairs");
+  };
+  std::size_t bytes = 0;
+  sort(nullptr, bytes);  // asks how much it needs
+  Scratch<unsigned char> temporary(q, static_cast<std::int64_t>(bytes));
+  sort(temporary.data(), bytes);
+}
+
+namespace {
+
+class GpuIndex final : public Index {
+ public:
+  explicit GpuIndex(Context& context) : context_(context) {}
+
+  void gather_rows(ConstView x, ConstView index, View y) override {
+    Queue& q = context_.queue();
+    const std::int64_t count = index.numel();
+    if (count == 0) return;
+    const std::int64_t bytes = y.numel() / count * static_cast<std::int64_t>(size_of(x.dtype));
+    gpu::gather_rows(q, x.data, x.shape[0], index.as<std::int32_t>(), count, bytes, y.data);
+  }
+
+  void scatter_add_rows(ConstView dy, ConstView index, Grad dx) override {
+    Queue& q = context_.queue();
+    if (!dx || dx.view.numel() == 0) return;
+    const std::int64_t rows = dx.view.shape[0], width = dx.view.numel() / rows;
+    for_floating(dy.dtype, [&]<class T>(T) {
+      gpu::scatter_add_rows(q, DeviceSort{}, dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), rows,
+                            width, dx.write);
+    });
+  }
+
+  void one_hot(ConstView index, View y) override {
+    Queue& q = context_.queue();
+    const std::int64_t count = index.numel();
+    if (count == 0) return;
+    for_any(y.dtype,
+            [&]<class T>(T) { gpu::one_hot(q, index.as<std::int32_t>(), count, y.numel() / count, y.as<T>()); });
+  }
+
+  void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) override {
+    Queue& q = context_.queue();
+    const std::int64_t count = index.numel();
+    if (count == 0) return;
+    for_floating(y.dtype, [&]<class T>(T) {
+      gpu::gather_images(q, x.as<std::uint8_t>(), x.shape[0], index.as<std::int32_t>(), count, y.numel() / count,
+                         shift.as<float>(), scale.as<float>(), shift.numel(), y.as<T>());
+    });
+  }
+
+  void copy_block(ConstView src, std::int64_t src_pitch, View dst, std::int64_t dst_pitch, std::int64_t rows,
+                  std::int64_t width, Write write) override {
+    Queue& q = context_.queue();
+    if (write == Write::overwrite) {
+      const auto size = static_cast<std::int64_t>(size_of(dst.dtype));
+      return gpu::copy_block(q, src.data, src_pitch * size, dst.data, dst_pitch * size, rows, width * size);
+    }
+    for_floating(dst.dtype,
+                 [&]<class T>(T) { add_block(q, src.as<T>(), src_pitch, dst.as<T>(), dst_pitch, rows, width); });
+  }
+
+  void next_rows(ConstView order, View position, View index) override {
+    gpu::next_rows(context_.queue(), order.as<std::int32_t>(), order.numel(), position.as<std::int32_t>(),
+                   index.as<std::int32_t>(), index.numel());
+  }
+
+  void store_next(ConstView x, View position, View slots) override {
+    Queue& q = context_.queue();
+    for_floating(x.dtype, [&]<class T>(T) {
+      gpu::store_next(q, x.as<T>(), position.as<std::int32_t>(), slots.as<double>(), slots.numel());
+    });
+  }
+
+ private:
+  Context& context_;
+};
+
+}  // namespace
+
+std::unique_ptr<Index> make_index(Context& context) { return std::make_unique<GpuIndex>(context); }
+
+}  // namespace descent::gpu

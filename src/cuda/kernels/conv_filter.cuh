@@ -1,0 +1,298 @@
+// The filter's gradient (and the bias's): for each output channel and element of the filter the sum over all output
+// pixels. Blocks take a range of pixels each and write partial sums; a second stage adds these in order. The number of
+// ranges depends on the shape only, so the bits do.
+#pragma once
+
+#include <algorithm>
+
+#include "cuda/accumulate.cuh"
+#include "cuda/kernels/conv_target.cuh"
+
+namespace descent::gpu {
+
+// A block's tile is rows (output channels) by columns (elements of the filter; one more after the last, always 1, gives
+// the bias). A thread sums 8 x 4 of it. Where a tile has less than a block's worth of these, the block's threads
+// form slices that take every slices-th pixel.
+struct ConvFilterPlan {
+  static constexpr int kThreads = 128, kQuads = 4;  // of a thread per step
+  int depth = 0, width = 0;                         // elements of a filter; columns of all tiles
+  int rows = 0, columns = 0, row_tiles = 0, column_tiles = 0;
+  int slices = 0;
+  int pixels = 0;                                      // of a step
+  int step_image = 0, step_down = 0, step_across = 0;  // the same as images, rows and single pixels
+  int chain_steps = 0;
+  int splits = 0;
+  std::int64_t split_pixels = 0;
+
+  __host__ __device__ int step() const { return pixels * (rows + columns); }  // elements
+  std::int64_t partials(const ConvShape& s) const { return s.out_channels * width; }
+};
+
+inline ConvFilterPlan conv_filter_plan(const ConvShape& s, bool with_bias) {
+  constexpr int kTile = 64;
+  constexpr std::int64_t kBlocks = 256, kLeastSteps = 4;
+  const auto cut = [](std::int64_t size, int unit, int& tile, int& tiles) {  // into equal tiles
+    tiles = static_cast<int>(std::max<std::int64_t>(1, divide_up(size, kTile)));
+    tile = static_cast<int>(std::max<std::int64_t>(1, divide_up(divide_up(size, tiles), unit))) * unit;
+  };
+  ConvFilterPlan p;
+  p.depth = static_cast<int>(s.filter());
+  p.width = p.depth + (with_bias ? 1 : 0);
+  cut(s.out_group(), 8, p.rows, p.row_tiles);
+  cut(p.width, 4, p.columns, p.column_tiles);
+  p.slices = p.kThreads / (p.rows / 8 * (p.columns / 4));
+  p.pixels = p.kThreads * p.kQuads * 4 / (p.rows + p.columns) / p.slices * p.slices;
+
+  const std::int64_t all = s.images * s.out_height * s.out_width,
+                     tiles = s.geometry.groups * p.row_tiles * p.column_tiles;
+  const std::int64_t splits =
+      std::clamp<std::int64_t>(kBlocks / tiles, 1, std::max<std::int64_t>(1, all / (kLeastSteps * p.pixels)));
+  p.split_pixels = std::max<std::int64_t>(1, divide_up(divide_up(all, splits), p.pixels)) * p.pixels;
+  p.splits = static_cast<int>(std::max<std::int64_t>(1, divide_up(all, p.split_pixels)));
+  const int chain = conv_chain(static_cast<int>(std::min<std::int64_t>(p.split_pixels / p.slices, 1 << 29)));
+  p.chain_steps = std::max(1, chain / (p.pixels / p.slices));
+  if (all > 0) {
+    const std::int64_t image = s.out_height * s.out_width, rest = p.pixels % image;
+    p.step_image = static_cast<int>(p.pixels / image);
+    p.step_down = static_cast<int>(rest / s.out_width);
+    p.step_across = static_cast<int>(rest % s.out_width);
+  }
+  return p;
+}
+
+// Four elements of a step that a thread brings to shared memory: of the gradient [pixel][row], or of the source
+// [pixel][column], which lies behind.
+template <class T, class Gradient>
+class ConvFilterQuad {
+ public:
+  __device__ void begin(const ConvGather& job, const ConvFilterPlan& plan, int number, int group, int row, int column,
+                        std::int64_t first, std::int64_t end) {
+    const int of_gradient = plan.pixels * plan.rows / 4;
+    gradient_ = number < of_gradient;
+    const int quads = (gradient_ ? plan.rows : plan.columns) / 4;
+    if (!gradient_) number -= of_gradient;
+    const int pixel = number / quads, quad = (number - pixel * quads) * 4;
+    left_ = pixel < plan.pixels ? end - first - pixel : 0;
+    const ConvAxis down = forward_axis(job.rows), across = forward_axis(job.columns);
+    spot_ = PixelOrder::spot(first + pixel, job.images, down, across);
+    at_ = (gradient_ ? row : column) + quad;
+    channel_ = gradient_ ? group * job.target_group + at_ : group * job.source_group;
+    if (!gradient_ && at_ < plan.depth) place_.set(at_, across, job.source_group);
+  }
+
+  // And moves on to the next step.
+  __device__ Quad<T> load(const ConvGather& job, const ConvFilterPlan& plan, const ImageSource<T>& x,
+                          const Gradient& dy) {
+    Quad<T> quad = {};
+    if (left_ > 0) quad = gradient_ ? gradient_quad(job, dy) : source_quad(job, plan, x);
+    left_ -= plan.pixels;
+    spot_.image += plan.step_image;
+    spot_.t_down += plan.step_down;
+    spot_.t_across += plan.step_across;
+    if (spot_.t_across >= job.columns.out_size) {
+      spot_.t_across -= job.columns.out_size;
+      ++spot_.t_down;
+    }
+    if (spot_.t_down >= job.rows.out_size) {
+      spot_.t_down -= job.rows.out_size;
+      ++spot_.image;
+    }
+    return quad;
+  }
+
+ private:
+  __device__ Quad<T> gradient_quad(const ConvGather& job, const Gradient& dy) const {
+    const auto pixel = dy.pixel(spot_.image, spot_.t_down, spot_.t_across);
+    if (dy.quads) return at_ < job.target_group ? dy.load_four(pixel, channel_) : Quad<T>{};
+    Quad<T> quad;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) quad.v[j] = at_ + j < job.target_group ? dy.load(pixel, channel_ + j) : T{0};
+    return quad;
+  }
+
+  __device__ typename ImageSource<T>::Pixel pixel(const ConvGather& job, const ImageSource<T>& x,
+                                                  const ConvDepth& place) const {
+    return x.pixel(spot_.image, spot_.t_down * job.rows.stride - job.rows.pad + place.j_down * job.rows.dilation,
+                   spot_.t_across * job.columns.stride - job.columns.pad + place.j_across * job.columns.dilation);
+  }
+
+  __device__ Quad<T> source_quad(const ConvGather& job, const ConvFilterPlan& plan, const ImageSource<T>& x) const {
+    if (x.quads && at_ < plan.depth) return x.load_four(pixel(job, x, place_), channel_ + place_.channel);
+    ConvAxis across = forward_axis(job.columns);
+    ConvDepth place = place_;
+    Quad<T> quad;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      quad.v[j] = at_ + j == plan.depth ? T{1} : T{0};
+      if (at_ + j >= plan.depth) continue;
+      quad.v[j] = x.load(pixel(job, x, place), channel_ + place.channel);
+      place.advance(1, across, job.source_group);
+    }
+    return quad;
+  }
+
+  bool gradient_;
+  int at_, channel_;   // the quad's row or column; its channel, for the source its group's first
+  std::int64_t left_;  // pixels of the range that are not yet done
+  ConvSpot spot_;
+  ConvDepth place_{};
+};
+
+// A block per tile and range of pixels, tiles fastest: those that read the same pixels run together. Reads the gradient
+// once per tile of columns and the source once per tap (neighbouring taps from cache) and tile of rows; sums in T in
+// chains, slices in Sum<T>.
+template <class T, class Gradient>
+__global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int first_column_tile, ImageSource<T> x,
+                                   Gradient dy, T* partials) {
+  T* const buffers = dynamic_shared<T>();
+  const int thread = static_cast<int>(threadIdx.x);
+  const int micros = plan.rows / 8 * (plan.columns / 4), slice = thread / micros, micro = thread - slice * micros;
+  const int my_row = micro / (plan.columns / 4) * 8, my_column = micro % (plan.columns / 4) * 4;
+  const int column_tiles = plan.column_tiles - first_column_tile;
+  const std::int64_t pixels = PixelOrder::pixels(job.images, forward_axis(job.rows), forward_axis(job.columns));
+  const std::int64_t tiles = static_cast<std::int64_t>(column_tiles) * plan.row_tiles * job.groups;
+  for (std::int64_t i = blockIdx.x; i < tiles * plan.splits; i += gridDim.x) {
+    const int column = (first_column_tile + static_cast<int>(i % column_tiles)) * plan.columns;
+    const int row = static_cast<int>(i / column_tiles % plan.row_tiles) * plan.rows;
+    const int group = static_cast<int>(i / column_tiles / plan.row_tiles % job.groups);
+    const std::int64_t split = i / tiles, first = split * plan.split_pixels;
+    const std::int64_t end = min(pixels, first + plan.split_pixels);
+
+    ConvFilterQuad<T, Gradient> quads[ConvFilterPlan::kQuads];
+    Quad<T> loaded[ConvFilterPlan::kQuads];
+#pragma unroll
+    for (int j = 0; j < ConvFilterPlan::kQuads; ++j) {
+      quads[j].begin(job, plan, thread + j * ConvFilterPlan::kThreads, group, row, column, first, end);
+    }
+    ConvBlock<T> sums[2] = {}, totals[2] = {};
+    int now = 0, steps = 0;
+    for (std::int64_t done = 0; first + done < end; done += plan.pixels, now ^= 1) {
+      T* const buffer = buffers + now * plan.step();
+      if (done == 0) {
+#pragma unroll
+        for (int j = 0; j < ConvFilterPlan::kQuads; ++j) loaded[j] = quads[j].load(job, plan, x, dy);
+      }
+#pragma unroll
+      for (int j = 0; j < ConvFilterPlan::kQuads; ++j) {
+        const int number = thread + j * ConvFilterPlan::kThreads;
+        if (number * 4 < plan.step()) store_quad(buffer + number * 4, loaded[j]);
+      }
+      __syncthreads();
+      if (first + done + plan.pixels < end) {  // on their way while these are multiplied
+#pragma unroll
+        for (int j = 0; j < ConvFilterPlan::kQuads; ++j) loaded[j] = quads[j].load(job, plan, x, dy);
+      }
+      if (slice < plan.slices) {
+        const T* const a = buffer + my_row;
+        const T* const b = buffer + plan.pixels * plan.rows + my_column;
+#pragma unroll 2
+        for (int p = slice; p < plan.pixels; p += plan.slices) {
+          const Quad<T> right = load_quad(b + p * plan.columns);
+#pragma unroll
+          for (int m = 0; m < 2; ++m) {
+            const Quad<T> left = load_quad(a + p * plan.rows + 4 * m);
+#pragma unroll
+            for (int r = 0; r < 4; ++r) {
+#pragma unroll
+              for (int c = 0; c < 4; ++c) sums[m].v[r][c] = fma(left.v[r], right.v[c], sums[m].v[r][c]);
+            }
+          }
+        }
+      }
+      if (++steps == plan.chain_steps) {
+        end_chains(sums, totals);
+        steps = 0;
+      }
+    }
+    end_chains(sums, totals);
+    __syncthreads();  // before the buffers hold the slices' sums
+
+    if (slice < plan.slices) {
+      T* const to = buffers + (slice * plan.rows + my_row) * plan.columns + my_column;
+#pragma unroll
+      for (int r = 0; r < 8; ++r) {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) to[r * plan.columns + c] = totals[r / 4].v[r % 4][c];
+      }
+    }
+    __syncthreads();
+    for (int e = thread; e < plan.rows * plan.columns; e += ConvFilterPlan::kThreads) {
+      const int r = e / plan.columns, c = e - r * plan.columns;
+      if (row + r >= job.target_group || column + c >= plan.width) continue;
+      Sum<T> sum;
+      for (int k = 0; k < plan.slices; ++k) sum.add(buffers[k * plan.rows * plan.columns + e]);
+      const std::int64_t filter = split * job.target_channels() + group * job.target_group + row + r;
+      partials[filter * plan.width + column + c] = static_cast<T>(sum.value());
+    }
+    __syncthreads();  // before the next tile's first step
+  }
+}
+
+template <class T>
+struct ConvFilterTarget {  // null: not wanted
+  T* dw = nullptr;
+  T* dbias = nullptr;
+  bool accumulate_dw = false, accumulate_dbias = false;
+};
+
+// Adds the partial sums of each element, `lanes` threads an element, the block's elements side by side. Reads every
+// partial once; sums in Sum<T>, in an order that depends on splits and lanes only.
+template <class T>
+__global__ void conv_filter_total_kernel(const T* partials, int splits, std::int64_t elements, int depth, int width,
+                                         int lanes, ConvFilterTarget<T> target) {
+  alignas(16) __shared__ unsigned char raw[kThreads * sizeof(Sum<T>)];
+  Sum<T>* const sums = reinterpret_cast<Sum<T>*>(raw);
+  const int thread = static_cast<int>(threadIdx.x), per_block = kThreads / lanes, lane = thread / per_block;
+  for (std::int64_t first = static_cast<std::int64_t>(blockIdx.x) * per_block; first < elements;
+       first += static_cast<std::int64_t>(gridDim.x) * per_block) {
+    const std::int64_t element = first + thread % per_block;
+    const std::int64_t filter = element / width;
+    const int column = static_cast<int>(element - filter * width);
+    const bool wanted = element < elements && (column < depth ? target.dw : target.dbias) != nullptr;
+    Sum<T> sum;
+    if (wanted) {
+#pragma unroll 4
+      for (int k = lane; k < splits; k += lanes) sum.add(partials[k * elements + element]);
+    }
+    sums[thread] = sum;
+    __syncthreads();
+    for (int half = lanes / 2; half > 0; half /= 2) {
+      if (lane < half) sums[thread].merge(sums[thread + half * per_block]);
+      __syncthreads();
+    }
+    if (lane == 0 && wanted) {
+      const double total = sums[thread].value();
+      T* const to = column < depth ? target.dw + filter * depth + column : target.dbias + filter;
+      const bool accumulate = column < depth ? target.accumulate_dw : target.accumulate_dbias;
+      *to = static_cast<T>(accumulate ? static_cast<double>(*to) + total : total);
+    }
+    __syncthreads();
+  }
+}
+
+// x [N, H, W, C] and the gradient of [N, Ho, Wo, out]. `with_bias`: the bias's gradient may be wanted too; the filter's
+// bits depend on it.
+template <class T, class Gradient>
+void conv_filter(Queue& q, const ConvShape& s, bool with_bias, const T* x, const Gradient& dy,
+                 const ConvFilterTarget<T>& target) {
+  const ConvFilterPlan plan = conv_filter_plan(s, with_bias);
+  const std::int64_t elements = plan.partials(s);
+  if (elements == 0 || (target.dw == nullptr && target.dbias == nullptr)) return;
+  const ConvGather job = conv_gather(s, false);
+  const ImageSource<T> source{x, job.rows.size, job.columns.size, static_cast<int>(s.channels),
+                              quads_fit(x, static_cast<int>(s.channels), job.source_group)};
+  const Scratch<T> partials(q, elements * plan.splits);
+  const int first_column_tile = target.dw == nullptr ? plan.column_tiles - 1 : 0;  // the bias is the last column
+  const std::int64_t blocks =
+      static_cast<std::int64_t>(plan.column_tiles - first_column_tile) * plan.row_tiles * job.groups * plan.splits;
+  const std::size_t shared =
+      sizeof(T) * static_cast<std::size_t>(std::max(2 * plan.step(), plan.slices * plan.rows * plan.columns));
+  launch(q, "conv_filter", conv_filter_kernel<T, Gradient>, dim3(blocks_for(q, blocks, 1)),
+         dim3(ConvFilterPlan::kThreads), shared, job, plan, first_column_tile, source, dy, partials.data());
+  int lanes = 1;
+  while (lanes < 32 && lanes * 8 <= plan.splits) lanes *= 2;
+  launch(q, "conv_filter_total", conv_filter_total_kernel<T>, dim3(blocks_for(q, elements, kThreads / lanes)),
+         dim3(kThreads), 0, partials.data(), plan.splits, elements, plan.depth, plan.width, lanes, target);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,200 @@
+// What a convolution's kernels write: blocks of four target pixels by four channels that a thread has summed. The order
+// of pixels belongs to it: where a pooling follows, each four pixels are a window.
+#pragma once
+
+#include "cuda/kernels/conv_shape.cuh"
+#include "cuda/kernels/conv_source.cuh"
+
+namespace descent::gpu {
+
+template <class T>
+struct ConvBlock {
+  T v[4][4];  // [pixel][channel]
+};
+
+// totals += sums, and begins the next chains.
+template <class T, int N>
+__device__ void end_chains(ConvBlock<T> (&sums)[N], ConvBlock<T> (&totals)[N]) {
+#pragma unroll
+  for (int m = 0; m < N; ++m) {
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        totals[m].v[p][c] += sums[m].v[p][c];
+        sums[m].v[p][c] = 0;
+      }
+    }
+  }
+}
+
+struct ConvSpot {  // a target pixel, in steps along the axes; image -1: none
+  int image, t_down, t_across;
+};
+
+// An order has its number of pixels, the i-th of them, and the four that begin at a multiple of four.
+
+// Pixel after pixel, row after row, image after image.
+struct PixelOrder {
+  static constexpr int kRows = 1;  // that belong together
+  __host__ __device__ static std::int64_t pixels(int images, const ConvAxis& down, const ConvAxis& across) {
+    return static_cast<std::int64_t>(images) * down.pixels * across.pixels;
+  }
+  template <class Index>
+  __device__ static ConvSpot spot(Index i, int images, const ConvAxis& down, const ConvAxis& across) {
+    if (i >= pixels(images, down, across)) return {-1, 0, 0};
+    const Index row = i / across.pixels, image = row / down.pixels;
+    return {static_cast<int>(image), static_cast<int>(row - image * down.pixels),
+            static_cast<int>(i - row * across.pixels)};
+  }
+  template <class Index>
+  __device__ static void four(Index i, int images, const ConvAxis& down, const ConvAxis& across, ConvSpot (&spots)[4]) {
+    ConvSpot spot = PixelOrder::spot(i, images, down, across);
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      spots[p] = spot;
+      if (++spot.t_across < across.pixels) continue;
+      spot.t_across = 0;
+      if (++spot.t_down < down.pixels) continue;
+      spot.t_down = 0;
+      if (spot.image < 0 || ++spot.image >= images) spot.image = -1;
+    }
+  }
+};
+
+// The four pixels of a 2x2 window, then the next window; odd edges are left out.
+struct WindowOrder {
+  static constexpr int kRows = 2;
+  __host__ __device__ static std::int64_t pixels(int images, const ConvAxis& down, const ConvAxis& across) {
+    return static_cast<std::int64_t>(images) * (down.pixels / 2) * (across.pixels / 2) * 4;
+  }
+  template <class Index>
+  __device__ static ConvSpot spot(Index i, int images, const ConvAxis& down, const ConvAxis& across) {
+    if (i >= pixels(images, down, across)) return {-1, 0, 0};
+    const int rows = down.pixels / 2, columns = across.pixels / 2, place = static_cast<int>(i % 4);
+    const Index window = i / 4, row = window / columns, image = row / rows;
+    return {static_cast<int>(image), static_cast<int>(row - image * rows) * 2 + place / 2,
+            static_cast<int>(window - row * columns) * 2 + place % 2};
+  }
+  template <class Index>
+  __device__ static void four(Index i, int images, const ConvAxis& down, const ConvAxis& across, ConvSpot (&spots)[4]) {
+    const ConvSpot first = spot(i, images, down, across);
+#pragma unroll
+    for (int p = 0; p < 4; ++p) spots[p] = {first.image, first.t_down + p / 2, first.t_across + p % 2};
+  }
+};
+
+// A target's operator() writes `channels` (1 to 4) channels, from `channel` on, counted over all groups, of four
+// pixels. `quads`: a whole four may be written at once where `channel` within its group is a multiple of four.
+
+template <class T>
+__device__ void write_channels(T* to, const T (&values)[4], int channels, bool quads) {
+  if (quads && channels == 4) return store_quad(to, Quad<T>{values[0], values[1], values[2], values[3]});
+#pragma unroll
+  for (int c = 0; c < 4; ++c) {
+    if (c < channels) to[c] = values[c];
+  }
+}
+
+// NaN passes, as in the contract.
+template <class T>
+__device__ T relu_or_nan(T value) {
+  return value < 0 ? T{0} : value;
+}
+
+template <class T>
+struct ForwardTarget {
+  using Order = PixelOrder;
+  static constexpr bool kData = false;
+  T* y;
+  const T* bias;  // or null
+  bool relu, quads;
+
+  __device__ void operator()(const ConvGather& job, const ConvAxis&, const ConvAxis&, const ConvSpot* spots,
+                             int channel, int channels, ConvBlock<T> block) const {
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      if (spots[p].image < 0) continue;
+#pragma unroll
+      for (int c = 0; c < 4; ++c) {
+        if (bias != nullptr && c < channels) block.v[p][c] += bias[channel + c];
+        if (relu) block.v[p][c] = relu_or_nan(block.v[p][c]);
+      }
+      const std::int64_t row = static_cast<std::int64_t>(spots[p].image) * job.target_height + spots[p].t_down;
+      const std::int64_t pixel = row * job.target_width + spots[p].t_across;
+      write_channels(y + pixel * job.target_channels() + channel, block.v[p], channels, quads);
+    }
+  }
+};
+
+// max_pool2x2(relu(sum + bias)) and the code of the maximum's place; 4 where ReLU gave 0.
+template <class T>
+struct PooledTarget {
+  using Order = WindowOrder;
+  static constexpr bool kData = false;
+  T* y;
+  std::uint8_t* code;
+  const T* bias;  // or null
+  bool quads;
+
+  __device__ void operator()(const ConvGather& job, const ConvAxis&, const ConvAxis&, const ConvSpot* spots,
+                             int channel, int channels, ConvBlock<T> block) const {
+    if (spots[0].image < 0) return;
+    T best[4];
+    Pack<std::uint8_t, 4> codes;
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      const T shift = bias != nullptr && c < channels ? bias[channel + c] : T{0};
+      int place = 0;
+#pragma unroll
+      for (int p = 0; p < 4; ++p) {
+        const T value = relu_or_nan(bias != nullptr ? block.v[p][c] + shift : block.v[p][c]);
+        const bool wins = p == 0 || (!(value <= best[c]) && !isnan(best[c]));  // greater, or the first NaN
+        best[c] = wins ? value : best[c];
+        place = wins ? p : place;
+      }
+      codes.v[c] = static_cast<std::uint8_t>(best[c] <= 0 ? 4 : place);
+    }
+    const std::int64_t row = static_cast<std::int64_t>(spots[0].image) * (job.target_height / 2) + spots[0].t_down / 2;
+    const std::int64_t at = (row * (job.target_width / 2) + spots[0].t_across / 2) * job.target_channels() + channel;
+    write_channels(y + at, best, channels, quads);
+    if (quads && channels == 4) return store_pack<std::uint8_t, 4>(code + at, codes);
+#pragma unroll
+    for (int c = 0; c < 4; ++c) {
+      if (c < channels) code[at + c] = codes.v[c];
+    }
+  }
+};
+
+template <class T>
+struct GradientTarget {
+  using Order = PixelOrder;
+  static constexpr bool kData = true;
+  T* dx;
+  bool accumulate, quads;
+
+  __device__ void operator()(const ConvGather& job, const ConvAxis& down, const ConvAxis& across, const ConvSpot* spots,
+                             int channel, int channels, ConvBlock<T> block) const {
+#pragma unroll
+    for (int p = 0; p < 4; ++p) {
+      if (spots[p].image < 0) continue;
+      const std::int64_t row = static_cast<std::int64_t>(spots[p].image) * job.target_height + down.first +
+                               static_cast<std::int64_t>(spots[p].t_down) * down.spread;
+      const std::int64_t pixel = row * job.target_width + across.first + spots[p].t_across * across.spread;
+      T* const to = dx + pixel * job.target_channels() + channel;
+      if (accumulate && quads && channels == 4) {
+        const Quad<T> old = load_quad(to);
+#pragma unroll
+        for (int c = 0; c < 4; ++c) block.v[p][c] += old.v[c];
+      } else if (accumulate) {
+#pragma unroll
+        for (int c = 0; c < 4; ++c) {
+          if (c < channels) block.v[p][c] += to[c];
+        }
+      }
+      write_channels(to, block.v[p], channels, quads);
+    }
+  }
+};
+
+}  // namespace descent::gpu

@@ -1,0 +1,82 @@
+// Data movement without arithmetic, in the widest words that sizes and addresses allow: rows by number, and blocks with
+// a pitch.
+#pragma once
+
+#include "cuda/launch.cuh"
+
+namespace descent::gpu {
+
+using Word16 = Pack<std::uint32_t, 4>;
+
+// f(Word{}) for the widest word of which every size (in bytes) and address in `bits`, or-ed together, is a multiple.
+template <class F>
+void for_word(std::uintptr_t bits, const F& f) {
+  if (bits % 16 == 0) return f(Word16{});
+  if (bits % 4 == 0) return f(std::uint32_t{});
+  if (bits % 2 == 0) return f(std::uint16_t{});
+  f(std::uint8_t{});
+}
+
+inline std::uintptr_t address_bits(const void* data) { return reinterpret_cast<std::uintptr_t>(data); }
+
+// A thread per word of y: one word read and written; an index outside of x gives zeros.
+template <class Word>
+__global__ void gather_rows_kernel(const Word* x, std::int64_t rows, const std::int32_t* index, std::int64_t count,
+                                   std::int64_t width, Word* y) {
+  for (std::int64_t i = grid_thread(); i < count * width; i += grid_threads()) {
+    const std::int64_t to = i / width, from = index[to];
+    y[i] = from >= 0 && from < rows ? x[from * width + i - to * width] : Word{};
+  }
+}
+
+// A thread per word of the block: one word read and written.
+template <class Word>
+__global__ void copy_block_kernel(const Word* src, std::int64_t src_pitch, Word* dst, std::int64_t dst_pitch,
+                                  std::int64_t rows, std::int64_t width) {
+  for (std::int64_t i = grid_thread(); i < rows * width; i += grid_threads()) {
+    const std::int64_t row = i / width, at = i - row * width;
+    dst[row * dst_pitch + at] = src[row * src_pitch + at];
+  }
+}
+
+// As copy_block_kernel, but adds elements of T.
+template <class T>
+__global__ void add_block_kernel(const T* src, std::int64_t src_pitch, T* dst, std::int64_t dst_pitch,
+                                 std::int64_t rows, std::int64_t width) {
+  for (std::int64_t i = grid_thread(); i < rows * width; i += grid_threads()) {
+    const std::int64_t row = i / width, at = i - row * width;
+    dst[row * dst_pitch + at] += src[row * src_pitch + at];
+  }
+}
+
+// Rows of `bytes` bytes.
+inline void gather_rows(Queue& q, const void* x, std::int64_t rows, const std::int32_t* index, std::int64_t count,
+                        std::int64_t bytes, void* y) {
+  for_word(static_cast<std::uintptr_t>(bytes) | address_bits(x) | address_bits(y), [&]<class Word>(Word) {
+    const std::int64_t width = bytes / static_cast<std::int64_t>(sizeof(Word));
+    launch(q, "gather_rows", gather_rows_kernel<Word>, dim3(blocks_for(q, count * width)), dim3(kThreads), 0,
+           static_cast<const Word*>(x), rows, index, count, width, static_cast<Word*>(y));
+  });
+}
+
+// Pitches and width in bytes. A single row has no pitch that could be in the way of wide words.
+inline void copy_block(Queue& q, const void* src, std::int64_t src_pitch, void* dst, std::int64_t dst_pitch,
+                       std::int64_t rows, std::int64_t width) {
+  if (rows <= 1) src_pitch = dst_pitch = width;
+  const auto sizes = static_cast<std::uintptr_t>(src_pitch | dst_pitch | width);
+  for_word(sizes | address_bits(src) | address_bits(dst), [&]<class Word>(Word) {
+    constexpr auto size = static_cast<std::int64_t>(sizeof(Word));
+    launch(q, "copy_block", copy_block_kernel<Word>, dim3(blocks_for(q, rows * (width / size))), dim3(kThreads), 0,
+           static_cast<const Word*>(src), src_pitch / size, static_cast<Word*>(dst), dst_pitch / size, rows,
+           width / size);
+  });
+}
+
+template <class T>
+void add_block(Queue& q, const T* src, std::int64_t src_pitch, T* dst, std::int64_t dst_pitch, std::int64_t rows,
+               std::int64_t width) {
+  launch(q, "add_block", add_block_kernel<T>, dim3(blocks_for(q, rows * width)), dim3(kThreads), 0, src, src_pitch, dst,
+         dst_pitch, rows, width);
+}
+
+}  // namespace descent::gpu

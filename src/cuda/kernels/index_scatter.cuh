@@ -1,0 +1,86 @@
+// dx[index[i]] += dy[i], every row's terms in the order of i, as on the CPU and to the same bits: pairs (index, i) are
+// sorted stably, so that each row of dx finds its terms in one run. No atomics.
+#pragma once
+
+#include <bit>
+
+#include "backend.h"
+#include "cuda/launch.cuh"
+
+namespace descent::gpu {
+
+// A thread per index: writes its key and its number. Indices outside of the table get the key `outside`, behind all
+// rows.
+template <class Key>
+__global__ void scatter_keys_kernel(const std::int32_t* index, std::int64_t count, Key outside, Key* keys,
+                                    std::int32_t* numbers) {
+  for (std::int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const std::int64_t row = index[i];
+    keys[i] = row >= 0 && row < static_cast<std::int64_t>(outside) ? static_cast<Key>(row) : outside;
+    numbers[i] = static_cast<std::int32_t>(i);
+  }
+}
+
+// A thread per row, and one more: where the row's run begins in the sorted keys, by bisection.
+template <class Key>
+__global__ void run_starts_kernel(const Key* keys, std::int64_t count, std::int64_t rows, Key outside,
+                                  std::int32_t* starts) {
+  for (std::int64_t row = grid_thread(); row <= rows; row += grid_threads()) {
+    const Key key = row < static_cast<std::int64_t>(outside) ? static_cast<Key>(row) : outside;
+    std::int64_t low = 0, high = count;  // keys before low are smaller, keys from high on are not
+    while (low < high) {
+      const std::int64_t middle = low + (high - low) / 2;
+      if (keys[middle] < key) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    starts[row] = static_cast<std::int32_t>(low);
+  }
+}
+
+// A thread per element of dx adds its run's elements in T, one after another; loads are four ahead. Reads dy once, in
+// pieces of a row; writes every row (overwrite), or those that have a run.
+template <class T>
+__global__ void add_runs_kernel(const T* dy, const std::int32_t* numbers, const std::int32_t* starts, T* dx,
+                                std::int64_t rows, std::int64_t width, bool accumulate) {
+  constexpr int kAhead = 4;
+  for (std::int64_t i = grid_thread(); i < rows * width; i += grid_threads()) {
+    const std::int64_t row = i / width, column = i - row * width;
+    std::int64_t at = starts[row];
+    const std::int64_t end = starts[row + 1];
+    if (accumulate && at == end) continue;
+    T sum = accumulate ? dx[i] : T(0);
+    for (; at + kAhead <= end; at += kAhead) {
+      T values[kAhead];
+      for (int k = 0; k < kAhead; ++k) values[k] = dy[numbers[at + k] * width + column];
+      for (int k = 0; k < kAhead; ++k) sum += values[k];
+    }
+    for (; at < end; ++at) sum += dy[numbers[at] * width + column];
+    dx[i] = sum;
+  }
+}
+
+// `sort` as DeviceSort of index_sort.cuh.
+template <class T, class Sort>
+void scatter_add_rows(Queue& q, const Sort& sort, const T* dy, const std::int32_t* index, std::int64_t count, T* dx,
+                      std::int64_t rows, std::int64_t width, Write write) {
+  if (rows * width == 0) return;
+  constexpr std::int64_t kMostRows = std::int64_t{1} << 31;  // that an index can name
+  const auto outside = static_cast<std::uint32_t>(rows < kMostRows ? rows : kMostRows);
+  Scratch<std::uint32_t> keys(q, count), sorted_keys(q, count);
+  Scratch<std::int32_t> numbers(q, count), sorted_numbers(q, count), starts(q, rows + 1);
+  if (count > 0) {
+    launch(q, "scatter_keys", scatter_keys_kernel<std::uint32_t>, dim3(blocks_for(q, count)), dim3(kThreads), 0, index,
+           count, outside, keys.data(), numbers.data());
+    sort(q, count, static_cast<int>(std::bit_width(outside)), keys.data(), sorted_keys.data(), numbers.data(),
+         sorted_numbers.data());
+  }
+  launch(q, "run_starts", run_starts_kernel<std::uint32_t>, dim3(blocks_for(q, rows + 1)), dim3(kThreads), 0,
+         sorted_keys.data(), count, rows, outside, starts.data());
+  launch(q, "add_runs", add_runs_kernel<T>, dim3(blocks_for(q, rows * width)), dim3(kThreads), 0, dy,
+         sorted_numbers.data(), starts.data(), dx, rows, width, write == Write::accumulate);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,100 @@
+// Batch normalization forward: statistics of the batch (norm_moments.cuh) or the running ones, then one pass over x.
+#pragma once
+
+#include "backend.h"
+#include "cuda/kernels/norm_moments.cuh"
+
+namespace descent::gpu {
+
+template <class T>
+__device__ T rectified(T value) {
+  return value < T(0) ? T(0) : value;
+}
+
+// The running statistics as scale and shift. A thread per channel.
+template <class T>
+__global__ void batch_scale_kernel(std::int64_t channels, BatchParameters<T> p, T* scale, T* shift) {
+  for (std::int64_t c = grid_thread(); c < channels; c += grid_threads()) {
+    const double gamma = p.gamma != nullptr ? static_cast<double>(p.gamma[c]) : 1.0;
+    scale[c] = static_cast<T>(gamma / sqrt(static_cast<double>(p.running_var[c]) + p.eps));
+    shift[c] = p.beta != nullptr ? p.beta[c] : T(0);
+  }
+}
+
+template <class T, class W>
+struct ChannelNormalizer {  // of a thread's channels
+  Pack<T, W::kN> mean, scale, shift;
+
+  __device__ ChannelNormalizer(const ChannelScale<T>& s, std::int64_t channel)
+      : mean(channel_values<T, W>(s.mean, channel, T(0))),
+        scale(channel_values<T, W>(s.scale, channel, T(1))),
+        shift(channel_values<T, W>(s.shift, channel, T(0))) {}
+  __device__ Pack<T, W::kN> apply(Pack<T, W::kN> x, bool relu) const {
+    for (int v = 0; v < W::kN; ++v) {
+      const T value = (x.v[v] - mean.v[v]) * scale.v[v] + shift.v[v];
+      x.v[v] = relu ? rectified(value) : value;
+    }
+    return x;
+  }
+};
+
+template <class T, class W>
+struct NormalizeBody {
+  static constexpr int kInFlight = 4;
+  using Item = Pack<T, W::kN>;
+  const T* x;  // x and y from the thread's channel on
+  T* y;
+  std::int64_t channels;
+  bool relu;
+  ChannelNormalizer<T, W> normalizer;
+
+  __device__ Item load(std::int64_t row) const { return load_group<T, W>(x + row * channels); }
+  __device__ void use(std::int64_t row, const Item& item) {
+    store_group<T, W>(y + row * channels, normalizer.apply(item, relu));
+  }
+};
+
+// Threads and data as in batch_moments_kernel. Reads x and writes y once; arithmetic in T.
+template <class T, class W>
+__global__ void batch_normalize_kernel(NormColumns c, const T* x, ChannelScale<T> s, bool relu, T* y) {
+  const std::int64_t channels = c.groups * W::kN;
+  for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
+    const NormPlace p = norm_place(c, job);
+    if (p.count == 0) continue;
+    const std::int64_t channel = p.group * W::kN;
+    NormalizeBody<T, W> body{x + channel, y + channel, channels, relu, ChannelNormalizer<T, W>(s, channel)};
+    walk_rows(c, p, body);
+  }
+}
+
+template <class T>
+void batch_normalize(Queue& q, std::int64_t rows, std::int64_t channels, const T* x, const ChannelScale<T>& s,
+                     Activation activation, T* y) {
+  const auto run = [&](auto width) {
+    using W = decltype(width);
+    const NormColumns c = norm_columns(rows, channels / W::kN);
+    launch_columns(q, "batch_normalize", batch_normalize_kernel<T, W>, c, 0, x, s, activation == Activation::relu, y);
+  };
+  with_norm_width<T>(channels, run, x, y);
+}
+
+template <class T>
+void batch_train(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<T>& p, const T* x,
+                 Activation activation, T* y, T* mean, T* inv_std) {
+  if (channels == 0) return;
+  const Scratch<T> scale(q, channels), shift(q, channels);
+  batch_statistics(q, rows, channels, p, x, mean, inv_std, scale.data(), shift.data());
+  batch_normalize<T>(q, rows, channels, x, {mean, scale.data(), shift.data()}, activation, y);
+}
+
+template <class T>
+void batch_eval(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<T>& p, const T* x,
+                Activation activation, T* y) {
+  if (channels == 0 || rows == 0) return;
+  const Scratch<T> scale(q, channels), shift(q, channels);
+  launch(q, "batch_scale", batch_scale_kernel<T>, dim3(blocks_for(q, channels)), dim3(kThreads), 0, channels, p,
+         scale.data(), shift.data());
+  batch_normalize<T>(q, rows, channels, x, {p.running_mean, scale.data(), shift.data()}, activation, y);
+}
+
+}  // namespace descent::gpu

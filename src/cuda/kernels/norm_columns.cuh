@@ -1,0 +1,179 @@
+// How passes over [rows, channels] are cut into jobs, one block each: a tile of channels by a chunk of rows. A thread
+// keeps its channels and walks down its rows, so what belongs to a channel stays in registers. The sizes alone decide
+// the cut: sums that are merged in this order have the same bits in every run.
+#pragma once
+
+#include "cuda/accumulate.cuh"
+
+namespace descent::gpu {
+
+struct NormColumns {
+  std::int64_t rows, groups;  // a group: the adjacent channels of one thread
+  std::int64_t tiles, chunks, chunk_rows, jobs;
+  int tile, row_lanes;  // a block works on `tile` groups, in row_lanes rows at a time
+};
+
+constexpr std::int64_t kNormTile = 32;        // groups, at most
+constexpr std::int64_t kNormRowsPerLane = 4;  // at least, where there are rows enough
+constexpr std::int64_t kNormMostJobs = 1024;  // about
+constexpr std::int64_t kNormFewParts = 4;     // that one thread merges
+
+// Tiles are equally wide, not powers of two: 33 groups are 17 and 16, 3 groups have 85 rows side by side.
+inline NormColumns norm_columns(std::int64_t rows, std::int64_t groups) {
+  NormColumns c{};
+  c.rows = rows;
+  c.groups = groups;
+  c.tiles = divide_up(groups, kNormTile);
+  if (c.tiles == 0) return c;
+  c.tile = static_cast<int>(divide_up(groups, c.tiles));
+  c.row_lanes = kThreads / c.tile;
+  const std::int64_t chunks_wanted = c.tiles < kNormMostJobs ? kNormMostJobs / c.tiles : 1;
+  const std::int64_t shared_out = divide_up(divide_up(rows, chunks_wanted), c.row_lanes);
+  c.chunk_rows = (shared_out > kNormRowsPerLane ? shared_out : kNormRowsPerLane) * c.row_lanes;
+  c.chunks = divide_up(rows, c.chunk_rows);
+  c.jobs = c.tiles * c.chunks;
+  return c;
+}
+
+// What this thread does of a job: rows row, row + row_lanes, ... below end, of one group.
+struct NormPlace {
+  std::int64_t group, chunk, row, end, count;  // count: of these rows
+  bool inside;                                 // false: no group, no rows
+  bool first_lane;                             // speaks for its group
+};
+
+__device__ inline NormPlace norm_place(const NormColumns& c, std::int64_t job) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread / c.tile;
+  NormPlace p;
+  p.chunk = job / c.tiles;
+  p.group = job % c.tiles * c.tile + thread % c.tile;
+  p.inside = lane < c.row_lanes && p.group < c.groups;
+  p.first_lane = p.inside && lane == 0;
+  const std::int64_t begin = p.chunk * c.chunk_rows, left = c.rows - begin;
+  p.end = begin + (left < c.chunk_rows ? left : c.chunk_rows);
+  p.row = begin + lane;
+  p.count = p.inside && p.row < p.end ? (p.end - p.row + c.row_lanes - 1) / c.row_lanes : 0;
+  return p;
+}
+
+// body.use(row, body.load(row)) for the place's rows in order; Body::kInFlight loads are begun before the first is
+// used.
+template <class Body>
+__device__ void walk_rows(const NormColumns& c, const NormPlace& p, Body& body) {
+  constexpr int kInFlight = Body::kInFlight;
+  std::int64_t row = p.row, left = p.count;
+  for (; left >= kInFlight; left -= kInFlight, row += kInFlight * c.row_lanes) {
+    typename Body::Item items[kInFlight];
+    for (int i = 0; i < kInFlight; ++i) items[i] = body.load(row + i * c.row_lanes);
+    for (int i = 0; i < kInFlight; ++i) body.use(row + i * c.row_lanes, items[i]);
+  }
+  for (; left > 0; --left, row += c.row_lanes) body.use(row, body.load(row));
+}
+
+// The states of a group's row lanes merged, in its first lane. Every thread of the block takes part; `shared` holds one
+// state for each, and may be used again at once.
+template <class State>
+__device__ State merge_row_lanes(const NormColumns& c, const State& state, State* shared) {
+  const int thread = static_cast<int>(threadIdx.x), lane = thread / c.tile;
+  shared[thread] = state;
+  __syncthreads();
+  for (int lanes = c.row_lanes; lanes > 1;) {
+    const int half = (lanes + 1) / 2;
+    if (lane + half < lanes) shared[thread].merge(shared[thread + half * c.tile]);
+    lanes = half;
+    __syncthreads();
+  }
+  const State merged = shared[thread];
+  __syncthreads();
+  return merged;
+}
+
+// A pass over c: a block takes jobs blockIdx.x, blockIdx.x + gridDim.x, ... `state`: bytes of what its threads merge.
+template <class... P, class... A>
+void launch_columns(Queue& q, const char* name, void (*kernel)(NormColumns, P...), const NormColumns& c,
+                    std::size_t state, A... args) {
+  launch(q, name, kernel, dim3(blocks_for(q, c.jobs, 1)), dim3(kThreads), kThreads * state, c, args...);
+}
+
+// Who merges the parts of a channel: a thread where they are few, a block where they are many.
+struct MergeTeam {
+  std::int64_t first, step;  // this team's channels
+  int member, size;          // member m takes parts m, m + size, ...
+
+  __device__ explicit MergeTeam(bool block) {
+    first = block ? static_cast<std::int64_t>(blockIdx.x) : grid_thread();
+    step = block ? static_cast<std::int64_t>(gridDim.x) : grid_threads();
+    member = block ? static_cast<int>(threadIdx.x) : 0;
+    size = block ? static_cast<int>(blockDim.x) : 1;
+  }
+  // The merged state of the team, in member 0. `shared` holds 32 states, and may be used again at once.
+  template <class State>
+  __device__ State merge(State state, State* shared) const {
+    if (size == 1) return state;
+    state = merge_block(state, shared);
+    __syncthreads();
+    return state;
+  }
+};
+
+// A team for each channel, of which there are `chunks` parts. The kernel's first parameter: whether a team is a block.
+template <class... P, class... A>
+void launch_merges(Queue& q, const char* name, void (*kernel)(bool, P...), std::int64_t channels, std::int64_t chunks,
+                   std::size_t state, A... args) {
+  if (chunks <= kNormFewParts) {
+    launch(q, name, kernel, dim3(blocks_for(q, channels)), dim3(kThreads), 0, false, args...);
+  } else {
+    const int threads = chunks <= 2 * kWarp ? kWarp : 4 * kWarp;
+    launch(q, name, kernel, dim3(blocks_for(q, channels, 1)), dim3(threads), kWarp * state, true, args...);
+  }
+}
+
+// How many adjacent channels a thread takes at once, and whether they may be loaded and stored as 16 bytes. Addresses
+// decide over the second alone: what a thread sums, and so the bits of the sums, depends on sizes only.
+template <int kN_, bool kAligned_>
+struct NormWidth {
+  static constexpr int kN = kN_;
+  static constexpr bool kAligned = kAligned_;
+};
+
+template <class T, class W>
+__device__ Pack<T, W::kN> load_group(const T* from) {
+  if constexpr (W::kAligned) {
+    return load_pack<T, W::kN>(from);
+  } else {
+    Pack<T, W::kN> group;
+    for (int v = 0; v < W::kN; ++v) group.v[v] = from[v];
+    return group;
+  }
+}
+
+template <class T, class W>
+__device__ void store_group(T* to, Pack<T, W::kN> group) {
+  if constexpr (W::kAligned) {
+    store_pack(to, group);
+  } else {
+    for (int v = 0; v < W::kN; ++v) to[v] = group.v[v];
+  }
+}
+
+// A thread's elements of an array [channels] that needs no alignment; null gives `otherwise`.
+template <class T, class W>
+__device__ Pack<T, W::kN> channel_values(const T* from, std::int64_t channel, T otherwise) {
+  Pack<T, W::kN> values;
+  for (int v = 0; v < W::kN; ++v) values.v[v] = from != nullptr ? from[channel + v] : otherwise;
+  return values;
+}
+
+// f(NormWidth): 16 bytes of channels where their number allows it, else one channel.
+template <class T, class F, class... Pointers>
+void with_norm_width(std::int64_t channels, F&& f, const Pointers*... pointers) {
+  if (channels % kPack<T> != 0) {
+    f(NormWidth<1, false>());
+  } else if (aligned16(pointers...)) {
+    f(NormWidth<kPack<T>, true>());
+  } else {
+    f(NormWidth<kPack<T>, false>());
+  }
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,266 @@
+// Batch normalization backward: sums of dz and of dz times the deviation over the rows of every channel, in two ordered
+// stages; the second writes dgamma, dbeta and the coefficients of the pass that writes dx.
+#pragma once
+
+#include "backend.h"
+#include "cuda/kernels/norm_moments.cuh"
+
+namespace descent::gpu {
+
+template <class T>
+struct GradientInto {  // of Grad; null: not wanted
+  T* data = nullptr;
+  bool accumulate = false;
+};
+
+template <class T>
+__device__ void put_gradient(const GradientInto<T>& into, std::int64_t i, double value) {
+  if (into.data == nullptr) return;
+  into.data[i] = static_cast<T>(into.accumulate ? static_cast<double>(into.data[i]) + value : value);
+}
+
+template <class T>
+struct GradientSums {
+  Sum<T> sum, product;
+
+  __device__ void add(double dz, double deviation) {
+    sum.add(dz);
+    product.add(dz * deviation);
+  }
+  __device__ void merge(const GradientSums& other) {
+    sum.merge(other.sum);
+    product.merge(other.product);
+  }
+  __device__ GradientSums shuffle_down(int by) const {
+    GradientSums other;
+    other.sum = sum.shuffle_down(by);
+    other.product = product.shuffle_down(by);
+    return other;
+  }
+};
+
+// Terms: what is summed. Item: a thread's elements of one row, with .dz; load(row, channel); deviation(item, v, mean);
+// kInFlight.
+template <class T, class W, class Terms>
+struct GradientSumsBody {
+  static constexpr int kInFlight = Terms::kInFlight;
+  using Item = typename Terms::Item;
+  const Terms& terms;
+  std::int64_t channel;
+  Pack<T, W::kN> mean;
+  GradientSums<T> sums[W::kN];
+
+  __device__ Item load(std::int64_t row) const { return terms.load(row, channel); }
+  __device__ void use(std::int64_t, const Item& item) {
+    for (int v = 0; v < W::kN; ++v) {
+      sums[v].add(static_cast<double>(item.dz.v[v]), terms.deviation(item, v, static_cast<double>(mean.v[v])));
+    }
+  }
+};
+
+// parts[channel][chunk] and, behind all of them, the same again: sums of dz and of dz * deviation. Threads and data as
+// in batch_moments_kernel. Reads what the terms are made of once; accumulates as Sum<T> does. `mean` [channels] or
+// null.
+template <class T, class W, class Terms>
+__global__ void gradient_sums_kernel(NormColumns c, Terms terms, const T* mean, double* parts) {
+  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  const std::int64_t channels = c.groups * W::kN;
+  for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
+    const NormPlace p = norm_place(c, job);
+    const std::int64_t channel = p.group * W::kN;
+    GradientSumsBody<T, W, Terms> body{
+        terms, channel, channel_values<T, W>(p.inside ? mean : nullptr, channel, T(0)), {}};
+    walk_rows(c, p, body);
+    for (int v = 0; v < W::kN; ++v) {
+      const GradientSums<T> total = merge_row_lanes(c, body.sums[v], shared);
+      if (!p.first_lane) continue;
+      const std::int64_t at = (channel + v) * c.chunks + p.chunk;
+      parts[at] = total.sum.value();
+      parts[channels * c.chunks + at] = total.product.value();
+    }
+  }
+}
+
+template <class T, class W, class Terms>
+void gradient_sums(Queue& q, const char* name, const NormColumns& c, const Terms& terms, const T* mean, double* parts) {
+  launch_columns(q, name, gradient_sums_kernel<T, W, Terms>, c, sizeof(GradientSums<T>), terms, mean, parts);
+}
+
+// The sums of a channel over the chunks, in the team's member 0.
+template <class T>
+__device__ GradientSums<T> merge_gradient_parts(const MergeTeam& team, std::int64_t channels, std::int64_t chunks,
+                                                std::int64_t channel, const double* parts, GradientSums<T>* shared) {
+  GradientSums<T> total;
+  for (std::int64_t chunk = team.member; chunk < chunks; chunk += team.size) {
+    const std::int64_t at = channel * chunks + chunk;
+    total.sum.add(parts[at]);
+    total.product.add(parts[channels * chunks + at]);
+  }
+  return team.merge(total, shared);
+}
+
+template <class T>
+struct BatchSaved {  // what forward kept; gamma may be null
+  const T *gamma, *mean, *inv_std;
+};
+
+template <class T>
+struct ChannelGradient {  // dx = scale dz - offset - slope (x - mean); null slope: the statistics were constants
+  const T *mean, *scale, *offset, *slope;
+};
+
+template <class T>
+struct ChannelGradientOut {
+  T *scale, *offset, *slope;  // scale null: nothing is wanted
+};
+
+// A team (MergeTeam) per channel merges the chunks (none: the sums are 0). Reads 16 bytes per chunk and channel.
+// `rows`: of x.
+template <class T>
+__global__ void batch_gradient_finish_kernel(bool block, std::int64_t channels, std::int64_t chunks,
+                                             const double* parts, std::int64_t rows, BatchSaved<T> saved,
+                                             GradientInto<T> dgamma, GradientInto<T> dbeta, ChannelGradientOut<T> out) {
+  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  const MergeTeam team(block);
+  for (std::int64_t channel = team.first; channel < channels; channel += team.step) {
+    const GradientSums<T> total = merge_gradient_parts(team, channels, chunks, channel, parts, shared);
+    if (team.member == 0) {
+      const double sum = total.sum.value(), product = total.product.value();
+      const double inv_std = static_cast<double>(saved.inv_std[channel]);
+      put_gradient(dgamma, channel, product * inv_std);
+      put_gradient(dbeta, channel, sum);
+      const double gamma = saved.gamma != nullptr ? static_cast<double>(saved.gamma[channel]) : 1.0;
+      const double scale = inv_std * gamma, count = static_cast<double>(rows);
+      if (out.scale != nullptr) out.scale[channel] = static_cast<T>(scale);
+      if (out.slope != nullptr) {
+        out.offset[channel] = static_cast<T>(scale * sum / count);
+        out.slope[channel] = static_cast<T>(scale * product * inv_std * inv_std / count);
+      }
+    }
+  }
+}
+
+template <class T, class W>
+struct GradientWriter {  // of a thread's channels
+  Pack<T, W::kN> mean, scale, offset, slope;
+
+  __device__ GradientWriter(const ChannelGradient<T>& g, std::int64_t channel)
+      : mean(channel_values<T, W>(g.mean, channel, T(0))),
+        scale(channel_values<T, W>(g.scale, channel, T(1))),
+        offset(channel_values<T, W>(g.offset, channel, T(0))),
+        slope(channel_values<T, W>(g.slope, channel, T(0))) {}
+  __device__ T gradient(int v, T dz, T x) const {
+    return scale.v[v] * dz - (offset.v[v] + slope.v[v] * (x - mean.v[v]));
+  }
+};
+
+// dz where relu let the value through; NaN counts as through.
+template <class T, class W>
+__device__ Pack<T, W::kN> masked_gradient(const T* y, const T* dy, std::int64_t at) {
+  Pack<T, W::kN> dz = load_group<T, W>(dy + at);
+  if (y == nullptr) return dz;
+  const Pack<T, W::kN> out = load_group<T, W>(y + at);
+  for (int v = 0; v < W::kN; ++v) dz.v[v] = out.v[v] <= T(0) ? T(0) : dz.v[v];
+  return dz;
+}
+
+template <class T, class W>
+struct BatchTerms {
+  static constexpr int kInFlight = 4;
+  const T *x, *y, *dy;  // y null: no activation
+  std::int64_t channels;
+  struct Item {
+    Pack<T, W::kN> x, dz;
+  };
+
+  __device__ Item load(std::int64_t row, std::int64_t channel) const {
+    const std::int64_t at = row * channels + channel;
+    return {load_group<T, W>(x + at), masked_gradient<T, W>(y, dy, at)};
+  }
+  __device__ double deviation(const Item& item, int v, double mean) const {
+    return static_cast<double>(item.x.v[v]) - mean;
+  }
+};
+
+template <class T, class W>
+struct BatchGradientBody {
+  static constexpr int kInFlight = 4;
+  struct Item {
+    Pack<T, W::kN> x, dz, old;
+  };
+  const T *x, *y, *dy;
+  std::int64_t channels, channel;
+  GradientWriter<T, W> writer;
+  bool constants;  // x is not read then
+  GradientInto<T> dx;
+
+  __device__ Item load(std::int64_t row) const {
+    const std::int64_t at = row * channels + channel;
+    Item item{};
+    if (!constants) item.x = load_group<T, W>(x + at);
+    item.dz = masked_gradient<T, W>(y, dy, at);
+    if (dx.accumulate) item.old = load_group<T, W>(dx.data + at);
+    return item;
+  }
+  __device__ void use(std::int64_t row, const Item& item) {
+    Pack<T, W::kN> out;
+    for (int v = 0; v < W::kN; ++v) {
+      const T dz = item.dz.v[v], value = constants ? writer.scale.v[v] * dz : writer.gradient(v, dz, item.x.v[v]);
+      out.v[v] = dx.accumulate ? item.old.v[v] + value : value;
+    }
+    store_group<T, W>(dx.data + row * channels + channel, out);
+  }
+};
+
+// Threads and data as in batch_moments_kernel. Reads x, dy and y (where there is an activation) and writes dx once;
+// arithmetic in T.
+template <class T, class W>
+__global__ void batch_gradient_kernel(NormColumns c, const T* x, const T* y, const T* dy, ChannelGradient<T> g,
+                                      GradientInto<T> dx) {
+  for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
+    const NormPlace p = norm_place(c, job);
+    if (p.count == 0) continue;
+    const std::int64_t channel = p.group * W::kN;
+    BatchGradientBody<T, W> body{
+        x, y, dy, c.groups * W::kN, channel, GradientWriter<T, W>(g, channel), g.slope == nullptr, dx};
+    walk_rows(c, p, body);
+  }
+}
+
+template <class T>
+void batch_gradient_finish(Queue& q, std::int64_t channels, std::int64_t chunks, const double* parts, std::int64_t rows,
+                           const BatchSaved<T>& saved, const GradientInto<T>& dgamma, const GradientInto<T>& dbeta,
+                           const ChannelGradientOut<T>& out) {
+  launch_merges(q, "batch_gradient_finish", batch_gradient_finish_kernel<T>, channels, chunks, sizeof(GradientSums<T>),
+                channels, chunks, parts, rows, saved, dgamma, dbeta, out);
+}
+
+template <class T>
+void batch_backward(Queue& q, bool training, Activation activation, std::int64_t rows, std::int64_t channels,
+                    const T* x, const T* y, const T* dy, const BatchSaved<T>& saved, const GradientInto<T>& dx,
+                    const GradientInto<T>& dgamma, const GradientInto<T>& dbeta) {
+  const bool to_x = dx.data != nullptr, to_parameters = dgamma.data != nullptr || dbeta.data != nullptr;
+  if (channels == 0 || (!to_x && !to_parameters)) return;
+  const T* const mask = activation == Activation::relu ? y : nullptr;
+  const auto run = [&](auto width) {
+    using W = decltype(width);
+    const NormColumns c = norm_columns(rows, channels / W::kN);
+    const std::int64_t chunks = training || to_parameters ? c.chunks : 0;
+    const Scratch<double> parts(q, 2 * channels * chunks);
+    const Scratch<T> coefficients(q, 3 * channels);
+    T* const scale = coefficients.data();
+    const ChannelGradientOut<T> out{to_x ? scale : nullptr, scale + channels,
+                                    to_x && training ? scale + 2 * channels : nullptr};
+    if (chunks > 0) {
+      gradient_sums<T, W>(q, "batch_gradient_sums", c, BatchTerms<T, W>{x, mask, dy, channels}, saved.mean,
+                          parts.data());
+    }
+    batch_gradient_finish<T>(q, channels, chunks, parts.data(), rows, saved, dgamma, dbeta, out);
+    if (!to_x) return;
+    const ChannelGradient<T> g{saved.mean, out.scale, training ? out.offset : nullptr, out.slope};
+    launch_columns(q, "batch_gradient", batch_gradient_kernel<T, W>, c, 0, x, mask, dy, g, dx);
+  };
+  with_norm_width<T>(channels, run, x, mask, dy, static_cast<const T*>(dx.data));
+}
+
+}  // namespace descent::gpu

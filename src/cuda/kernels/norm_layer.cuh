@@ -1,0 +1,213 @@
+// Layer normalization: a row is one team's, a warp up to kLayerWarpRow elements and a block above. The parameters'
+// gradients are sums over the rows of every column, in two ordered stages, as for batch normalization.
+#pragma once
+
+#include <type_traits>
+
+#include "cuda/kernels/norm_gradient.cuh"
+
+namespace descent::gpu {
+
+constexpr std::int64_t kLayerWarpRow = 1024;
+
+template <bool kBlock>
+struct RowTeam {  // this thread's, and which rows the team has: first, first + step, ...
+  int member, size;
+  std::int64_t first, step;
+
+  __device__ RowTeam() {
+    const int thread = static_cast<int>(threadIdx.x), warps = static_cast<int>(blockDim.x) / kWarp;
+    member = kBlock ? thread : thread % kWarp;
+    size = kBlock ? static_cast<int>(blockDim.x) : kWarp;
+    first = kBlock ? blockIdx.x : static_cast<std::int64_t>(blockIdx.x) * warps + thread / kWarp;
+    step = kBlock ? gridDim.x : static_cast<std::int64_t>(gridDim.x) * warps;
+  }
+  // The merged state of the team in every member. `shared` holds 32 states, and may be used again at once.
+  template <class State>
+  __device__ State merge(State state, State* shared) const {
+    if constexpr (kBlock) {
+      state = merge_block(state, shared);
+      __syncthreads();
+      if (threadIdx.x == 0) shared[0] = state;
+      __syncthreads();
+      state = shared[0];
+      __syncthreads();
+    } else {
+      State* const own = shared + threadIdx.x / kWarp;
+      state = merge_warp(state);
+      if (member == 0) *own = state;
+      __syncwarp();
+      state = *own;
+      __syncwarp();
+    }
+    return state;
+  }
+};
+
+// A team takes a row, its members every size-th group of W::kN elements. Reads x twice, the second time from the cache
+// while a row fits there, and writes y once; the moments accumulate as Sum<T> does, y is computed in T.
+template <class T, class W, bool kBlock>
+__global__ void layer_kernel(std::int64_t rows, std::int64_t n, const T* x, const T* gamma, const T* beta, double eps,
+                             T* y, T* mean, T* inv_std) {
+  NormMoments* const shared = dynamic_shared<NormMoments>();
+  const RowTeam<kBlock> team;
+  const std::int64_t groups = n / W::kN,
+                     own = team.member < groups ? (groups - team.member + team.size - 1) / team.size : 0;
+  for (std::int64_t row = team.first; row < rows; row += team.step) {
+    const T* const from = x + row * n;
+    T* const to = y + row * n;
+    ShiftedSums<T> sums;
+    if (own > 0) sums.begin(from[team.member * W::kN]);
+    for (std::int64_t i = team.member; i < groups; i += team.size) {
+      const Pack<T, W::kN> values = load_group<T, W>(from + i * W::kN);
+      for (int v = 0; v < W::kN; ++v) sums.add(values.v[v]);
+    }
+    const NormMoments m = team.merge(sums.moments(own * W::kN), shared);
+    const double count = n > 0 ? static_cast<double>(n) : 1.0;
+    const T middle = static_cast<T>(m.mean), scale = static_cast<T>(1 / sqrt(m.squares / count + eps));
+    for (std::int64_t i = team.member; i < groups; i += team.size) {
+      Pack<T, W::kN> values = load_group<T, W>(from + i * W::kN);
+      const Pack<T, W::kN> g = gamma != nullptr ? load_group<T, W>(gamma + i * W::kN) : Pack<T, W::kN>{};
+      const Pack<T, W::kN> b = beta != nullptr ? load_group<T, W>(beta + i * W::kN) : Pack<T, W::kN>{};
+      for (int v = 0; v < W::kN; ++v) {
+        T value = (values.v[v] - middle) * scale;
+        if (gamma != nullptr) value *= g.v[v];
+        if (beta != nullptr) value += b.v[v];
+        values.v[v] = value;
+      }
+      store_group<T, W>(to + i * W::kN, values);
+    }
+    if (team.member == 0) {
+      mean[row] = middle;
+      inv_std[row] = scale;
+    }
+  }
+}
+
+// Teams and data as in layer_kernel. Reads x and dy twice, the second time from the cache while rows fit there, and
+// writes dx once; the sums of dz = dy * gamma and dz * (x - mean) accumulate as Sum<T> does, dx is computed in T.
+template <class T, class W, bool kBlock>
+__global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T* x, const T* dy, BatchSaved<T> saved,
+                                      GradientInto<T> dx) {
+  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  const RowTeam<kBlock> team;
+  const std::int64_t groups = n / W::kN;
+  for (std::int64_t row = team.first; row < rows; row += team.step) {
+    const T middle = saved.mean[row], inv_std = saved.inv_std[row];
+    GradientSums<T> sums;
+    for (std::int64_t i = team.member; i < groups; i += team.size) {
+      const Pack<T, W::kN> in = load_group<T, W>(x + row * n + i * W::kN),
+                           top = load_group<T, W>(dy + row * n + i * W::kN);
+      const Pack<T, W::kN> g = saved.gamma != nullptr ? load_group<T, W>(saved.gamma + i * W::kN) : Pack<T, W::kN>{};
+      for (int v = 0; v < W::kN; ++v) {
+        const double dz = static_cast<double>(top.v[v]) * (saved.gamma != nullptr ? static_cast<double>(g.v[v]) : 1.0);
+        sums.add(dz, static_cast<double>(in.v[v]) - static_cast<double>(middle));
+      }
+    }
+    sums = team.merge(sums, shared);
+    const double count = static_cast<double>(n), scale = static_cast<double>(inv_std);
+    const T offset = static_cast<T>(sums.sum.value() / count);
+    const T slope = static_cast<T>(sums.product.value() / count * scale * scale);
+    for (std::int64_t i = team.member; i < groups; i += team.size) {
+      const std::int64_t at = row * n + i * W::kN;
+      const Pack<T, W::kN> in = load_group<T, W>(x + at), top = load_group<T, W>(dy + at);
+      const Pack<T, W::kN> g = saved.gamma != nullptr ? load_group<T, W>(saved.gamma + i * W::kN) : Pack<T, W::kN>{};
+      const Pack<T, W::kN> old = dx.accumulate ? load_group<T, W>(dx.data + at) : Pack<T, W::kN>{};
+      Pack<T, W::kN> out;
+      for (int v = 0; v < W::kN; ++v) {
+        const T dz = saved.gamma != nullptr ? top.v[v] * g.v[v] : top.v[v];
+        const T value = inv_std * (dz - (offset + slope * (in.v[v] - middle)));
+        out.v[v] = dx.accumulate ? old.v[v] + value : value;
+      }
+      store_group<T, W>(dx.data + at, out);
+    }
+  }
+}
+
+// For gradient_sums_kernel: dy, and the normalized x. The statistics are the row's; the columns have none.
+template <class T, class W>
+struct LayerTerms {
+  static constexpr int kInFlight = 4;
+  const T *x, *dy, *mean, *inv_std;
+  std::int64_t n;
+  struct Item {
+    Pack<T, W::kN> x, dz;
+    T mean, inv_std;
+  };
+
+  __device__ Item load(std::int64_t row, std::int64_t column) const {
+    const std::int64_t at = row * n + column;
+    return {load_group<T, W>(x + at), load_group<T, W>(dy + at), mean[row], inv_std[row]};
+  }
+  __device__ double deviation(const Item& item, int v, double) const {
+    return (static_cast<double>(item.x.v[v]) - static_cast<double>(item.mean)) * static_cast<double>(item.inv_std);
+  }
+};
+
+// A team (MergeTeam) per column merges the chunks. Reads 16 bytes per chunk and column.
+template <class T>
+__global__ void layer_parameters_kernel(bool block, std::int64_t n, std::int64_t chunks, const double* parts,
+                                        GradientInto<T> dgamma, GradientInto<T> dbeta) {
+  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  const MergeTeam team(block);
+  for (std::int64_t column = team.first; column < n; column += team.step) {
+    const GradientSums<T> total = merge_gradient_parts(team, n, chunks, column, parts, shared);
+    if (team.member == 0) {
+      put_gradient(dgamma, column, total.product.value());
+      put_gradient(dbeta, column, total.sum.value());
+    }
+  }
+}
+
+// f(NormWidth, whether a row is a block's). Short rows go by single elements, which keeps the lanes of a warp busy.
+template <class T, class F, class... Pointers>
+void with_row_team(std::int64_t n, F&& f, const Pointers*... pointers) {
+  const auto run = [&](auto width) {
+    if (n > kLayerWarpRow) {
+      f(width, std::true_type());
+    } else {
+      f(width, std::false_type());
+    }
+  };
+  with_norm_width<T>(n < kWarp * kPack<T> ? 1 : n, run, pointers...);
+}
+
+template <class T>
+void layer(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* gamma, const T* beta, double eps, T* y,
+           T* mean, T* inv_std) {
+  const auto run = [&](auto width, auto block) {
+    using W = decltype(width);
+    constexpr bool kBlock = decltype(block)::value;
+    launch(q, "layer", layer_kernel<T, W, kBlock>, dim3(blocks_for(q, rows, kBlock ? 1 : kThreads / kWarp)),
+           dim3(kThreads), kWarp * sizeof(NormMoments), rows, n, x, gamma, beta, eps, y, mean, inv_std);
+  };
+  with_row_team<T>(n, run, x, gamma, beta, static_cast<const T*>(y));
+}
+
+template <class T>
+void layer_backward(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* dy, const BatchSaved<T>& saved,
+                    const GradientInto<T>& dx, const GradientInto<T>& dgamma, const GradientInto<T>& dbeta) {
+  if (dx.data != nullptr) {
+    const auto run = [&](auto width, auto block) {
+      using W = decltype(width);
+      constexpr bool kBlock = decltype(block)::value;
+      launch(q, "layer_gradient", layer_gradient_kernel<T, W, kBlock>,
+             dim3(blocks_for(q, rows, kBlock ? 1 : kThreads / kWarp)), dim3(kThreads), kWarp * sizeof(GradientSums<T>),
+             rows, n, x, dy, saved, dx);
+    };
+    with_row_team<T>(n, run, x, dy, saved.gamma, static_cast<const T*>(dx.data));
+  }
+  if (dgamma.data == nullptr && dbeta.data == nullptr) return;
+  const auto run = [&](auto width) {
+    using W = decltype(width);
+    const NormColumns c = norm_columns(rows, n / W::kN);
+    const Scratch<double> parts(q, 2 * n * c.chunks);
+    gradient_sums<T, W>(q, "layer_gradient_sums", c, LayerTerms<T, W>{x, dy, saved.mean, saved.inv_std, n},
+                        static_cast<const T*>(nullptr), parts.data());
+    launch_merges(q, "layer_parameters", layer_parameters_kernel<T>, n, c.chunks, sizeof(GradientSums<T>), n, c.chunks,
+                  parts.data(), dgamma, dbeta);
+  };
+  with_norm_width<T>(n, run, x, dy);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,164 @@
+// Batch normalization, ReLU and 2x2 max-pooling in one pass over the image, and its backward. Same arithmetic, and so
+// the same bits, as the primitives one after another; odd edges are in no window.
+#pragma once
+
+#include "cuda/kernels/norm_batch.cuh"
+#include "cuda/kernels/norm_gradient.cuh"
+
+namespace descent::gpu {
+
+struct PooledShape {  // x [n, h, w, c] -> y [n, out_h, out_w, c]
+  std::int64_t n, h, w, c, out_h, out_w;
+};
+
+// Windows numbered row by row over images of `across` x `down` windows.
+struct PooledWindow {
+  std::int64_t image, row, column;
+
+  __device__ PooledWindow(std::int64_t window, std::int64_t down, std::int64_t across) {
+    column = window % across;
+    const std::int64_t line = window / across;
+    row = line % down;
+    image = line / down;
+  }
+};
+
+// Where channel 0 of pixel k (row-major) of a window begins in x.
+__device__ inline std::int64_t pooled_pixel(const PooledShape& s, const PooledWindow& at, int k) {
+  return ((at.image * s.h + 2 * at.row + k / 2) * s.w + 2 * at.column + k % 2) * s.c;
+}
+
+// A thread has W::kN channels and every row_lanes-th window of a chunk of windows. Reads the pixels of windows once,
+// writes y and code once; arithmetic in T.
+template <class T, class W>
+__global__ void batch_pool_kernel(NormColumns c, PooledShape s, const T* x, ChannelScale<T> scale, T* y,
+                                  std::uint8_t* code) {
+  for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
+    const NormPlace p = norm_place(c, job);
+    if (p.count == 0) continue;
+    const std::int64_t channel = p.group * W::kN;
+    const ChannelNormalizer<T, W> normalizer(scale, channel);
+    for (std::int64_t window = p.row; window < p.end; window += c.row_lanes) {
+      const PooledWindow at(window, s.out_h, s.out_w);
+      Pack<T, W::kN> pixels[4];
+      for (int k = 0; k < 4; ++k) pixels[k] = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
+      Pack<T, W::kN> best = normalizer.apply(pixels[0], true);
+      Pack<std::uint8_t, W::kN> winner{};
+      for (int k = 1; k < 4; ++k) {
+        const Pack<T, W::kN> value = normalizer.apply(pixels[k], true);
+        for (int v = 0; v < W::kN; ++v) {
+          if (value.v[v] <= best.v[v] || isnan(best.v[v])) continue;  // greater, or the first NaN
+          best.v[v] = value.v[v];
+          winner.v[v] = static_cast<std::uint8_t>(k);
+        }
+      }
+      for (int v = 0; v < W::kN; ++v) winner.v[v] = best.v[v] <= T(0) ? std::uint8_t{4} : winner.v[v];
+      store_group<T, W>(y + window * s.c + channel, best);
+      store_group<std::uint8_t, W>(code + window * s.c + channel, winner);
+    }
+  }
+}
+
+// For gradient_sums_kernel: row `window` is dy there, and x where the maximum was.
+template <class T, class W>
+struct PooledTerms {
+  static constexpr int kInFlight = 2;  // of six loads each
+  PooledShape s;
+  const T *x, *dy;
+  const std::uint8_t* code;
+  struct Item {
+    Pack<T, W::kN> x, dz;
+  };
+
+  // All four pixels are read, whoever won: winners of neighbouring channels lie in different ones.
+  __device__ Item load(std::int64_t window, std::int64_t channel) const {
+    const PooledWindow at(window, s.out_h, s.out_w);
+    const Pack<std::uint8_t, W::kN> winner = load_group<std::uint8_t, W>(code + window * s.c + channel);
+    Item item{load_group<T, W>(x + pooled_pixel(s, at, 0) + channel), load_group<T, W>(dy + window * s.c + channel)};
+    for (int k = 1; k < 4; ++k) {
+      const Pack<T, W::kN> pixel = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
+      for (int v = 0; v < W::kN; ++v) item.x.v[v] = winner.v[v] == k ? pixel.v[v] : item.x.v[v];
+    }
+    for (int v = 0; v < W::kN; ++v) item.dz.v[v] = winner.v[v] < 4 ? item.dz.v[v] : T(0);
+    return item;
+  }
+  __device__ double deviation(const Item& item, int v, double mean) const {
+    return static_cast<double>(item.x.v[v]) - mean;
+  }
+};
+
+// Threads as in batch_pool_kernel, over windows that cover the odd edges too; those have no dy. Reads x, dy and code
+// and writes dx once; arithmetic in T.
+template <class T, class W>
+__global__ void batch_pool_gradient_kernel(NormColumns c, PooledShape s, const T* x, const T* dy,
+                                           const std::uint8_t* code, ChannelGradient<T> g, GradientInto<T> dx) {
+  const std::int64_t down = (s.h + 1) / 2, across = (s.w + 1) / 2;
+  for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
+    const NormPlace p = norm_place(c, job);
+    if (p.count == 0) continue;
+    const std::int64_t channel = p.group * W::kN;
+    const GradientWriter<T, W> writer(g, channel);
+    for (std::int64_t window = p.row; window < p.end; window += c.row_lanes) {
+      const PooledWindow at(window, down, across);
+      Pack<T, W::kN> top{};
+      Pack<std::uint8_t, W::kN> winner{};
+      if (at.row < s.out_h && at.column < s.out_w) {
+        const std::int64_t pooled = ((at.image * s.out_h + at.row) * s.out_w + at.column) * s.c + channel;
+        top = load_group<T, W>(dy + pooled);
+        winner = load_group<std::uint8_t, W>(code + pooled);
+      }
+      for (int k = 0; k < 4; ++k) {
+        if (2 * at.row + k / 2 >= s.h || 2 * at.column + k % 2 >= s.w) continue;
+        const std::int64_t pixel = pooled_pixel(s, at, k) + channel;
+        const Pack<T, W::kN> value = load_group<T, W>(x + pixel);
+        Pack<T, W::kN> out{};
+        if (dx.accumulate) out = load_group<T, W>(dx.data + pixel);
+        for (int v = 0; v < W::kN; ++v) {
+          const T gradient = writer.gradient(v, winner.v[v] == k ? top.v[v] : T(0), value.v[v]);
+          out.v[v] = dx.accumulate ? out.v[v] + gradient : gradient;
+        }
+        store_group<T, W>(dx.data + pixel, out);
+      }
+    }
+  }
+}
+
+template <class T>
+void batch_train_relu_pool(Queue& q, const PooledShape& s, const BatchParameters<T>& p, const T* x, T* y,
+                           std::uint8_t* code, T* mean, T* inv_std) {
+  if (s.c == 0) return;
+  const Scratch<T> scale(q, s.c), shift(q, s.c);
+  batch_statistics(q, s.n * s.h * s.w, s.c, p, x, mean, inv_std, scale.data(), shift.data());
+  const auto run = [&](auto width) {
+    using W = decltype(width);
+    const NormColumns c = norm_columns(s.n * s.out_h * s.out_w, s.c / W::kN);
+    const ChannelScale<T> channel_scale{mean, scale.data(), shift.data()};
+    launch_columns(q, "batch_pool", batch_pool_kernel<T, W>, c, 0, s, x, channel_scale, y, code);
+  };
+  with_norm_width<T>(s.c, run, x, static_cast<const T*>(y), static_cast<const std::uint8_t*>(code));
+}
+
+template <class T>
+void batch_backward_relu_pool(Queue& q, const PooledShape& s, const T* x, const T* dy, const std::uint8_t* code,
+                              const BatchSaved<T>& saved, const GradientInto<T>& dx, const GradientInto<T>& dgamma,
+                              const GradientInto<T>& dbeta) {
+  const bool to_x = dx.data != nullptr;
+  if (s.c == 0 || (!to_x && dgamma.data == nullptr && dbeta.data == nullptr)) return;
+  const auto run = [&](auto width) {
+    using W = decltype(width);
+    const NormColumns c = norm_columns(s.n * s.out_h * s.out_w, s.c / W::kN);
+    const Scratch<double> parts(q, 2 * s.c * c.chunks);
+    const Scratch<T> coefficients(q, 3 * s.c);
+    T* const scale = coefficients.data();
+    const ChannelGradientOut<T> out{to_x ? scale : nullptr, scale + s.c, to_x ? scale + 2 * s.c : nullptr};
+    gradient_sums<T, W>(q, "batch_pool_gradient_sums", c, PooledTerms<T, W>{s, x, dy, code}, saved.mean, parts.data());
+    batch_gradient_finish<T>(q, s.c, c.chunks, parts.data(), s.n * s.h * s.w, saved, dgamma, dbeta, out);
+    if (!to_x) return;
+    const NormColumns all = norm_columns(s.n * ((s.h + 1) / 2) * ((s.w + 1) / 2), s.c / W::kN);
+    const ChannelGradient<T> g{saved.mean, out.scale, out.offset, out.slope};
+    launch_columns(q, "batch_pool_gradient", batch_pool_gradient_kernel<T, W>, all, 0, s, x, dy, code, g, dx);
+  };
+  with_norm_width<T>(s.c, run, x, dy, code, static_cast<const T*>(dx.data));
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,125 @@
+// The average of whole images, [n, pixels, channels] -> [n, channels], and its gradient. Long images are cut into parts
+// whose sums are merged in order; the cut depends on the sizes only.
+#pragma once
+
+#include "backend.h"
+#include "cuda/accumulate.cuh"
+#include "cuda/launch.cuh"
+
+namespace descent::gpu {
+
+struct GlobalPool {
+  std::int64_t n, pixels, channels;
+  std::int64_t parts;  // of an image's pixels
+  std::int64_t lanes;  // threads of a block side by side on channels, a power of two up to 32
+  std::int64_t tiles;  // of `lanes` channels
+};
+
+inline GlobalPool global_pool_plan(std::int64_t n, std::int64_t pixels, std::int64_t channels) {
+  constexpr std::int64_t kPartPixels = 2048, kMostParts = 256, kEnoughBlocks = 1024;
+  GlobalPool p{n, pixels, channels, 1, 1, 0};
+  while (p.lanes < kWarp && p.lanes < channels) p.lanes *= 2;
+  p.tiles = divide_up(channels, p.lanes);
+  if (n * p.tiles < kEnoughBlocks && pixels > kPartPixels) {
+    const std::int64_t parts = divide_up(pixels, kPartPixels);
+    p.parts = parts < kMostParts ? parts : kMostParts;
+  }
+  return p;
+}
+
+// A block per part of an image and tile of channels: a thread sums every (blockDim.x / lanes)-th pixel of its channel
+// in Sum<T>, then halves are merged in shared memory. Reads x once; writes y where an image is one part, else the
+// part's sums.
+template <class T>
+__global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<T>* partial) {
+  alignas(16) __shared__ unsigned char raw[kThreads * sizeof(Sum<T>)];
+  Sum<T>* const sums = reinterpret_cast<Sum<T>*>(raw);
+  const int lanes = static_cast<int>(p.lanes), rows = static_cast<int>(blockDim.x) / lanes;
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes, row = thread / lanes;
+  for (std::int64_t group = blockIdx.x; group < p.n * p.parts * p.tiles; group += gridDim.x) {
+    const std::int64_t image_part = group / p.tiles, image = image_part / p.parts, part = image_part % p.parts;
+    const std::int64_t c = group % p.tiles * lanes + lane;
+    const std::int64_t end = p.pixels * (part + 1) / p.parts;
+    Sum<T> sum;
+    if (c < p.channels) {
+      for (std::int64_t pixel = p.pixels * part / p.parts + row; pixel < end; pixel += rows) {
+        sum.add(static_cast<double>(x[(image * p.pixels + pixel) * p.channels + c]));
+      }
+    }
+    sums[thread] = sum;
+    for (int half = rows / 2; half > 0; half /= 2) {
+      __syncthreads();
+      if (row < half) {
+        sum.merge(sums[thread + half * lanes]);
+        sums[thread] = sum;
+      }
+    }
+    if (row == 0 && c < p.channels) {
+      if (p.parts == 1) {
+        y[image * p.channels + c] = static_cast<T>(sum.value() / static_cast<double>(p.pixels));
+      } else {
+        partial[image_part * p.channels + c] = sum;
+      }
+    }
+    __syncthreads();  // before `sums` is written for the next group
+  }
+}
+
+// A thread per mean: merges the sums of the parts in order.
+template <class T>
+__global__ void global_average_pool_parts_kernel(GlobalPool p, const Sum<T>* partial, T* y) {
+  for (std::int64_t i = grid_thread(); i < p.n * p.channels; i += grid_threads()) {
+    const std::int64_t image = i / p.channels, c = i % p.channels;
+    Sum<T> sum;
+    for (std::int64_t part = 0; part < p.parts; ++part) {
+      sum.merge(partial[(image * p.parts + part) * p.channels + c]);
+    }
+    y[i] = static_cast<T>(sum.value() / static_cast<double>(p.pixels));
+  }
+}
+
+// A thread per pack of dx; reads dy from the cache, writes (and, to accumulate, reads) dx.
+template <class T, int N>
+__global__ void global_average_pool_backward_kernel(std::int64_t count, std::int64_t pixels, std::int64_t packs,
+                                                    const T* dy, T* dx, bool accumulate) {
+  const T divisor = static_cast<T>(pixels);
+  for (std::int64_t i = grid_thread(); i < count; i += grid_threads()) {
+    const std::int64_t pixel = i / packs, image = pixel / pixels;
+    const Pack<T, N> gradient = load_pack<T, N>(dy + (image * packs + i - pixel * packs) * N);
+    Pack<T, N> out = accumulate ? load_pack<T, N>(dx + i * N) : Pack<T, N>{};
+    for (int k = 0; k < N; ++k) out.v[k] += gradient.v[k] / divisor;
+    store_pack<T, N>(dx + i * N, out);
+  }
+}
+
+template <class T>
+void global_average_pool(Queue& q, std::int64_t n, std::int64_t pixels, std::int64_t channels, const T* x, T* y) {
+  if (n * channels == 0) return;
+  const GlobalPool p = global_pool_plan(n, pixels, channels);
+  Scratch<Sum<T>> partial(q, p.parts == 1 ? 0 : n * p.parts * channels);
+  launch(q, "global_average_pool", global_average_pool_kernel<T>, dim3(blocks_for(q, n * p.parts * p.tiles, 1)),
+         dim3(kThreads), 0, p, x, y, partial.data());
+  if (p.parts == 1) return;
+  launch(q, "global_average_pool_parts", global_average_pool_parts_kernel<T>, dim3(blocks_for(q, n * channels)),
+         dim3(kThreads), 0, p, partial.data(), y);
+}
+
+template <class T, int N>
+void global_average_pool_backward_packs(Queue& q, std::int64_t n, std::int64_t pixels, std::int64_t packs, const T* dy,
+                                        T* dx, Write write) {
+  const std::int64_t count = n * pixels * packs;
+  launch(q, "global_average_pool_backward", global_average_pool_backward_kernel<T, N>, dim3(blocks_for(q, count)),
+         dim3(kThreads), 0, count, pixels, packs, dy, dx, write == Write::accumulate);
+}
+
+template <class T>
+void global_average_pool_backward(Queue& q, std::int64_t n, std::int64_t pixels, std::int64_t channels, const T* dy,
+                                  T* dx, Write write) {
+  constexpr int N = kPack<T>;
+  if (channels % N == 0 && aligned16(dy, dx)) {
+    return global_average_pool_backward_packs<T, N>(q, n, pixels, channels / N, dy, dx, write);
+  }
+  global_average_pool_backward_packs<T, 1>(q, n, pixels, channels, dy, dx, write);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,169 @@
+// Max pooling. The code of a window is the place of its first maximum, NaN counting as larger than everything: the same
+// bits as on the CPU. Gradients are gathered: a pixel looks at the windows that contain it, so nothing is cleared first
+// and no atomics are needed.
+#pragma once
+
+#include "cuda/accumulate.cuh"
+#include "cuda/kernels/pool_window.cuh"
+
+namespace descent::gpu {
+
+// The running maximum of N channels and its place.
+template <class T, int N, class Code>
+struct Maximum {
+  Pack<T, N> best;
+  Pack<Code, N> code;
+
+  __device__ void start(Pack<T, N> values, std::int64_t place) {
+    best = values;
+    for (int k = 0; k < N; ++k) code.v[k] = static_cast<Code>(place);
+  }
+  __device__ void meet(Pack<T, N> values, std::int64_t place) {
+    for (int k = 0; k < N; ++k) {
+      const bool wins = !(values.v[k] <= best.v[k]) && !isnan(best.v[k]);  // greater, or the first NaN
+      best.v[k] = wins ? values.v[k] : best.v[k];
+      code.v[k] = wins ? static_cast<Code>(place) : code.v[k];
+    }
+  }
+};
+
+// A thread per pack of y: reads its window, writes y and code.
+template <class T, int N, class Code>
+__global__ void max_pool_kernel(PoolSize s, std::int64_t packs, const T* x, T* y, Code* code) {
+  const PoolGeometry& g = s.g;
+  for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    const PoolPlace at = pool_place<N>(i, s.out_h, s.out_w, s.c / N);
+    const PoolSpan rows = window_span(at.row, s.h, g.kernel_h, g.stride_h, g.pad_h);
+    const PoolSpan cols = window_span(at.col, s.w, g.kernel_w, g.stride_w, g.pad_w);
+    const T* const image = x + at.image * s.h * s.w * s.c + at.channel;
+    // The place of pixel (h, w) is h * kernel_w + w - origin.
+    const std::int64_t origin = (at.row * g.stride_h - g.pad_h) * g.kernel_w + at.col * g.stride_w - g.pad_w;
+    Maximum<T, N, Code> maximum;
+    maximum.start(load_pack<T, N>(image + (rows.begin * s.w + cols.begin) * s.c),
+                  rows.begin * g.kernel_w + cols.begin - origin);
+    for (std::int64_t h = rows.begin; h < rows.end; ++h) {
+      for (std::int64_t w = cols.begin; w < cols.end; ++w) {
+        maximum.meet(load_pack<T, N>(image + (h * s.w + w) * s.c), h * g.kernel_w + w - origin);
+      }
+    }
+    store_pack<T, N>(y + i * N, maximum.best);
+    store_pack<Code, N>(code + i * N, maximum.code);
+  }
+}
+
+// The usual window, 2x2 by steps of 2 without padding: four known places.
+template <class T, int N>
+__global__ void max_pool_2x2_kernel(PoolSize s, std::int64_t packs, const T* x, T* y, std::uint8_t* code) {
+  for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    const PoolPlace at = pool_place<N>(i, s.out_h, s.out_w, s.c / N);
+    const T* const from = x + ((at.image * s.h + 2 * at.row) * s.w + 2 * at.col) * s.c + at.channel;
+    Pack<T, N> values[4];
+    for (int k = 0; k < 4; ++k) values[k] = load_pack<T, N>(from + ((k / 2) * s.w + k % 2) * s.c);
+    Maximum<T, N, std::uint8_t> maximum;
+    maximum.start(values[0], 0);
+    for (int k = 1; k < 4; ++k) maximum.meet(values[k], k);
+    store_pack<T, N>(y + i * N, maximum.best);
+    store_pack<std::uint8_t, N>(code + i * N, maximum.code);
+  }
+}
+
+// A thread per pack of dx: reads dy and code of the windows that contain it; sums in Sum<T>, in the order of windows.
+template <class T, int N, class Code>
+__global__ void max_pool_backward_kernel(PoolSize s, std::int64_t packs, const T* dy, const Code* code, T* dx,
+                                         bool accumulate) {
+  const PoolGeometry& g = s.g;
+  for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    const PoolPlace at = pool_place<N>(i, s.h, s.w, s.c / N);
+    const PoolSpan rows = covering_span(at.row, s.out_h, g.kernel_h, g.stride_h, g.pad_h);
+    const PoolSpan cols = covering_span(at.col, s.out_w, g.kernel_w, g.stride_w, g.pad_w);
+    Sum<T> sums[N];
+    for (std::int64_t oh = rows.begin; oh < rows.end; ++oh) {
+      for (std::int64_t ow = cols.begin; ow < cols.end; ++ow) {
+        const std::int64_t from = ((at.image * s.out_h + oh) * s.out_w + ow) * s.c + at.channel;
+        const std::int64_t place =
+            (at.row + g.pad_h - oh * g.stride_h) * g.kernel_w + at.col + g.pad_w - ow * g.stride_w;
+        const Pack<Code, N> winner = load_pack<Code, N>(code + from);
+        const Pack<T, N> gradient = load_pack<T, N>(dy + from);
+        for (int k = 0; k < N; ++k) {
+          if (winner.v[k] == place) sums[k].add(static_cast<double>(gradient.v[k]));
+        }
+      }
+    }
+    Pack<T, N> out = accumulate ? load_pack<T, N>(dx + i * N) : Pack<T, N>{};
+    for (int k = 0; k < N; ++k) out.v[k] += static_cast<T>(sums[k].value());
+    store_pack<T, N>(dx + i * N, out);
+  }
+}
+
+// A thread per pack of a 2x2 cell of dx; cells at odd edges are cut off and have no window. Reads dy and code once.
+template <class T, int N>
+__global__ void max_pool_2x2_backward_kernel(PoolSize s, std::int64_t packs, const T* dy, const std::uint8_t* code,
+                                             T* dx, bool accumulate) {
+  for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
+    const PoolPlace at = pool_place<N>(i, (s.h + 1) / 2, (s.w + 1) / 2, s.c / N);
+    const bool window = at.row < s.out_h && at.col < s.out_w;
+    if (!window && accumulate) continue;
+    Pack<T, N> gradient{};
+    Pack<std::uint8_t, N> winner{};
+    if (window) {
+      const std::int64_t from = ((at.image * s.out_h + at.row) * s.out_w + at.col) * s.c + at.channel;
+      gradient = load_pack<T, N>(dy + from);
+      winner = load_pack<std::uint8_t, N>(code + from);
+    }
+    for (int place = 0; place < 4; ++place) {
+      const std::int64_t h = 2 * at.row + place / 2, w = 2 * at.col + place % 2;
+      if (h >= s.h || w >= s.w) continue;
+      T* const to = dx + ((at.image * s.h + h) * s.w + w) * s.c + at.channel;
+      Pack<T, N> out = accumulate ? load_pack<T, N>(to) : Pack<T, N>{};
+      for (int k = 0; k < N; ++k) out.v[k] += winner.v[k] == place ? gradient.v[k] : T(0);
+      store_pack<T, N>(to, out);
+    }
+  }
+}
+
+inline bool plain_2x2(const PoolGeometry& g) {
+  return g.kernel_h == 2 && g.kernel_w == 2 && g.stride_h == 2 && g.stride_w == 2 && g.pad_h == 0 && g.pad_w == 0;
+}
+
+template <class T, int N, class Code>
+void max_pool_packs(Queue& q, const PoolSize& s, const T* x, T* y, Code* code) {
+  const std::int64_t packs = s.n * s.out_h * s.out_w * (s.c / N);
+  const dim3 grid(blocks_for(q, packs)), block(kThreads);
+  if constexpr (sizeof(Code) == 1) {
+    if (plain_2x2(s.g))
+      return launch(q, "max_pool_2x2", max_pool_2x2_kernel<T, N>, grid, block, 0, s, packs, x, y, code);
+  }
+  launch(q, "max_pool", max_pool_kernel<T, N, Code>, grid, block, 0, s, packs, x, y, code);
+}
+
+template <class T, int N, class Code>
+void max_pool_backward_packs(Queue& q, const PoolSize& s, const T* dy, const Code* code, T* dx, Write write) {
+  const bool accumulate = write == Write::accumulate;
+  if constexpr (sizeof(Code) == 1) {
+    if (plain_2x2(s.g)) {
+      const std::int64_t packs = s.n * ((s.h + 1) / 2) * ((s.w + 1) / 2) * (s.c / N);
+      return launch(q, "max_pool_2x2_backward", max_pool_2x2_backward_kernel<T, N>, dim3(blocks_for(q, packs)),
+                    dim3(kThreads), 0, s, packs, dy, code, dx, accumulate);
+    }
+  }
+  const std::int64_t packs = s.n * s.h * s.w * (s.c / N);
+  launch(q, "max_pool_backward", max_pool_backward_kernel<T, N, Code>, dim3(blocks_for(q, packs)), dim3(kThreads), 0, s,
+         packs, dy, code, dx, accumulate);
+}
+
+// Code is u8 or i32.
+template <class T, class Code>
+void max_pool(Queue& q, const PoolSize& s, const T* x, T* y, Code* code) {
+  if (s.c % kPack<T> == 0 && aligned16(x, y, code)) return max_pool_packs<T, kPack<T>>(q, s, x, y, code);
+  max_pool_packs<T, 1>(q, s, x, y, code);
+}
+
+template <class T, class Code>
+void max_pool_backward(Queue& q, const PoolSize& s, const T* dy, const Code* code, T* dx, Write write) {
+  if (s.c % kPack<T> == 0 && aligned16(dy, code, dx)) {
+    return max_pool_backward_packs<T, kPack<T>>(q, s, dy, code, dx, write);
+  }
+  max_pool_backward_packs<T, 1>(q, s, dy, code, dx, write);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,178 @@
+// Random numbers by element: what element i draws depends on the key and on i alone. A thread works on the four
+// elements of one Philox block. Products are rounded on their own (no contraction into FMA), so that the bits are the
+// CPU's; of normal numbers only log, sin and cos may differ. The number of the call is read from device memory.
+#pragma once
+
+#include "backend.h"
+#include "core/philox.h"
+#include "cuda/launch.cuh"
+
+namespace descent::gpu {
+
+struct RandomCall {
+  std::uint64_t seed;
+  std::uint32_t stream;
+  const std::int32_t* call;
+
+  __device__ philox::Block block(std::int64_t number) const {
+    return philox::block(seed, stream, static_cast<std::uint32_t>(*call), static_cast<std::uint64_t>(number));
+  }
+};
+
+// Products that nvcc must not contract. The tests' g++ contracts nothing and has no such functions.
+#if defined(DESCENT_SIMT)
+template <class T>
+T rounded_product(T a, T b) {
+  return a * b;
+}
+#else
+__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
+__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
+#endif
+
+template <class T>
+struct Four {
+  T v[4];
+};
+
+// The elements at, at + 1, at + 2, at + 3 of n, those that exist; `packed` when y is 16-byte aligned. Missing ones are
+// 0.
+template <class T>
+__device__ Four<T> load_four(const T* x, std::int64_t at, std::int64_t n, bool packed) {
+  constexpr int N = kPack<T>;
+  Four<T> four{};
+  if (packed && at + 4 <= n) {
+    for (int part = 0; part < 4; part += N) {
+      const Pack<T, N> pack = load_pack<T, N>(x + at + part);
+      for (int k = 0; k < N; ++k) four.v[part + k] = pack.v[k];
+    }
+  } else {
+    for (int k = 0; k < 4; ++k) {
+      if (at + k < n) four.v[k] = x[at + k];
+    }
+  }
+  return four;
+}
+
+template <class T>
+__device__ void store_four(T* y, std::int64_t at, std::int64_t n, bool packed, Four<T> four) {
+  constexpr int N = kPack<T>;
+  if (packed && at + 4 <= n) {
+    for (int part = 0; part < 4; part += N) {
+      Pack<T, N> pack;
+      for (int k = 0; k < N; ++k) pack.v[k] = four.v[part + k];
+      store_pack<T, N>(y + at + part, pack);
+    }
+  } else {
+    for (int k = 0; k < 4; ++k) {
+      if (at + k < n) y[at + k] = four.v[k];
+    }
+  }
+}
+
+// Writes y; the arithmetic is in f64 and rounded to T at the end.
+template <class T>
+__global__ void uniform_kernel(RandomCall call, double low, double range, std::int64_t n, bool packed, T* y) {
+  for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
+    const philox::Block words = call.block(at / 4);
+    Four<T> out;
+    for (int k = 0; k < 4; ++k) {
+      out.v[k] = static_cast<T>(low + rounded_product(range, philox::uniform<double>(words.word[k])));
+    }
+    store_four(y, at, n, packed, out);
+  }
+}
+
+// As uniform_kernel; two normal numbers from two words.
+template <class T>
+__global__ void normal_kernel(RandomCall call, double mean, double std, std::int64_t n, bool packed, T* y) {
+  for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
+    const philox::Block words = call.block(at / 4);
+    Four<T> out;
+    for (int k = 0; k < 4; k += 2) {
+      double first = 0, second = 0;
+      philox::normal_pair(words.word[k], words.word[k + 1], first, second);
+      out.v[k] = static_cast<T>(mean + rounded_product(std, first));
+      out.v[k + 1] = static_cast<T>(mean + rounded_product(std, second));
+    }
+    store_four(y, at, n, packed, out);
+  }
+}
+
+// Reads x, writes (and, to accumulate, reads) y, which may be x. An element is kept where the upper 24 bits of its word
+// reach `threshold`, which is the same as comparing the uniform number with p in f64.
+template <class T>
+__global__ void dropout_kernel(RandomCall call, std::uint32_t threshold, T scale, std::int64_t n, bool packed,
+                               const T* x, T* y, bool accumulate) {
+  for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
+    const philox::Block words = call.block(at / 4);
+    Four<T> out = load_four(x, at, n, packed);
+    for (int k = 0; k < 4; ++k) {
+      out.v[k] = (words.word[k] >> 8) >= threshold ? rounded_product(out.v[k], scale) : T(0);
+    }
+    if (accumulate) {
+      const Four<T> before = load_four<T>(y, at, n, packed);
+      for (int k = 0; k < 4; ++k) out.v[k] += before.v[k];
+    }
+    store_four(y, at, n, packed, out);
+  }
+}
+
+// Writes every element's word and number, the pairs that make a permutation when they are sorted.
+template <class Key>
+__global__ void permutation_keys_kernel(RandomCall call, std::int64_t n, bool packed, Key* keys,
+                                        std::int32_t* numbers) {
+  for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
+    const philox::Block words = call.block(at / 4);
+    Four<Key> key;
+    Four<std::int32_t> number;
+    for (int k = 0; k < 4; ++k) {
+      key.v[k] = words.word[k];
+      number.v[k] = static_cast<std::int32_t>(at + k);
+    }
+    store_four(keys, at, n, packed, key);
+    store_four(numbers, at, n, packed, number);
+  }
+}
+
+// One thread.
+template <class Count>
+__global__ void advance_call_kernel(Count* call) {
+  *call = static_cast<Count>(static_cast<std::uint32_t>(*call) + 1U);
+}
+
+template <class T>
+void uniform(Queue& q, const RandomCall& call, double low, double high, T* y, std::int64_t n) {
+  launch(q, "uniform", uniform_kernel<T>, dim3(blocks_for(q, n, 4 * kThreads)), dim3(kThreads), 0, call, low,
+         high - low, n, aligned16(y), y);
+}
+
+template <class T>
+void normal(Queue& q, const RandomCall& call, double mean, double std, T* y, std::int64_t n) {
+  launch(q, "normal", normal_kernel<T>, dim3(blocks_for(q, n, 4 * kThreads)), dim3(kThreads), 0, call, mean, std, n,
+         aligned16(y), y);
+}
+
+template <class T>
+void dropout(Queue& q, const RandomCall& call, double p, const T* x, T* y, std::int64_t n, Write write) {
+  const auto threshold = static_cast<std::uint32_t>(ceil(p * 16777216.0));
+  launch(q, "dropout", dropout_kernel<T>, dim3(blocks_for(q, n, 4 * kThreads)), dim3(kThreads), 0, call, threshold,
+         static_cast<T>(1.0 / (1.0 - p)), n, aligned16(x, y), x, y, write == Write::accumulate);
+}
+
+// y = 0..n-1 in the order of (word of element i, i); `sort` as DeviceSort of index_sort.cuh.
+template <class Sort>
+void permutation(Queue& q, const Sort& sort, const RandomCall& call, std::int32_t* y, std::int64_t n) {
+  if (n == 0) return;
+  Scratch<std::uint32_t> keys(q, n), sorted_keys(q, n);
+  Scratch<std::int32_t> numbers(q, n);
+  launch(q, "permutation_keys", permutation_keys_kernel<std::uint32_t>, dim3(blocks_for(q, n, 4 * kThreads)),
+         dim3(kThreads), 0, call, n, aligned16(keys.data(), numbers.data()), keys.data(), numbers.data());
+  sort(q, n, 32, keys.data(), sorted_keys.data(), numbers.data(), y);
+}
+
+inline void advance_call(Queue& q, std::int32_t* call) {
+  launch(q, "advance_call", advance_call_kernel<std::int32_t>, dim3(1), dim3(1), 0, call);
+}
+
+}  // namespace descent::gpu

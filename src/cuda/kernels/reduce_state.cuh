@@ -1,0 +1,134 @@
+// What a reduction carries besides sums (accumulate.cuh), how elements enter it, and where its result goes. A state
+// begins empty and merges in any grouping; ties go to the smaller index, so the grouping shows in sums' last bits only.
+#pragma once
+
+#include "backend.h"
+#include "cuda/accumulate.cuh"
+
+namespace descent::gpu {
+
+template <class T>
+struct MaximumState {  // NaN counts as larger than everything
+  T high = static_cast<T>(-INFINITY);
+
+  __device__ void add(T value) { high = value > high || isnan(value) ? value : high; }
+  __device__ void merge(MaximumState other) { add(other.high); }
+  __device__ T value() const { return high; }
+  __device__ MaximumState shuffle_down(int by) const {
+    MaximumState other;
+    other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
+    return other;
+  }
+};
+
+// The smallest index that was added, or -1.
+struct FirstState {
+  static constexpr long long kNone = 0x7FFFFFFFFFFFFFFFll;
+  long long first = kNone;
+
+  __device__ void add(std::int64_t index) { first = index < first ? index : first; }
+  __device__ void merge(FirstState other) { add(other.first); }
+  __device__ std::int64_t value() const { return first == kNone ? -1 : first; }
+  __device__ FirstState shuffle_down(int by) const {
+    FirstState other;
+    other.first = __shfl_down_sync(0xFFFFFFFFu, first, by);
+    return other;
+  }
+};
+
+// Where the first maximum is; NaN counts as larger than everything. Of nothing: 0.
+template <class T>
+struct ArgmaxState {
+  static constexpr long long kNone = -1;
+  T high = 0;
+  long long index = kNone;
+
+  __device__ void add(T value, long long at) {
+    if (at != kNone && (index == kNone || before(value, at))) {
+      high = value;
+      index = at;
+    }
+  }
+  __device__ void merge(ArgmaxState other) { add(other.high, other.index); }
+  __device__ std::int64_t value() const { return index == kNone ? 0 : index; }
+  __device__ ArgmaxState shuffle_down(int by) const {
+    ArgmaxState other;
+    other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
+    other.index = __shfl_down_sync(0xFFFFFFFFu, index, by);
+    return other;
+  }
+
+ private:
+  __device__ bool before(T value, long long at) const {
+    if (isnan(high)) return isnan(value) && at < index;
+    return value > high || isnan(value) || (value == high && at < index);
+  }
+};
+
+// ---- visits: how element i of a group enters its state
+struct AddValue {
+  template <class State, class T>
+  __device__ void operator()(State& state, std::int64_t, std::int64_t, T value) const {
+    state.add(value);
+  }
+};
+struct AddSquare {
+  template <class State, class T>
+  __device__ void operator()(State& state, std::int64_t, std::int64_t, T value) const {
+    state.add(static_cast<double>(value) * static_cast<double>(value));
+  }
+};
+struct AddPlace {
+  template <class State, class T>
+  __device__ void operator()(State& state, std::int64_t, std::int64_t i, T value) const {
+    state.add(value, i);
+  }
+};
+struct AddNonfinite {
+  template <class T>
+  __device__ void operator()(FirstState& state, std::int64_t, std::int64_t i, T value) const {
+    if (!isfinite(value)) state.add(i);
+  }
+};
+template <class T>
+struct AddEqual {  // to the group's element of y; NaN equals NaN
+  const T* y;
+  __device__ void operator()(FirstState& state, std::int64_t group, std::int64_t i, T value) const {
+    const T top = y[group];
+    if (value == top || (isnan(value) && isnan(top))) state.add(i);
+  }
+};
+struct MergeState {  // the second stage
+  template <class State>
+  __device__ void operator()(State& state, std::int64_t, std::int64_t, State part) const {
+    state.merge(part);
+  }
+};
+
+// ---- emits: where the result of a group goes
+template <class State>
+struct KeepState {
+  State* to;
+  __device__ void operator()(std::int64_t group, State state) const { to[group] = state; }
+};
+template <class T>
+struct WriteValue {
+  T* y;
+  double divisor;
+  Write write;
+  template <class State>
+  __device__ void operator()(std::int64_t group, State state) const {
+    const double value = static_cast<double>(state.value()) / divisor;
+    y[group] = static_cast<T>(write == Write::accumulate ? static_cast<double>(y[group]) + value : value);
+  }
+};
+template <class T>
+struct WritePlain {  // as it is: an index, a sum in f64
+  T* y;
+  template <class State>
+  __device__ void operator()(std::int64_t group, State state) const {
+    y[group] = static_cast<T>(state.value());
+  }
+};
+
+}  // namespace descent::gpu

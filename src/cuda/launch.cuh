@@ -1,0 +1,97 @@
+// What kernels and their launchers stand on: a queue of work, the only launch site, and the few words in which the
+// language of kernels differs between nvcc and the tests' SIMT shim (tests/simt), which runs the same source on the
+// CPU. A launcher calls launch() and takes scratch memory; it makes no CUDA call of its own.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "cuda/queue.h"
+
+namespace descent::gpu {
+
+constexpr int kWarp = 32;
+constexpr int kThreads = 256;  // of a block, unless a kernel says otherwise
+
+inline std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+#if defined(DESCENT_SIMT)
+
+// Few, so that grid-stride loops really loop.
+inline unsigned blocks_for(const Queue&, std::int64_t n, std::int64_t per_block = kThreads) {
+  const std::int64_t blocks = divide_up(n, per_block);
+  return static_cast<unsigned>(blocks < 3 ? blocks : 3);
+}
+
+template <class... P, class... A>
+void launch(Queue&, const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, A... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  simt::launch(name, grid, block, shared, [=] { kernel(args...); });
+}
+
+template <class T>
+T* dynamic_shared() {
+  return static_cast<T*>(simt::dynamic_shared());
+}
+
+#else
+
+// The blocks of a grid-stride loop over n items of which a block takes per_block at once: what the device holds at a
+// time, or fewer.
+inline unsigned blocks_for(const Queue& queue, std::int64_t n, std::int64_t per_block = kThreads) {
+  const std::int64_t most = static_cast<std::int64_t>(queue.multiprocessors) * 8;
+  const std::int64_t blocks = divide_up(n, per_block);
+  return static_cast<unsigned>(blocks < most ? blocks : most);
+}
+
+// An empty grid launches nothing. Arguments are converted to the kernel's parameter types.
+template <class... P, class... A>
+void launch(Queue& queue, const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared,
+            A... args) {
+  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
+  [&](P... values) {
+    void* pointers[] = {static_cast<void*>(&values)..., nullptr};
+    launch_kernel(queue, name, reinterpret_cast<const void*>(kernel), grid, block, shared, pointers);
+  }(static_cast<P>(args)...);
+}
+
+// The block's dynamic shared memory, 16-byte aligned.
+template <class T>
+__device__ T* dynamic_shared() {
+  extern __shared__ __align__(16) unsigned char descent_dynamic_shared[];
+  return reinterpret_cast<T*>(descent_dynamic_shared);
+}
+
+#endif
+
+// This thread's number in the grid and the number of threads, of one-dimensional grids.
+__device__ inline std::int64_t grid_thread() {
+  return static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline std::int64_t grid_threads() { return static_cast<std::int64_t>(gridDim.x) * blockDim.x; }
+
+// N elements that are loaded and stored at once. Passed by value: by reference they decay to scalar loads.
+template <class T, int N>
+struct alignas(N * sizeof(T)) Pack {
+  T v[N];
+};
+
+template <class T>
+constexpr int kPack = static_cast<int>(16 / sizeof(T));  // elements of 16 bytes
+
+template <class T, int N>
+__device__ Pack<T, N> load_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, N>*>(from);
+}
+template <class T, int N>
+__device__ void store_pack(T* to, Pack<T, N> pack) {
+  *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// Whether all pointers allow 16-byte loads and stores (null ones do).
+template <class... T>
+bool aligned16(const T*... pointers) {
+  return ((reinterpret_cast<std::uintptr_t>(pointers) % 16 == 0) && ...);
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,178 @@
+// cuBLASLt: descriptors, the choice of the algorithm, and the call.
+#include "cuda/linalg_lt.h"
+
+#include <algorithm>
+#include <array>
+#include <type_traits>
+
+#include "cuda/check.h"
+
+namespace descent::gpu {
+namespace {
+
+constexpr std::size_t kMostPlans = 4096;  // a program whose shapes never repeat must not grow for ever
+
+template <auto destroy>
+struct Destroy {
+  template <class T>
+  void operator()(T* handle) const {
+    destroy(handle);
+  }
+};
+template <class Handle, auto destroy>
+using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Destroy<destroy>>;
+
+using MatmulDesc = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
+using MatrixLayout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
+using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
+
+MatmulDesc make_matmul(Precision precision) {
+  cublasLtMatmulDesc_t desc = nullptr;
+  check(cublasLtMatmulDescCreate(&desc, compute_type(precision), CUDA_R_32F), "cublasLtMatmulDescCreate");
+  return MatmulDesc(desc);
+}
+
+template <class T>
+void set(const MatmulDesc& desc, cublasLtMatmulDescAttributes_t attribute, T value) {
+  check(cublasLtMatmulDescSetAttribute(desc.get(), attribute, &value, sizeof value), "cublasLtMatmulDescSetAttribute");
+}
+
+template <class T>
+void set(const MatrixLayout& layout, cublasLtMatrixLayoutAttribute_t attribute, T value) {
+  check(cublasLtMatrixLayoutSetAttribute(layout.get(), attribute, &value, sizeof value),
+        "cublasLtMatrixLayoutSetAttribute");
+}
+
+template <class T>
+void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attribute, T value) {
+  check(cublasLtMatmulPreferenceSetAttribute(preference.get(), attribute, &value, sizeof value),
+        "cublasLtMatmulPreferenceSetAttribute");
+}
+
+// Column-major rows x columns with `ld` elements from one column to the next, `batch` of them one after another.
+MatrixLayout make_layout(std::int64_t rows, std::int64_t columns, std::int64_t ld, std::int64_t batch) {
+  cublasLtMatrixLayout_t handle = nullptr;
+  check(cublasLtMatrixLayoutCreate(&handle, CUDA_R_32F, static_cast<std::uint64_t>(rows),
+                                   static_cast<std::uint64_t>(columns), ld),
+        "cublasLtMatrixLayoutCreate");
+  MatrixLayout layout(handle);
+  if (batch > 1) {
+    set(layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, static_cast<std::int32_t>(batch));
+    set(layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, rows * columns);
+  }
+  return layout;
+}
+
+MatrixLayout make_operand(cublasOperation_t op, std::int64_t rows, std::int64_t columns, std::int64_t ld,
+                          std::int64_t batch) {
+  return op == CUBLAS_OP_N ? make_layout(rows, columns, ld, batch) : make_layout(columns, rows, ld, batch);
+}
+
+// Splitting k is fine where the parts are added in a step of its own, in f32 and in their order; not where they are
+// added to c as they come.
+Preference make_preference(std::uint32_t align_first, std::uint32_t align_second, std::uint32_t align_result) {
+  cublasLtMatmulPreference_t handle = nullptr;
+  check(cublasLtMatmulPreferenceCreate(&handle), "cublasLtMatmulPreferenceCreate");
+  Preference preference(handle);
+  set(preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, std::uint64_t{Context::kLtWorkspace});
+  set(preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK,
+      std::uint32_t{CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE});
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, align_first);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES, align_second);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES, align_result);
+  set(preference, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, align_result);
+  return preference;
+}
+
+cublasLtEpilogue_t epilogue(bool bias, bool relu) {
+  if (bias) return relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
+  return relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
+}
+
+constexpr std::uint32_t kVector = 16;  // bytes; no algorithm wants more
+
+std::uint32_t alignment(const void* data) {
+  const auto address = reinterpret_cast<std::uintptr_t>(data);
+  return static_cast<std::uint32_t>(std::min<std::uintptr_t>(address & (~address + 1), kVector));
+}
+
+}  // namespace
+
+cublasComputeType_t compute_type(Precision precision) {
+  switch (precision) {
+    case Precision::f32:
+      return CUBLAS_COMPUTE_32F;
+    case Precision::tf32:
+      return CUBLAS_COMPUTE_32F_FAST_TF32;
+    case Precision::bf16:
+      return CUBLAS_COMPUTE_32F_FAST_16BF;
+  }
+  return CUBLAS_COMPUTE_32F;
+}
+
+struct LtGemm::Plan {
+  MatmulDesc desc;
+  MatrixLayout first, second, result;
+  cublasLtMatmulHeuristicResult_t chosen = {};
+};
+
+LtGemm::LtGemm(Context& context) : context_(context) {}
+LtGemm::~LtGemm() = default;
+
+std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
+  Gemm g;
+  g.transpose_a = key.transpose_a;
+  g.transpose_b = key.transpose_b;
+  g.m = key.m;
+  g.n = key.n;
+  g.k = key.k;
+  const ColumnMajor in(g);
+  auto plan = std::make_unique<Plan>();
+  plan->desc = make_matmul(key.precision);
+  set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, in.op_first);
+  set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSB, in.op_second);
+  set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key.bias, key.relu));
+  plan->first = make_operand(in.op_first, in.rows, key.k, in.ld_first, key.batch);
+  plan->second = make_operand(in.op_second, key.k, in.columns, in.ld_second, key.batch);
+  plan->result = make_layout(in.rows, in.columns, in.ld_result, key.batch);
+  const Preference preference = make_preference(key.align_b, key.align_a, key.align_c);
+
+  std::array<cublasLtMatmulHeuristicResult_t, 4> found = {};
+  int count = 0;
+  const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
+      context_.blas_lt(), plan->desc.get(), plan->first.get(), plan->second.get(), plan->result.get(),
+      plan->result.get(), preference.get(), static_cast<int>(found.size()), found.data(), &count);
+  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return nullptr;
+  check(status, "cublasLtMatmulAlgoGetHeuristic");
+  const auto usable = std::find_if(found.begin(), found.begin() + count,
+                                   [](const auto& result) { return result.state == CUBLAS_STATUS_SUCCESS; });
+  if (usable == found.begin() + count) return nullptr;
+  plan->chosen = *usable;
+  return plan;
+}
+
+std::optional<LtGemm::Done> LtGemm::run(const Gemm& g, const float* a, const float* b, const float* bias, float* c) {
+  Queue& queue = context_.queue();
+  // The library doesn't say how the bias must be aligned, so one that vector loads could not take is left to finish().
+  const bool can_fuse = bias == nullptr || alignment(bias) == kVector;
+  const Done wanted{bias != nullptr && can_fuse, g.activation == Activation::relu && can_fuse && !relu_passes_nan()};
+  const Key key{g.m,         g.n,         g.k,         g.batch,      g.transpose_a, g.transpose_b,
+                wanted.bias, wanted.relu, precision(), alignment(a), alignment(b),  alignment(c)};
+  const std::lock_guard lock(mutex_);  // the descriptor holds the bias's address from here to the call
+  auto at = plans_.find(key);
+  if (at == plans_.end()) {
+    if (plans_.size() >= kMostPlans) plans_.clear();
+    at = plans_.emplace(key, prepare(key)).first;
+  }
+  if (at->second == nullptr) return std::nullopt;
+  const Plan& plan = *at->second;
+  if (wanted.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  const auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
+  check(cublasLtMatmul(context_.blas_lt(), plan.desc.get(), &alpha, b, plan.first.get(), a, plan.second.get(), &beta, c,
+                       plan.result.get(), c, plan.result.get(), &plan.chosen.algo, context_.lt_workspace(),
+                       plan.chosen.workspaceSize, queue.stream),
+        "cublasLtMatmul");
+  return wanted;
+}
+
+}  // namespace descent::gpu

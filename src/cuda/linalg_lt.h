@@ -1,0 +1,68 @@
+// Matrix products of f32 through cuBLASLt. What a product needs (descriptors and the algorithm that cuBLASLt's
+// heuristics choose) is prepared once for each shape, epilogue, precision and alignment, and kept. Only algorithms that
+// give the same bits in every run are taken.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "backend.h"
+#include "cuda/context.h"
+#include "cuda/precision.h"
+
+namespace descent::gpu {
+
+// A row-major product as a column-major one: c^T = op(b)^T op(a)^T, and a row-major matrix is its own transpose read
+// column by column. So the operands change places, and nothing moves.
+struct ColumnMajor {
+  explicit ColumnMajor(const Gemm& g)
+      : rows(g.n),
+        columns(g.m),
+        op_first(g.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N),
+        op_second(g.transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N),
+        ld_first(g.transpose_b ? g.k : g.n),
+        ld_second(g.transpose_a ? g.m : g.k),
+        ld_result(g.n) {}
+
+  std::int64_t rows, columns;             // of the result
+  cublasOperation_t op_first, op_second;  // first is b, second is a
+  std::int64_t ld_first, ld_second, ld_result;
+};
+
+cublasComputeType_t compute_type(Precision precision);
+
+class LtGemm {
+ public:
+  explicit LtGemm(Context& context);
+  ~LtGemm();
+  LtGemm(const LtGemm&) = delete;
+  LtGemm& operator=(const LtGemm&) = delete;
+
+  struct Done {  // what is in c besides alpha op(a) op(b) + beta c
+    bool bias = false, relu = false;
+  };
+  // Queues the product; nullopt, and nothing queued, where cuBLASLt has no algorithm for it. No size may be 0.
+  std::optional<Done> run(const Gemm& g, const float* a, const float* b, const float* bias, float* c);
+
+ private:
+  struct Key {
+    std::int64_t m, n, k, batch;
+    bool transpose_a, transpose_b, bias, relu;
+    Precision precision;
+    std::uint32_t align_a, align_b, align_c;  // bytes, at most 16
+    friend auto operator<=>(const Key&, const Key&) = default;
+  };
+  struct Plan;
+
+  std::unique_ptr<Plan> prepare(const Key& key);
+
+  Context& context_;
+  std::mutex mutex_;
+  std::map<Key, std::unique_ptr<Plan>> plans_;  // null: there is no algorithm
+};
+
+}  // namespace descent::gpu

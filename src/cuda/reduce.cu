@@ -1,0 +1,62 @@
+// Reductions on a CUDA device; the kernels are in kernels/reduce*.cuh.
+#include "cuda/kernels/reduce.cuh"
+
+#include "cuda/context.h"
+#include "cuda/dispatch.h"
+#include "cuda/families.h"
+
+namespace descent::gpu {
+namespace {
+
+class GpuReduce final : public Reduce {
+ public:
+  explicit GpuReduce(Context& context) : context_(context) {}
+
+  void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) override {
+    Queue& q = context_.queue();
+    if (!y) return;
+    for_floating(x.dtype,
+                 [&]<class T>(T) { gpu::reduce<T>(q, op, x.as<T>(), outer, n, inner, y.view.as<T>(), y.write); });
+  }
+
+  void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n, std::int64_t inner,
+                    Grad dx) override {
+    Queue& q = context_.queue();
+    if (!dx) return;
+    for_floating(x.dtype, [&]<class T>(T) {
+      gpu::max_backward<T>(q, x.as<T>(), y.as<T>(), dy.as<T>(), outer, n, inner, dx.view.as<T>(), dx.write);
+    });
+  }
+
+  void sum_to(ConstView x, Grad y) override {
+    Queue& q = context_.queue();
+    if (!y) return;
+    for_floating(x.dtype,
+                 [&]<class T>(T) { gpu::sum_to<T>(q, x.as<T>(), x.shape, y.view.shape, y.view.as<T>(), y.write); });
+  }
+
+  void argmax_rows(ConstView x, View y) override {
+    Queue& q = context_.queue();
+    const std::int64_t rows = y.numel(), n = rows == 0 ? 0 : x.numel() / rows;
+    for_floating(x.dtype, [&]<class T>(T) { gpu::argmax_rows<T>(q, x.as<T>(), rows, n, y.as<std::int32_t>()); });
+  }
+
+  void sum_of_squares(ConstView x, View y) override {
+    Queue& q = context_.queue();
+    for_floating(x.dtype, [&]<class T>(T) { gpu::sum_of_squares<T>(q, x.as<T>(), x.numel(), y.as<double>()); });
+  }
+
+  void first_nonfinite(ConstView x, View y) override {
+    Queue& q = context_.queue();
+    for_floating(x.dtype, [&]<class T>(T) { gpu::first_nonfinite<T>(q, x.as<T>(), x.numel(), y.as<double>()); });
+  }
+
+ private:
+  Context& context_;
+};
+
+}  // namespace
+
+std::unique_ptr<Reduce> make_reduce(Context& context) { return std::make_unique<GpuReduce>(context); }
+
+}  // namespace descent::gpu

@@ -1,0 +1,172 @@
+// Memory, copies and graphs of a CUDA device. Copies between host and device go through two pinned buffers in turn, so
+// that one is filled while the other is on its way; a copy from the host returns when the source may be changed.
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "cuda/check.h"
+#include "cuda/context.h"
+#include "cuda/families.h"
+#include "descent/error.h"
+
+namespace descent::gpu {
+namespace {
+
+constexpr std::size_t kPiece = std::size_t{4} << 20;  // bytes of a pinned buffer
+
+// A pinned host buffer and the event after its last use.
+class Staging {
+ public:
+  // The buffer, once nothing on the device uses it.
+  std::byte* wait() {
+    if (memory_ == nullptr) {
+      void* memory = nullptr;
+      check(cudaHostAlloc(&memory, kPiece, cudaHostAllocDefault), "cudaHostAlloc");
+      check(cudaEventCreateWithFlags(&done_, cudaEventDisableTiming), "cudaEventCreateWithFlags");
+      memory_ = static_cast<std::byte*>(memory);
+    } else {
+      check(cudaEventSynchronize(done_), "cudaEventSynchronize");
+    }
+    return memory_;
+  }
+  void record(cudaStream_t stream) { check(cudaEventRecord(done_, stream), "cudaEventRecord"); }
+
+ private:
+  std::byte* memory_ = nullptr;
+  cudaEvent_t done_ = nullptr;
+};
+
+class GraphRecording final : public Recording {
+ public:
+  GraphRecording(Context& context, cudaGraphExec_t graph, std::shared_ptr<Allocator::Pool> pool)
+      : context_(context), graph_(graph), pool_(std::move(pool)) {}
+  ~GraphRecording() override {
+    static_cast<void>(cudaStreamSynchronize(context_.stream));  // a replay may still use the pool's blocks
+    static_cast<void>(cudaGraphExecDestroy(graph_));
+    context_.allocator().release_pool(pool_);
+  }
+  GraphRecording(const GraphRecording&) = delete;
+  GraphRecording& operator=(const GraphRecording&) = delete;
+
+  void replay() override {
+    context_.queue();
+    check(cudaGraphLaunch(graph_, context_.stream), "cudaGraphLaunch");
+  }
+
+ private:
+  Context& context_;
+  cudaGraphExec_t graph_;
+  std::shared_ptr<Allocator::Pool> pool_;
+};
+
+class GpuRuntime final : public Runtime {
+ public:
+  explicit GpuRuntime(Context& context) : context_(context) {}
+
+  void* allocate(std::size_t bytes) override {
+    context_.queue();
+    return context_.allocate(bytes);
+  }
+  void free(void* data, std::size_t bytes) noexcept override { context_.free(data, bytes); }
+
+  void copy_from_host(void* device, const void* host, std::size_t bytes) override {
+    refuse_in_capture("a copy from the host");
+    Queue& q = context_.queue();
+    for (std::size_t at = 0; at < bytes; at += kPiece) {
+      const std::size_t count = std::min(kPiece, bytes - at);
+      Staging& staging = next();
+      std::byte* const pinned = staging.wait();
+      std::memcpy(pinned, static_cast<const std::byte*>(host) + at, count);
+      check(cudaMemcpyAsync(static_cast<std::byte*>(device) + at, pinned, count, cudaMemcpyHostToDevice, q.stream),
+            "cudaMemcpyAsync to the device");
+      staging.record(q.stream);
+    }
+  }
+
+  void copy_to_host(void* host, const void* device, std::size_t bytes) override {
+    refuse_in_capture("a copy to the host");
+    Queue& q = context_.queue();
+    const auto queue_piece = [&](Staging& staging, std::size_t at) {
+      std::byte* const pinned = staging.wait();
+      check(cudaMemcpyAsync(pinned, static_cast<const std::byte*>(device) + at, std::min(kPiece, bytes - at),
+                            cudaMemcpyDeviceToHost, q.stream),
+            "cudaMemcpyAsync to the host");
+      staging.record(q.stream);
+    };
+    if (bytes == 0) return;
+    Staging* coming = &next();
+    queue_piece(*coming, 0);
+    for (std::size_t at = 0; at < bytes; at += kPiece) {
+      Staging& arrived = *coming;
+      if (at + kPiece < bytes) {
+        coming = &next();
+        queue_piece(*coming, at + kPiece);
+      }
+      std::memcpy(static_cast<std::byte*>(host) + at, arrived.wait(), std::min(kPiece, bytes - at));
+    }
+  }
+
+  void copy(void* to, const void* from, std::size_t bytes) override {
+    if (bytes == 0) return;
+    Queue& q = context_.queue();
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToDevice, q.stream), "cudaMemcpyAsync within the device");
+  }
+
+  void synchronize() override {
+    refuse_in_capture("a wait for the device");
+    check(cudaStreamSynchronize(context_.queue().stream), "cudaStreamSynchronize");
+  }
+
+  MemoryInfo memory() const override { return context_.allocator().memory(); }
+  void empty_cache() override {
+    context_.queue();
+    context_.allocator().empty_cache();
+  }
+
+  std::unique_ptr<Recording> capture(const std::function<void()>& step) override {
+    Queue& q = context_.queue();
+    if (context_.capturing) throw InvalidArgument("capture: the device is already being captured");
+    // Relaxed: the allocator may ask the driver for new memory inside.
+    check(cudaStreamBeginCapture(q.stream, cudaStreamCaptureModeRelaxed), "cudaStreamBeginCapture");
+    const std::shared_ptr<Allocator::Pool> pool = context_.allocator().begin_pool();
+    context_.capturing = true;
+    cudaGraph_t graph = nullptr;
+    const auto end = [&] {
+      context_.capturing = false;
+      context_.allocator().end_pool();
+      return cudaStreamEndCapture(q.stream, &graph);
+    };
+    try {
+      step();
+    } catch (...) {
+      static_cast<void>(end());
+      static_cast<void>(cudaGetLastError());
+      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+      context_.allocator().release_pool(pool);
+      throw;
+    }
+    cudaGraphExec_t executable = nullptr;
+    cudaError_t status = end();
+    if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
+    if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
+    if (status != cudaSuccess) context_.allocator().release_pool(pool);
+    check(status, "capture of a CUDA graph");
+    return std::make_unique<GraphRecording>(context_, executable, pool);
+  }
+
+ private:
+  Staging& next() { return staging_[turn_ = 1 - turn_]; }
+  void refuse_in_capture(const char* what) const {
+    if (context_.capturing) throw DeviceError(std::string("cuda: ") + what + " inside a captured step");
+  }
+
+  Context& context_;
+  Staging staging_[2];
+  int turn_ = 0;
+};
+
+}  // namespace
+
+std::unique_ptr<Runtime> make_runtime(Context& context) { return std::make_unique<GpuRuntime>(context); }
+
+}  // namespace descent::gpu
