@@ -67,7 +67,8 @@ class Stopwatch : public train::Callback {
     if (info.step == warm_up_ / 2) begin();
     if (info.step < warm_up_) return;
     if (info.step == warm_up_) {
-      const double step = elapsed() / static_cast<double>(warm_up_ - warm_up_ / 2);
+      const std::int64_t timed = warm_up_ - warm_up_ / 2;
+      const double step = elapsed() / static_cast<double>(timed);
       if (steps_ == 0) steps_ = std::max<std::int64_t>(4, static_cast<std::int64_t>(kJobSeconds / step));
       begin();
       return;

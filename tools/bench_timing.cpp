@@ -48,6 +48,7 @@ double seconds_per_call(const std::vector<std::function<void()>>& calls, Device 
   const double once = std::max(time(static_cast<std::int64_t>(calls.size())), 1e-9);
   const auto repeats = std::max<std::int64_t>(1, static_cast<std::int64_t>(block_seconds / once));
   std::vector<double> seconds;
+  seconds.reserve(kTimingBlocks);
   for (int block = 0; block < kTimingBlocks; ++block) seconds.push_back(time(repeats));
   return median(seconds);
 }

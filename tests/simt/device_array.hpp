@@ -1,0 +1,186 @@
+// Device memory for the tests of kernels: ordinary memory of exact length under the SIMT shim, where AddressSanitizer
+// sees what lies outside, and a device's under nvcc. Without a device the nvcc build skips every test.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <initializer_list>
+#include <limits>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "cuda/launch.cuh"
+
+#if !defined(DESCENT_SIMT)
+#include "cuda/check.h"
+#include "cuda/context.h"
+#endif
+
+namespace descent::gpu {
+
+namespace device_memory {
+
+constexpr std::size_t kAlignment = 256;  // what allocators of devices give
+constexpr unsigned char kUnset = 0xFF;   // NaN in every floating type
+
+#if defined(DESCENT_SIMT)
+
+inline void* allocate(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{kAlignment}); }
+inline void release(void* data) noexcept { ::operator delete (data, std::align_val_t{kAlignment}); }
+inline void fill(void* data, std::size_t bytes) { std::memset(data, kUnset, bytes); }
+inline void copy(void* to, const void* from, std::size_t bytes) {
+  if (bytes != 0) std::memcpy(to, from, bytes);
+}
+inline void name(const void* data, std::size_t bytes, std::size_t element, const char* what) {
+  simt::name_memory(data, bytes, element, what);
+}
+inline void forget(const void* data) { simt::forget_memory(data); }
+
+#else
+
+inline Context& context() {
+  static Context device(0);
+  device.queue();
+  return device;
+}
+inline void* allocate(std::size_t bytes) {
+  context();
+  void* data = nullptr;
+  check(cudaMalloc(&data, bytes != 0 ? bytes : 1), "cudaMalloc");
+  return data;
+}
+inline void release(void* data) noexcept { cudaFree(data); }
+inline void fill(void* data, std::size_t bytes) {
+  check(cudaMemsetAsync(data, kUnset, bytes, context().stream), "cudaMemsetAsync");
+}
+inline void copy(void* to, const void* from, std::size_t bytes) {
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, context().stream), "cudaMemcpyAsync");
+  check(cudaStreamSynchronize(context().stream), "cudaStreamSynchronize");
+}
+inline void name(const void*, std::size_t, std::size_t, const char*) {}
+inline void forget(const void*) {}
+
+class DeviceEnvironment final : public testing::Environment {
+ public:
+  void SetUp() override {
+    int devices = 0;
+    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) GTEST_SKIP() << "no CUDA device";
+  }
+};
+inline testing::Environment* const device_environment = testing::AddGlobalTestEnvironment(new DeviceEnvironment);
+
+#endif
+
+}  // namespace device_memory
+
+// n elements of T, `offset` elements behind a 16-byte aligned address. They begin as NaN, integers as 200; so do the
+// elements before them, which no kernel may change.
+template <class T>
+class DeviceArray {
+ public:
+  explicit DeviceArray(std::int64_t n, int offset = 0)
+      : DeviceArray(std::vector<T>(static_cast<std::size_t>(n), unset()), offset) {}
+  explicit DeviceArray(const std::vector<T>& values, int offset = 0)
+      : size_(static_cast<std::int64_t>(values.size())), before_(static_cast<std::size_t>(offset), unset()) {
+    memory_ = device_memory::allocate((before_.size() + values.size()) * sizeof(T));
+    device_memory::copy(memory_, before_.data(), before_.size() * sizeof(T));
+    set(values);
+    device_memory::name(data(), values.size() * sizeof(T), sizeof(T), "a DeviceArray");
+  }
+  DeviceArray(std::initializer_list<T> values) : DeviceArray(std::vector<T>(values)) {}
+  ~DeviceArray() {
+    std::vector<T> before = before_;
+    device_memory::copy(before.data(), memory_, before.size() * sizeof(T));
+    if (!before.empty()) {
+      EXPECT_EQ(std::memcmp(before.data(), before_.data(), before.size() * sizeof(T)), 0) << "written before the array";
+    }
+    device_memory::forget(data());
+    device_memory::release(memory_);
+  }
+  DeviceArray(const DeviceArray&) = delete;
+  DeviceArray& operator=(const DeviceArray&) = delete;
+
+  T* data() const { return static_cast<T*>(memory_) + before_.size(); }
+  std::int64_t size() const { return size_; }
+  std::vector<T> host() const {
+    std::vector<T> values(static_cast<std::size_t>(size_));
+    device_memory::copy(values.data(), data(), values.size() * sizeof(T));
+    return values;
+  }
+  void set(const std::vector<T>& values) {
+    ASSERT_EQ(static_cast<std::int64_t>(values.size()), size_);
+    device_memory::copy(data(), values.data(), values.size() * sizeof(T));
+  }
+  void clear() { set(std::vector<T>(static_cast<std::size_t>(size_), unset())); }  // as at the beginning
+
+ private:
+  static T unset() {
+    T value;
+    if constexpr (std::numeric_limits<T>::is_integer) {
+      value = static_cast<T>(200);
+    } else {
+      std::memset(static_cast<void*>(&value), device_memory::kUnset, sizeof value);
+    }
+    return value;
+  }
+
+  std::int64_t size_;
+  std::vector<T> before_;
+  void* memory_;
+};
+
+// Where the launchers of a test queue their kernels. Scratch memory begins as NaN.
+class TestQueue final : public Queue {
+ public:
+  TestQueue() {
+#if !defined(DESCENT_SIMT)
+    stream = device_memory::context().stream;
+    multiprocessors = device_memory::context().multiprocessors;
+#endif
+  }
+  ~TestQueue() override { EXPECT_EQ(in_use_, 0) << "pieces of scratch memory were not freed"; }
+
+  void* allocate(std::size_t bytes) override {
+    void* data = device_memory::allocate(bytes);
+    device_memory::fill(data, bytes);
+    device_memory::name(data, bytes, 1, "scratch memory");
+    ++in_use_;
+    return data;
+  }
+  void free(void* data, std::size_t) noexcept override {
+    --in_use_;
+    device_memory::forget(data);
+    device_memory::release(data);
+  }
+
+ private:
+  int in_use_ = 0;
+};
+
+// f() under schedules that differ as much as they can; once where the hardware schedules, and once under the race
+// checker, which finds the same whatever the order.
+template <class F>
+void for_schedules(F&& f) {
+#if !defined(DESCENT_SIMT) || defined(__SANITIZE_THREAD__)
+  f();
+#else
+  struct Case {
+    const char* name;
+    simt::Schedule schedule;
+    std::uint64_t seed;
+  };
+  for (const Case& c : {Case{"forward", simt::Schedule::forward, 0}, Case{"reverse", simt::Schedule::reverse, 0},
+                        Case{"random 1", simt::Schedule::random, 1}, Case{"random 2", simt::Schedule::random, 2}}) {
+    SCOPED_TRACE(std::string("schedule ") + c.name);
+    simt::set_schedule(c.schedule, c.seed);
+    f();
+    simt::set_schedule(simt::Schedule::forward);
+  }
+#endif
+}
+
+}  // namespace descent::gpu

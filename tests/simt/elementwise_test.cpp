@@ -1,0 +1,350 @@
+// Kernels of one pass over elements, against the CPU backend: every function and derivative, both Write modes, packs
+// and tails at every alignment, in place; filling and conversion of all types.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backend_test.h"
+#include "device_array.hpp"
+
+#include "cuda/kernels/elementwise.cuh"
+
+namespace descent::gpu {
+namespace {
+
+using test::random_values;
+using test::unit;
+
+// Around packs, warps and blocks, and one that a whole grid has to go over more than once.
+const std::vector<std::int64_t> kLengths{0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 6157};
+
+// `same`: IEEE operations alone, so the same bits. `library`: exp, log and tanh, 4 ulp. `composed`: several of those,
+// 8 units of the largest term.
+enum class Rounding { same, library, composed };
+
+struct UnaryCase {
+  Unary op;
+  const char* name;
+  double a, b, low, high;
+  Rounding forward, backward;
+};
+
+const std::vector<UnaryCase>& unary_cases() {
+  static const std::vector<UnaryCase> cases{
+      {Unary::neg, "neg", 0, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::exp, "exp", 0, 0, -20, 20, Rounding::library, Rounding::same},
+      {Unary::log, "log", 0, 0, 0.01, 50, Rounding::library, Rounding::same},
+      {Unary::sqrt, "sqrt", 0, 0, 0.01, 50, Rounding::same, Rounding::same},
+      {Unary::square, "square", 0, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::abs, "abs", 0, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::reciprocal, "reciprocal", 0, 0, 0.2, 5, Rounding::same, Rounding::same},
+      {Unary::pow, "pow 2.5", 2.5, 0, 0.1, 5, Rounding::composed, Rounding::composed},
+      {Unary::pow, "pow 0", 0, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::clamp, "clamp", -1.25, 0.75, -3, 3, Rounding::same, Rounding::same},
+      {Unary::affine, "affine", 1.5, 0.25, -3, 3, Rounding::composed, Rounding::same},
+      {Unary::relu, "relu", 0, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::leaky_relu, "leaky_relu", 0.1, 0, -3, 3, Rounding::same, Rounding::same},
+      {Unary::sigmoid, "sigmoid", 0, 0, -30, 30, Rounding::composed, Rounding::same},
+      {Unary::tanh, "tanh", 0, 0, -5, 5, Rounding::library, Rounding::composed},
+      {Unary::gelu, "gelu", 0, 0, -4, 4, Rounding::composed, Rounding::composed},
+      {Unary::gelu_tanh, "gelu_tanh", 0, 0, -4, 4, Rounding::composed, Rounding::composed},
+      {Unary::silu, "silu", 0, 0, -20, 20, Rounding::composed, Rounding::composed},
+  };
+  return cases;
+}
+
+template <class T>
+double error_bound(Rounding rounding, T value, double largest_term) {
+  if (rounding == Rounding::same) return 0;
+  if (rounding == Rounding::library) return 8 * unit<T>() * std::abs(static_cast<double>(value));
+  return 8 * unit<T>() * (std::abs(static_cast<double>(value)) + largest_term);
+}
+
+// The same NaN, the same infinities, and finite numbers within bound(i).
+template <class T, class F>
+void expect_near(const std::vector<T>& got, const std::vector<T>& want, const F& bound) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    if (std::isnan(want[i])) {
+      ASSERT_TRUE(std::isnan(got[i])) << "element " << i << " is " << got[i];
+    } else if (std::isinf(want[i]) || bound(i) == 0) {
+      ASSERT_EQ(got[i], want[i]) << "element " << i;
+    } else {
+      ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(want[i]), bound(i)) << "element " << i;
+    }
+  }
+}
+
+template <class T>
+View view_of(std::vector<T>& values) {
+  return {values.data(), Shape{static_cast<std::int64_t>(values.size())}, dtype_of<T>};
+}
+
+template <class T>
+std::vector<T> cpu_forward(const UnaryCase& c, std::vector<T> x) {
+  std::vector<T> y(x.size());
+  cpu::backend().elementwise->unary(c.op, c.a, c.b, view_of(x), view_of(y));
+  return y;
+}
+
+template <class T>
+std::vector<T> cpu_backward(const UnaryCase& c, std::vector<T> x, std::vector<T> y, std::vector<T> dy) {
+  std::vector<T> dx(x.size());
+  cpu::backend().elementwise->unary_backward(c.op, c.a, c.b, view_of(x), view_of(y), view_of(dy), Grad{view_of(dx)});
+  return dx;
+}
+
+template <class T>
+void check_forward(const UnaryCase& c, const std::vector<T>& x, int offset_x, int offset_y) {
+  TestQueue q;
+  const std::vector<T> want = cpu_forward(c, x);
+  const DeviceArray<T> in(x, offset_x);
+  DeviceArray<T> out(in.size(), offset_y);
+  const auto bound = [&](std::size_t i) {
+    return error_bound(c.forward, want[i], std::abs(static_cast<double>(x[i])));
+  };
+  unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
+  expect_near(out.host(), want, bound);
+  unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), in.data());
+  expect_near(in.host(), want, bound);
+}
+
+// What the function does not need is not given: a null pointer that a kernel must not touch.
+template <class T>
+void check_backward(const UnaryCase& c, const std::vector<T>& x, int offset_x, int offset_dx) {
+  TestQueue q;
+  const auto n = static_cast<std::int64_t>(x.size());
+  const std::vector<T> y = cpu_forward(c, x), dy = random_values<T>(n, 3), before = random_values<T>(n, 4);
+  const std::vector<T> want = cpu_backward(c, x, y, dy);
+  bool needs_x = false, needs_y = false;
+  for_unary<T>(c.op, c.a, c.b, [&](auto f) {
+    needs_x = decltype(f)::kNeedsX;
+    needs_y = decltype(f)::kNeedsY;
+  });
+  const DeviceArray<T> in(x, offset_x), out(y, offset_x), up(dy, offset_x);
+  const T *const px = needs_x ? in.data() : nullptr, *const py = needs_y ? out.data() : nullptr;
+  const auto bound = [&](std::size_t i) {
+    const double at = static_cast<double>(x[i]);
+    return error_bound(c.backward, want[i], std::abs(static_cast<double>(dy[i])) * (1 + at * at));
+  };
+  DeviceArray<T> dx(n, offset_dx);
+  unary_backward(q, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::overwrite);
+  expect_near(dx.host(), want, bound);
+
+  dx.set(before);
+  unary_backward(q, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::accumulate);
+  std::vector<T> sum(want);
+  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = before[i] + want[i];
+  expect_near(dx.host(), sum, [&](std::size_t i) {  // a product may be fused with this addition
+    return bound(i) + 2 * unit<T>() * static_cast<double>(std::abs(before[i]) + std::abs(want[i]));
+  });
+}
+
+template <class T>
+class ElementwiseKernels : public testing::Test {};
+using Floating = testing::Types<float, double>;
+TYPED_TEST_SUITE(ElementwiseKernels, Floating);
+
+TYPED_TEST(ElementwiseKernels, UnaryForwardAndBackward) {
+  using T = TypeParam;
+  for_schedules([] {
+    for (const UnaryCase& c : unary_cases()) {
+      for (const std::int64_t n : kLengths) {
+        SCOPED_TRACE(std::string(c.name) + ", " + std::to_string(n) + " elements");
+        const std::vector<T> x = random_values<T>(n, 1, c.low, c.high);
+        check_forward(c, x, 0, 0);
+        check_backward(c, x, 0, 0);
+      }
+    }
+  });
+}
+
+TYPED_TEST(ElementwiseKernels, UnaryOfUnalignedPointers) {
+  using T = TypeParam;
+  for (const UnaryCase& c : {unary_cases()[0], unary_cases()[1], unary_cases()[4]}) {
+    for (const std::int64_t n : {1, 4, 33, 1025}) {
+      for (const auto& [first, second] : std::vector<std::pair<int, int>>{{1, 0}, {0, 1}, {1, 1}, {3, 1}}) {
+        SCOPED_TRACE(std::string(c.name) + ", " + std::to_string(n) + " elements at " + std::to_string(first) +
+                     " and " + std::to_string(second));
+        const std::vector<T> x = random_values<T>(n, 1, c.low, c.high);
+        check_forward(c, x, first, second);
+        check_backward(c, x, first, second);
+      }
+    }
+  }
+}
+
+TYPED_TEST(ElementwiseKernels, UnaryOfSpecialValues) {
+  using T = TypeParam;
+  using Limits = std::numeric_limits<T>;
+  for (const UnaryCase& c : unary_cases()) {
+    SCOPED_TRACE(c.name);
+    const std::vector<T> x{Limits::quiet_NaN(),
+                           Limits::infinity(),
+                           -Limits::infinity(),
+                           T(0),
+                           -T(0),
+                           Limits::max(),
+                           Limits::lowest(),
+                           Limits::min(),
+                           T(c.a),
+                           T(c.b),
+                           T(-88),
+                           T(88)};
+    TestQueue q;
+    const std::vector<T> want = cpu_forward(c, x);
+    const DeviceArray<T> in(x);
+    DeviceArray<T> out(in.size());
+    unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
+    expect_near(out.host(), want, [&](std::size_t i) { return error_bound(c.forward, want[i], 0); });
+
+    const std::vector<T> dy(x.size(), T(1.5)), slopes = cpu_backward(c, x, want, dy);
+    const DeviceArray<T> y(want), up(dy);
+    DeviceArray<T> dx(in.size());
+    unary_backward(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), static_cast<const T*>(y.data()),
+                   static_cast<const T*>(up.data()), dx.data(), Write::overwrite);
+    expect_near(dx.host(), slopes, [&](std::size_t i) { return error_bound(c.backward, slopes[i], 0); });
+  }
+}
+
+TYPED_TEST(ElementwiseKernels, Axpby) {
+  using T = TypeParam;
+  for_schedules([] {
+    for (const std::int64_t n : kLengths) {
+      for (const int offset : {0, 1}) {
+        SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
+        TestQueue q;
+        const std::vector<T> x = random_values<T>(n, 5), y = random_values<T>(n, 6);
+        const DeviceArray<T> in(x, offset);
+        DeviceArray<T> out(n);  // NaN: beta 0 does not read it
+        axpby(q, 1.7, static_cast<const T*>(in.data()), 0, n, out.data());
+        std::vector<T> want(x);
+        for (T& value : want) value *= T(1.7);
+        expect_near(out.host(), want, [](std::size_t) { return 0; });
+
+        out.set(y);
+        axpby(q, 0.3, static_cast<const T*>(in.data()), -1.7, n, out.data());
+        for (std::size_t i = 0; i < want.size(); ++i) want[i] = T(0.3) * x[i] + T(-1.7) * y[i];
+        expect_near(out.host(), want, [&](std::size_t i) {
+          return unit<T>() * (0.3 * std::abs(static_cast<double>(x[i])) + 1.7 * std::abs(static_cast<double>(y[i])));
+        });
+      }
+    }
+  });
+}
+
+template <class T, class F>
+void check_scale_by() {
+  for (const std::int64_t n : kLengths) {
+    for (const int offset : {0, 1}) {
+      SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
+      TestQueue q;
+      const F by = static_cast<F>(-0.7);
+      std::vector<T> want = random_values<T>(n, 7);
+      const DeviceArray<T> x(want, offset);
+      const DeviceArray<F> factor({by});
+      scale_by(q, n, x.data(), static_cast<const F*>(factor.data()));
+      for (T& value : want) value *= static_cast<T>(by);
+      expect_near(x.host(), want, [](std::size_t) { return 0; });
+    }
+  }
+}
+
+TYPED_TEST(ElementwiseKernels, ScaleByAnyFactor) {
+  for_schedules([] {
+    check_scale_by<TypeParam, float>();
+    check_scale_by<TypeParam, double>();
+  });
+}
+
+template <class T>
+void check_fill(double value) {
+  for (const std::int64_t n : kLengths) {
+    for (const int offset : {0, 1}) {
+      SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
+      TestQueue q;
+      DeviceArray<T> y(n, offset);
+      const T element = convert_element<T>(value);
+      fill(q, element, n, y.data());
+      const std::vector<T> got = y.host();
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        ASSERT_EQ(convert_element<double>(got[i]), convert_element<double>(element)) << "element " << i;
+      }
+    }
+  }
+}
+
+TEST(ElementwiseKernels, FillsEveryType) {
+  for_schedules([] {
+    check_fill<float>(0.1);
+    check_fill<double>(-0.1);
+    check_fill<std::int32_t>(-7.9);
+    check_fill<std::uint8_t>(254);
+    check_fill<__nv_bfloat16>(1.25);
+  });
+}
+
+template <class T>
+constexpr DType type_of() {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return DType::bf16;
+  } else {
+    return dtype_of<T>;
+  }
+}
+
+// Conversions from f64 to From on the CPU give the values, and those from From to To the expected bytes.
+template <class From, class To>
+void check_convert(std::int64_t n) {
+  SCOPED_TRACE(std::string(name_of(type_of<From>())) + " to " + std::string(name_of(type_of<To>())) + ", " +
+               std::to_string(n) + " elements");
+  const double inf = std::numeric_limits<double>::infinity();
+  const std::vector<double> special{std::nan(""), inf,   -inf,  1e10,       -1e10,     1e300,
+                                    300.5,        -0.75, 255.9, 1.00390625, 1.01171875};
+  std::vector<double> wide = random_values<double>(n, 11, -100, 300);
+  std::copy_n(special.begin(), std::min(special.size(), wide.size()), wide.begin());
+  const Shape shape{n};
+  std::vector<From> from(wide.size());
+  std::vector<To> want(wide.size());
+  Elementwise& on_cpu = *cpu::backend().elementwise;
+  on_cpu.convert({wide.data(), shape, DType::f64}, {from.data(), shape, type_of<From>()});
+  on_cpu.convert({from.data(), shape, type_of<From>()}, {want.data(), shape, type_of<To>()});
+  TestQueue q;
+  const DeviceArray<From> x(from, 1);
+  DeviceArray<To> y(n);
+  convert(q, n, static_cast<const From*>(x.data()), y.data());
+  const std::vector<To> got = y.host();
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    const double value = convert_element<double>(got[i]), expected = convert_element<double>(want[i]);
+    ASSERT_TRUE(value == expected || (std::isnan(value) && std::isnan(expected)))
+        << "element " << i << " is " << value << ", expected " << expected;
+  }
+}
+
+template <class From>
+void check_conversions_from() {
+  for (const std::int64_t n : {0, 1, 33, 257, 1025}) {
+    check_convert<From, float>(n);
+    check_convert<From, double>(n);
+    check_convert<From, std::int32_t>(n);
+    check_convert<From, std::uint8_t>(n);
+    check_convert<From, __nv_bfloat16>(n);
+  }
+}
+
+TEST(ElementwiseKernels, ConvertsEveryTypeToEvery) {
+  for_schedules([] {
+    check_conversions_from<float>();
+    check_conversions_from<double>();
+    check_conversions_from<std::int32_t>();
+    check_conversions_from<std::uint8_t>();
+    check_conversions_from<__nv_bfloat16>();
+  });
+}
+
+}  // namespace
+}  // namespace descent::gpu

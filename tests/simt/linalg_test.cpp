@@ -1,0 +1,156 @@
+// The pass that ends a matrix product: every combination of its terms at every alignment, exactly; and a product over
+// nothing against the CPU's.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "backend_test.h"
+#include "device_array.hpp"
+
+#include "cuda/kernels/linalg.cuh"
+
+namespace descent::gpu {
+namespace {
+
+using test::random_values;
+
+struct Matrix {
+  std::int64_t rows, n;
+};
+
+// Rows of no, some and whole packs; around a block; more than a grid of three blocks takes at once.
+const std::vector<Matrix> kMatrices{{0, 4},  {3, 0},  {1, 1},   {1, 3},  {5, 1},   {2, 4},   {3, 5},    {31, 1},
+                                    {1, 32}, {3, 11}, {1, 255}, {64, 4}, {257, 1}, {41, 25}, {205, 30}, {129, 48}};
+
+struct Terms {
+  bool x, bias;
+  double beta;
+  Activation activation;
+};
+
+std::vector<Terms> all_terms() {
+  std::vector<Terms> all;
+  for (const bool x : {false, true}) {
+    for (const bool bias : {false, true}) {
+      for (const double beta : {0.0, 1.0, -0.5}) {  // powers of two: no rounding before the sum
+        for (const Activation activation : {Activation::none, Activation::relu})
+          all.push_back({x, bias, beta, activation});
+      }
+    }
+  }
+  return all;
+}
+
+template <class T>
+std::vector<T> expected(const Matrix& m, const Terms& terms, const std::vector<T>& x, const std::vector<T>& c,
+                        const std::vector<T>& bias) {
+  std::vector<T> result(c.size());
+  for (std::int64_t i = 0; i < m.rows * m.n; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    T value = terms.x ? x[at] : T{0};
+    if (terms.beta != 0) value += static_cast<T>(terms.beta) * c[at];
+    if (terms.bias) value += bias[static_cast<std::size_t>(i % m.n)];
+    result[at] = terms.activation == Activation::relu && value < 0 ? T{0} : value;
+  }
+  return result;
+}
+
+template <class T>
+void check(const Matrix& m, const Terms& terms, int offset) {
+  SCOPED_TRACE(::testing::Message() << m.rows << "x" << m.n << " x " << terms.x << " bias " << terms.bias << " beta "
+                                    << terms.beta << " relu " << (terms.activation == Activation::relu) << " offset "
+                                    << offset);
+  const std::int64_t total = m.rows * m.n;
+  const auto x = random_values<T>(total, 1), before = random_values<T>(total, 2), bias = random_values<T>(m.n, 3);
+  const DeviceArray<T> device_x(x, offset), device_bias(bias, offset);
+  const DeviceArray<T> c(total, offset);  // NaN, which must not be read without beta
+  DeviceArray<T> filled(before, offset);
+  const DeviceArray<T>& to = terms.beta == 0 ? c : filled;
+  TestQueue queue;
+  finish<T>(queue, m.rows, m.n, terms.x ? device_x.data() : nullptr, terms.beta,
+            terms.bias ? device_bias.data() : nullptr, terms.activation, to.data());
+  const std::vector<T> got = to.host(), want = expected(m, terms, x, before, bias);
+  for (std::size_t i = 0; i < want.size(); ++i) ASSERT_EQ(got[i], want[i]) << "element " << i;
+}
+
+template <class T>
+class FinishKernel : public ::testing::Test {};
+using Types = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(FinishKernel, Types);
+
+TYPED_TEST(FinishKernel, EveryCombinationOfTerms) {
+  for (const Matrix& m : kMatrices) {
+    for (const Terms& terms : all_terms()) {
+      for (const int offset : {0, 1}) check<TypeParam>(m, terms, offset);
+    }
+  }
+}
+
+TYPED_TEST(FinishKernel, AnyOrderOfThreads) {
+  for_schedules([] { check<TypeParam>({41, 28}, {true, true, 1, Activation::relu}, 0); });
+}
+
+TYPED_TEST(FinishKernel, OneUnalignedOperandIsEnough) {
+  const auto values = random_values<TypeParam>(64, 5), bias = random_values<TypeParam>(16, 6);
+  for (const int which : {0, 1, 2}) {
+    const DeviceArray<TypeParam> x(values, which == 0), b(bias, which == 1), c(64, which == 2);
+    TestQueue queue;
+    finish<TypeParam>(queue, 4, 16, x.data(), 0, b.data(), Activation::none, c.data());
+    const auto got = c.host();
+    for (std::size_t i = 0; i < 64; ++i) ASSERT_EQ(got[i], values[i] + bias[i % 16]);
+  }
+}
+
+TYPED_TEST(FinishKernel, ReluPassesNaNAndInfinity) {
+  constexpr TypeParam nan = std::numeric_limits<TypeParam>::quiet_NaN(),
+                      inf = std::numeric_limits<TypeParam>::infinity();
+  for (const int offset : {0, 1}) {
+    const std::vector<TypeParam> values{nan, -inf, inf, -1, 0, 2, nan, -2};
+    const DeviceArray<TypeParam> c(values, offset);
+    TestQueue queue;
+    finish<TypeParam>(queue, 2, 4, nullptr, 1, nullptr, Activation::relu, c.data());
+    const auto got = c.host();
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      if (std::isnan(values[i])) {
+        EXPECT_TRUE(std::isnan(got[i]));
+      } else {
+        EXPECT_EQ(got[i], values[i] < 0 ? TypeParam{0} : values[i]);
+      }
+    }
+  }
+}
+
+TYPED_TEST(FinishKernel, ProductOverNothingIsTheCpus) {
+  for (const double beta : {0.0, 0.3}) {
+    for (const bool with_bias : {false, true}) {
+      for (const Activation activation : {Activation::none, Activation::relu}) {
+        Gemm g;
+        g.m = 7;
+        g.n = 12;
+        g.batch = 3;
+        g.beta = beta;
+        g.activation = activation;
+        const std::int64_t total = g.batch * g.m * g.n;
+        const auto before = random_values<TypeParam>(total, 8);
+        auto bias = random_values<TypeParam>(g.n, 9), want = before;
+        const DType dtype = dtype_of<TypeParam>;
+        test::cpu_backend().linalg->gemm(g, ConstView(bias.data(), {0}, dtype), ConstView(bias.data(), {0}, dtype),
+                                         with_bias ? ConstView(bias.data(), {g.n}, dtype) : ConstView(),
+                                         View{want.data(), {total}, dtype});
+        const DeviceArray<TypeParam> c(before), device_bias(bias);
+        TestQueue queue;
+        finish<TypeParam>(queue, g.batch * g.m, g.n, nullptr, g.beta, with_bias ? device_bias.data() : nullptr,
+                          g.activation, c.data());
+        const auto got = c.host();
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(want[i]), 8 * test::unit<TypeParam>());
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace descent::gpu

@@ -1,0 +1,211 @@
+// What the tests of the normalization kernels share: the mathematics as plain loops in long double, and error bounds
+// per element, in units u (half an ulp of 1) of the type times the terms that the element is made of.
+//   sums (mean, dgamma, dbeta): 8 u of the sum of the terms' sizes; inv_std: 8 u of itself, and see merge_error
+//   y: four roundings of (x - mean) * scale, one of the sum with beta; dx: 16 u of its three terms, two of which hold
+//   sums
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend_test.h"
+#include "cuda/kernels/norm.cuh"
+#include "device_array.hpp"
+
+namespace descent::gpu {
+
+using Wide = long double;
+using test::norm_error;
+using test::random_values;
+using test::same_bits;
+using test::unit;
+
+inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+template <class T>
+Wide or_else(const std::vector<T>& values, std::int64_t i, Wide otherwise) {
+  return values.empty() ? otherwise : static_cast<Wide>(values[at(i)]);
+}
+
+// The numbers of an affine layer, or none of them.
+template <class T>
+struct Affine {
+  std::vector<T> gamma, beta;
+
+  Affine(bool given, std::int64_t n)
+      : gamma(given ? random_values<T>(n, 21, 0.5, 1.5) : std::vector<T>()),
+        beta(given ? random_values<T>(n, 22) : std::vector<T>()) {}
+};
+
+// Elements of a group of x, first, first + step, ...: mean, biased variance and mean of |x|, as exact as they come.
+struct WideMoments {
+  Wide mean = 0, variance = 0, size = 0;
+};
+
+template <class T>
+WideMoments wide_moments(const std::vector<T>& x, std::int64_t first, std::int64_t step, std::int64_t n) {
+  WideMoments m;
+  if (n == 0) return m;
+  for (std::int64_t i = 0; i < n; ++i) {
+    m.mean += static_cast<Wide>(x[at(first + i * step)]);
+    m.size += std::abs(static_cast<Wide>(x[at(first + i * step)]));
+  }
+  m.mean /= static_cast<Wide>(n);
+  m.size /= static_cast<Wide>(n);
+  for (std::int64_t i = 0; i < n; ++i) {
+    const Wide d = static_cast<Wide>(x[at(first + i * step)]) - m.mean;
+    m.variance += d * d;
+  }
+  m.variance /= static_cast<Wide>(n);
+  return m;
+}
+
+template <class T>
+void expect_within(const char* what, T got, Wide want, Wide bound) {
+  const bool close = std::isnan(want) ? std::isnan(got) : std::abs(static_cast<Wide>(got) - want) <= bound;
+  if (!close) ADD_FAILURE() << what << " is " << got << ", expected " << want << " within " << bound;
+}
+
+// Rounding a mean to f64, as every merge of parts does, moves the variance by this much of itself (Chan, Golub and
+// LeVeque 1983): nothing in f32, where sums are f64.
+inline Wide merge_error(const WideMoments& m) {
+  return m.variance > 0 ? 4 * unit<double>() * std::sqrt(1 + m.mean * m.mean / m.variance) : 0;
+}
+
+template <class T>
+void expect_statistics(const WideMoments& m, double eps, T mean, T inv_std) {
+  const Wide inverse = 1 / std::sqrt(m.variance + static_cast<Wide>(eps));
+  expect_within("mean", mean, m.mean, 8 * unit<T>() * m.size);
+  expect_within("inv_std", inv_std, inverse, (8 * unit<T>() + merge_error(m)) * inverse);
+}
+
+// y from the statistics that were saved, so that it is y's own rounding that counts.
+template <class T>
+void expect_normalized(T x, T mean, T inv_std, Wide gamma, Wide beta, bool relu, T y) {
+  const Wide scaled = (static_cast<Wide>(x) - static_cast<Wide>(mean)) * static_cast<Wide>(inv_std) * gamma;
+  const Wide want = relu && scaled + beta < 0 ? 0 : scaled + beta;
+  expect_within("y", y, want, unit<T>() * (5 * std::abs(scaled) + std::abs(beta)));
+}
+
+// The sums over a group behind the gradients, with the sizes of their terms. deviation: of x from the mean.
+struct WideSums {
+  Wide sum = 0, product = 0, sum_size = 0, product_size = 0;
+
+  void add(Wide dz, Wide deviation) {
+    sum += dz;
+    product += dz * deviation;
+    sum_size += std::abs(dz);
+    product_size += std::abs(dz * deviation);
+  }
+};
+
+// A result that was added to `before`, or not. `own`: the bound of the addend.
+template <class T>
+void expect_gradient(const char* what, T got, Wide addend, Wide own, const std::vector<T>& before, std::int64_t i) {
+  const Wide old = or_else(before, i, 0);
+  const Wide rounding = before.empty() ? 0 : unit<T>() * 2 * (std::abs(old) + std::abs(addend));
+  expect_within(what, got, old + addend, own + rounding);
+}
+
+// dx of an element whose own gradient dz is multiplied by scale; sums null: the statistics were constants.
+template <class T>
+void expect_dx(T got, Wide scale, Wide dz, const WideSums* s, Wide count, Wide inv_std, Wide deviation,
+               const std::vector<T>& before, std::int64_t i) {
+  Wide want = scale * dz, size = std::abs(scale * dz);
+  if (s != nullptr) {
+    const Wide slope = inv_std * inv_std / count * deviation;
+    want -= scale * (s->sum / count + s->product * slope);
+    size += std::abs(scale) * (s->sum_size / count + std::abs(s->product_size * slope));
+  }
+  expect_gradient("dx", got, want, 16 * unit<T>() * size, before, i);
+}
+
+template <class T>
+struct BatchGradients {
+  std::vector<T> dx, dgamma, dbeta;  // empty: not wanted
+};
+
+// The gradients of batch normalization from dz, which is dy behind the activation or the pooling.
+template <class T>
+void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool training, const std::vector<T>& x,
+                            const std::vector<T>& dz, const std::vector<T>& gamma, const std::vector<T>& mean,
+                            const std::vector<T>& inv_std, const BatchGradients<T>& got,
+                            const BatchGradients<T>& before) {
+  for (std::int64_t c = 0; c < channels; ++c) {
+    SCOPED_TRACE("channel " + std::to_string(c));
+    const Wide middle = static_cast<Wide>(mean[at(c)]), inverse = static_cast<Wide>(inv_std[at(c)]);
+    const auto deviation = [&](std::int64_t r) { return static_cast<Wide>(x[at(r * channels + c)]) - middle; };
+    WideSums s;
+    for (std::int64_t r = 0; r < rows; ++r) s.add(static_cast<Wide>(dz[at(r * channels + c)]), deviation(r));
+    const double u = unit<T>();
+    if (!got.dgamma.empty()) {
+      expect_gradient("dgamma", got.dgamma[at(c)], s.product * inverse, 8 * u * s.product_size * inverse, before.dgamma,
+                      c);
+    }
+    if (!got.dbeta.empty()) {
+      expect_gradient("dbeta", got.dbeta[at(c)], s.sum, 8 * u * s.sum_size, before.dbeta, c);
+    }
+    if (got.dx.empty()) continue;
+    for (std::int64_t r = 0; r < rows && !testing::Test::HasFailure(); ++r) {
+      const std::int64_t i = r * channels + c;
+      expect_dx(got.dx[at(i)], inverse * or_else(gamma, c, 1), static_cast<Wide>(dz[at(i)]), training ? &s : nullptr,
+                static_cast<Wide>(rows), inverse, deviation(r), before.dx, i);
+    }
+  }
+}
+
+// An optional array on the device: null when there are no values.
+template <class T>
+class OptionalArray {
+ public:
+  explicit OptionalArray(const std::vector<T>& values) : array_(values), given_(!values.empty()) {}
+  T* data() const { return given_ ? array_.data() : nullptr; }
+  std::vector<T> host() const { return array_.host(); }
+
+ private:
+  DeviceArray<T> array_;
+  bool given_;
+};
+
+// Where a gradient of n elements goes: before it was written, unset or (to accumulate) values; or nowhere.
+template <class T>
+class GradientArray {
+ public:
+  GradientArray(std::int64_t n, bool wanted, Write write, unsigned seed, int offset = 0)
+      : before_(wanted && write == Write::accumulate ? random_values<T>(n, seed) : std::vector<T>()),
+        array_(wanted ? n : 0, wanted ? offset : 0),
+        wanted_(wanted),
+        write_(write) {
+    if (!before_.empty()) array_.set(before_);
+  }
+  GradientInto<T> into() const { return {wanted_ ? array_.data() : nullptr, write_ == Write::accumulate}; }
+  std::vector<T> host() const { return array_.host(); }
+  const std::vector<T>& before() const { return before_; }
+
+ private:
+  std::vector<T> before_;
+  DeviceArray<T> array_;
+  bool wanted_;
+  Write write_;
+};
+
+template <class T>
+ConstView view_of(const std::vector<T>& values, const Shape& shape) {
+  return values.empty() && shape.numel() > 0 ? ConstView() : ConstView(values.data(), shape, dtype_of<T>);
+}
+template <class T>
+View out_view(std::vector<T>& values, const Shape& shape) {
+  return {values.data(), shape, dtype_of<T>};
+}
+
+// Against the CPU's fast paths, which sum runs in T: norm-wise.
+template <class T>
+constexpr double cpu_bound() {
+  return sizeof(T) == 4 ? 2e-6 : 4e-15;
+}
+
+}  // namespace descent::gpu

@@ -1,0 +1,241 @@
+// Kernels of the optimizers, against the CPU's plain loops over several steps: the same bits where neither compiler
+// contracts, some units where nvcc does.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "backend_test.h"
+#include "device_array.hpp"
+
+#include "cuda/kernels/optim.cuh"
+
+namespace descent::gpu {
+namespace {
+
+using test::random_values;
+using test::same_bits;
+using test::unit;
+
+const std::vector<std::int64_t> kLengths{0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 3079};
+constexpr int kSteps = 3;
+
+// Gradients of at least 0.1: where weight decay nearly cancels them, dividing by their size would magnify rounding.
+template <class T>
+std::vector<T> gradients(std::int64_t n, unsigned seed) {
+  std::vector<T> g = random_values<T>(n, seed);
+  for (T& value : g) value += value < 0 ? T(-0.1) : T(0.1);
+  return g;
+}
+
+template <class T>
+struct OnCpu {
+  std::vector<T> param, first, second, third;
+  double lr = 0.01, step = 1;
+  std::int32_t nonfinite = 0;
+
+  explicit OnCpu(std::int64_t n)
+      : param(random_values<T>(n, 71)), first(param.size()), second(param.size()), third(param.size()) {}
+  StepState state() { return {{&lr, {1}, DType::f64}, {&step, {1}, DType::f64}, {&nonfinite, {1}, DType::i32}}; }
+  static View view(std::vector<T>& v) { return {v.data(), Shape{static_cast<std::int64_t>(v.size())}, dtype_of<T>}; }
+};
+
+template <class T>
+struct OnDevice {
+  DeviceArray<T> param, first, second, third;
+  DeviceArray<double> lr, step;
+  DeviceArray<std::int32_t> nonfinite;
+
+  OnDevice(const OnCpu<T>& c, int offset)
+      : param(c.param, offset),
+        first(c.first, offset),
+        second(c.second, offset),
+        third(c.third, offset),
+        lr({c.lr}),
+        step({c.step}),
+        nonfinite({c.nonfinite}) {}
+  OptimStep state() const { return {lr.data(), step.data(), nonfinite.data()}; }
+};
+
+template <class T>
+struct Method {
+  const char* name;
+  std::function<void(OnCpu<T>&, ConstView grad)> on_cpu;
+  std::function<void(Queue&, OnDevice<T>&, const T* grad)> on_device;
+};
+
+template <class T>
+Method<T> sgd_method(const char* name, const Sgd& o) {
+  return {name,
+          [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->sgd(o, c.state(), c.view(c.param), grad, o.momentum != 0 ? c.view(c.first) : View());
+          },
+          [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            sgd(q, o, d.state(), d.param.size(), d.param.data(), grad, o.momentum != 0 ? d.first.data() : nullptr);
+          }};
+}
+
+template <class T>
+Method<T> rmsprop_method(const char* name, const RmsProp& o) {
+  return {name,
+          [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->rmsprop(o, c.state(), c.view(c.param), grad, c.view(c.first), c.view(c.second),
+                                          c.view(c.third));
+          },
+          [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            rmsprop(q, o, d.state(), d.param.size(), d.param.data(), grad, d.first.data(), d.second.data(),
+                    d.third.data());
+          }};
+}
+
+template <class T>
+Method<T> adam_method(const char* name, const Adam& o) {
+  return {name,
+          [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->adam(o, c.state(), c.view(c.param), grad, c.view(c.first), c.view(c.second));
+          },
+          [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            adam(q, o, d.state(), d.param.size(), d.param.data(), grad, d.first.data(), d.second.data());
+          }};
+}
+
+template <class T>
+std::vector<Method<T>> methods() {
+  return {sgd_method<T>("sgd", {}),
+          sgd_method<T>("sgd with decay", {0, 0, 0.01, false}),
+          sgd_method<T>("sgd with momentum", {0.9, 0, 0, false}),
+          sgd_method<T>("sgd with damped momentum and decay", {0.9, 0.25, 0.01, false}),
+          sgd_method<T>("sgd, Nesterov", {0.9, 0, 0.01, true}),
+          rmsprop_method<T>("rmsprop", {}),
+          rmsprop_method<T>("rmsprop with momentum", {0.9, 1e-6, 0.01, 0.8, false}),
+          rmsprop_method<T>("rmsprop, centered", {0.99, 1e-8, 0, 0, true}),
+          rmsprop_method<T>("rmsprop, centered, with momentum", {0.9, 1e-6, 0.01, 0.8, true}),
+          adam_method<T>("adam", {}),
+          adam_method<T>("adam with decay", {0.8, 0.99, 1e-6, 0.01, false}),
+          adam_method<T>("adamw", {0.9, 0.999, 1e-8, 0.05, true})};
+}
+
+// The CPU's plain loops while it lives.
+struct PlainLoops {
+  PlainLoops() { cpu::set_reference_only(true); }
+  ~PlainLoops() { cpu::set_reference_only(false); }
+  PlainLoops(const PlainLoops&) = delete;
+  PlainLoops& operator=(const PlainLoops&) = delete;
+};
+
+// `before` is what the last step began with: a term of the sums that make `want`.
+template <class T>
+void expect_near(const std::vector<T>& got, const std::vector<T>& want, const std::vector<T>& before,
+                 const char* what) {
+#if defined(DESCENT_SIMT)
+  (void)before;
+  EXPECT_TRUE(same_bits(got, want)) << what;
+#else
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < want.size(); ++i) {
+    const double a = static_cast<double>(want[i]), b = static_cast<double>(before[i]);
+    ASSERT_NEAR(static_cast<double>(got[i]), a, 8 * kSteps * unit<T>() * (std::abs(a) + std::abs(a - b)))
+        << what << ", element " << i;
+  }
+#endif
+}
+
+template <class T>
+class OptimKernels : public testing::Test {};
+using Floating = testing::Types<float, double>;
+TYPED_TEST_SUITE(OptimKernels, Floating);
+
+template <class T>
+void check_method(const Method<T>& method, std::int64_t n, int offset) {
+  SCOPED_TRACE(testing::Message() << method.name << ", " << n << " elements, offset " << offset);
+  const PlainLoops plain;
+  TestQueue q;
+  OnCpu<T> c(n);
+  OnDevice<T> d(c, offset);
+  OnCpu<T> before = c;
+  for (unsigned step = 0; step < kSteps; ++step) {
+    std::vector<T> g = gradients<T>(n, 72 + step);
+    const DeviceArray<T> grad(g, offset);
+    before = c;
+    method.on_cpu(c, c.view(g));
+    method.on_device(q, d, grad.data());
+    c.step += 1;
+    advance_step(q, d.step.data());
+  }
+  EXPECT_EQ(d.step.host()[0], c.step);
+  EXPECT_EQ(d.nonfinite.host()[0], 0);
+  expect_near(d.param.host(), c.param, before.param, "parameter");
+  expect_near(d.first.host(), c.first, before.first, "first state");
+  expect_near(d.second.host(), c.second, before.second, "second state");
+  expect_near(d.third.host(), c.third, before.third, "third state");
+}
+
+TYPED_TEST(OptimKernels, AgreeWithThePlainLoops) {
+  for_schedules([] {
+    for (const Method<TypeParam>& method : methods<TypeParam>()) {
+      for (const std::int64_t n : kLengths) {
+        check_method(method, n, 0);
+        check_method(method, n, 1);
+      }
+    }
+  });
+}
+
+TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
+  using T = TypeParam;
+  const T bad[] = {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity(),
+                   -std::numeric_limits<T>::infinity()};
+  for (const Method<T>& method : methods<T>()) {
+    SCOPED_TRACE(method.name);
+    for (const std::int64_t n : {1, 6, 1025, 3079}) {
+      for (const std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
+        TestQueue q;
+        OnDevice<T> d(OnCpu<T>(n), 0);
+        const std::vector<T> fine = gradients<T>(n, 72);
+        DeviceArray<T> grad(fine);
+        method.on_device(q, d, grad.data());
+        EXPECT_EQ(d.nonfinite.host()[0], 0);
+        std::vector<T> g = fine;
+        g[static_cast<std::size_t>(at)] = bad[static_cast<std::size_t>(at) % 3];
+        grad.set(g);
+        method.on_device(q, d, grad.data());
+        EXPECT_EQ(d.nonfinite.host()[0], 1) << "element " << at << " of " << n;
+        grad.set(fine);
+        method.on_device(q, d, grad.data());
+        EXPECT_EQ(d.nonfinite.host()[0], 1) << "the flag stays";
+      }
+    }
+  }
+}
+
+TYPED_TEST(OptimKernels, WorkWithoutAFlag) {
+  using T = TypeParam;
+  TestQueue q;
+  OnDevice<T> d(OnCpu<T>(9), 0);
+  const DeviceArray<T> grad(std::vector<T>(9, std::numeric_limits<T>::quiet_NaN()));
+  sgd(q, Sgd{}, {d.lr.data(), d.step.data(), nullptr}, 9, d.param.data(), grad.data(), static_cast<T*>(nullptr));
+  for (const T value : d.param.host()) EXPECT_TRUE(std::isnan(value));
+}
+
+TEST(OptimKernels, ClipFactor) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  for (const double sum : {0.0, 1e-30, 0.25, 100.0, 1e300, infinity, nan}) {
+    for (const double norm : {1.0, 0.5, 1e-3}) {
+      double want = 0, of = sum;
+      cpu::backend().optim->clip_factor({&of, {1}, DType::f64}, norm, {&want, {1}, DType::f64});
+      TestQueue q;
+      const DeviceArray<double> in{sum}, out(1);
+      clip_factor(q, in.data(), norm, out.data());
+      if (std::isnan(want)) {
+        EXPECT_TRUE(std::isnan(out.host()[0]));
+      } else {
+        EXPECT_EQ(out.host()[0], want) << "sum " << sum << ", norm " << norm;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace descent::gpu

@@ -1,0 +1,174 @@
+// Kernels of random numbers: the CPU backend's bits, whatever the size and alignment. Only normal numbers may differ,
+// by what the device's log, sin and cos differ.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "backend_test.h"
+#include "device_array.hpp"
+#include "index_sort.hpp"
+
+#include "cuda/kernels/random.cuh"
+
+namespace descent::gpu {
+namespace {
+
+using test::random_values;
+using test::same_bits;
+using test::unit;
+
+const std::vector<std::int64_t> kLengths{0, 1, 2, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 6157};
+
+template <class T>
+View view_of(std::vector<T>& values) {
+  return {values.data(), Shape{static_cast<std::int64_t>(values.size())}, dtype_of<T>};
+}
+
+// The same key for both backends; the number of the call lies in the memory of each.
+struct Key {
+  std::uint64_t seed;
+  std::uint32_t stream;
+  std::int32_t number;
+  DeviceArray<std::int32_t> on_device{number};
+
+  RandomKey cpu() const { return {seed, stream, {&number, {1}, DType::i32}}; }
+  RandomCall gpu() const { return {seed, stream, on_device.data()}; }
+};
+
+template <class T>
+class RandomKernels : public testing::Test {};
+using Floating = testing::Types<float, double>;
+TYPED_TEST_SUITE(RandomKernels, Floating);
+
+TYPED_TEST(RandomKernels, Uniform) {
+  using T = TypeParam;
+  const Key key{0x0123456789ABCDEFU, 7, -3};
+  for (const std::int64_t n : kLengths) {
+    for (const auto& [low, high] : {std::pair{0.0, 1.0}, std::pair{-0.3, 0.7}, std::pair{1e-3, 3e5}}) {
+      SCOPED_TRACE(testing::Message() << n << " numbers from " << low << " to " << high);
+      std::vector<T> want(static_cast<std::size_t>(n));
+      cpu::backend().random->uniform(key.cpu(), low, high, view_of(want));
+      for_schedules([&] {
+        for (const int offset : {0, 1}) {
+          TestQueue q;
+          const DeviceArray<T> y(n, offset);
+          uniform(q, key.gpu(), low, high, y.data(), n);
+          EXPECT_TRUE(same_bits(y.host(), want));
+        }
+      });
+    }
+  }
+}
+
+TYPED_TEST(RandomKernels, Normal) {
+  using T = TypeParam;
+  const Key key{42, 0xFFFFFFFFU, 5};
+  constexpr double kMean = -0.25, kStd = 1.5;
+  for (const std::int64_t n : kLengths) {
+    SCOPED_TRACE(testing::Message() << n << " numbers");
+    std::vector<T> want(static_cast<std::size_t>(n));
+    cpu::backend().random->normal(key.cpu(), kMean, kStd, view_of(want));
+    for_schedules([&] {
+      for (const int offset : {0, 1}) {
+        TestQueue q;
+        const DeviceArray<T> y(n, offset);
+        normal(q, key.gpu(), kMean, kStd, y.data(), n);
+        const std::vector<T> got = y.host();
+        for (std::size_t i = 0; i < got.size(); ++i) {
+          const double size = std::abs(kMean) + std::abs(static_cast<double>(want[i]) - kMean);
+          ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(want[i]), 8 * unit<T>() * size)
+              << "element " << i;
+        }
+      }
+    });
+  }
+}
+
+template <class T>
+void check_dropout(const Key& key, double p, std::vector<T> x, Write write, int offset) {
+  const auto n = static_cast<std::int64_t>(x.size());
+  const std::vector<T> before = random_values<T>(n, 62);
+  std::vector<T> want = before;
+  cpu::backend().random->dropout(key.cpu(), p, view_of(x), {view_of(want), write});
+  TestQueue q;
+  DeviceArray<T> in(x, offset), y(n, offset);
+  if (write == Write::accumulate) y.set(before);
+  dropout(q, key.gpu(), p, in.data(), y.data(), n, write);
+  EXPECT_TRUE(same_bits(y.host(), want));
+  if (write == Write::accumulate) return;
+  dropout(q, key.gpu(), p, in.data(), in.data(), n, write);
+  EXPECT_TRUE(same_bits(in.host(), want)) << "in place";
+}
+
+TYPED_TEST(RandomKernels, Dropout) {
+  using T = TypeParam;
+  const Key key{99, 1, std::numeric_limits<std::int32_t>::max()};
+  for (const std::int64_t n : kLengths) {
+    std::vector<T> x = random_values<T>(n, 61);
+    if (n > 4) {
+      x[2] = T(-0.0);
+      x[3] = std::numeric_limits<T>::infinity();
+    }
+    for (const double p : {0.0, 0.3, 0.5, 0.999, 1.0}) {
+      SCOPED_TRACE(testing::Message() << n << " elements, p " << p);
+      for_schedules([&] {
+        for (const int offset : {0, 1}) {
+          check_dropout(key, p, x, Write::overwrite, offset);
+          check_dropout(key, p, x, Write::accumulate, offset);
+        }
+      });
+    }
+  }
+}
+
+// p exactly at an element's uniform number keeps it; the least bit more drops it.
+TYPED_TEST(RandomKernels, DropoutAtTheThreshold) {
+  using T = TypeParam;
+  const Key key{7, 2, 3};
+  constexpr std::int64_t kElements = 9;
+  const std::vector<T> x(kElements, T(1));
+  std::vector<double> u(kElements);
+  cpu::backend().random->uniform(key.cpu(), 0, 1, view_of(u));
+  for (std::size_t i = 0; i < u.size(); ++i) {
+    for (const double p : {u[i], std::nextafter(u[i], 1.0)}) {
+      TestQueue q;
+      const DeviceArray<T> in(x), y(kElements);
+      dropout(q, key.gpu(), p, in.data(), y.data(), kElements, Write::overwrite);
+      EXPECT_EQ(y.host()[i] != T(0), p == u[i]) << "element " << i;
+    }
+  }
+}
+
+void check_permutation(std::int64_t n, int offset) {
+  const Key key{2024, 3, 11};
+  std::vector<std::int32_t> want(static_cast<std::size_t>(n));
+  cpu::backend().random->permutation(key.cpu(), view_of(want));
+  TestQueue q;
+  const DeviceArray<std::int32_t> y(n, offset);
+  permutation(q, TestSort{}, key.gpu(), y.data(), n);
+  EXPECT_TRUE(same_bits(y.host(), want)) << "of " << n;
+}
+
+TEST(RandomKernels, Permutation) {
+  for_schedules([] {
+    for (const std::int64_t n : kLengths) {
+      check_permutation(n, 0);
+      check_permutation(n, 1);
+    }
+  });
+  check_permutation(200001, 0);  // among so many, some words are equal
+}
+
+TEST(RandomKernels, AdvanceWraps) {
+  for (const std::int32_t number : {0, -1, 41, std::numeric_limits<std::int32_t>::max()}) {
+    TestQueue q;
+    const DeviceArray<std::int32_t> call{number};
+    advance_call(q, call.data());
+    EXPECT_EQ(call.host()[0], static_cast<std::int32_t>(static_cast<std::uint32_t>(number) + 1U));
+  }
+}
+
+}  // namespace
+}  // namespace descent::gpu

@@ -1,0 +1,310 @@
+// Reductions on the SIMT shim or a device against the CPU's: rows and columns of every width, pieces, unaligned arrays,
+// NaN and infinities. Sums may differ by 8 u of sum |x|; maxima and places not at all.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "backend_test.h"
+#include "device_array.hpp"
+
+#include "cuda/kernels/reduce.cuh"
+
+namespace descent::gpu {
+namespace {
+
+using test::cpu_backend;
+using test::random_values;
+using test::same_bits;
+using test::unit;
+
+constexpr Write kWrites[] = {Write::overwrite, Write::accumulate};
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN(), kInf = std::numeric_limits<double>::infinity();
+
+struct Extent {
+  std::int64_t outer, n, inner;
+  Shape x() const { return {outer, n, inner}; }
+  Shape y() const { return {outer, inner}; }
+};
+
+// Every loop: a thread, a part of a warp, a warp, a block, pieces of rows; few rows, tiles and pieces of columns.
+const std::vector<Extent>& extents() {
+  static const std::vector<Extent> all{
+      {0, 5, 1},     {3, 0, 1},    {2, 0, 3},     {1, 1, 1},    {1, 1, 1025},  {4, 1, 1},     {257, 3, 1},
+      {33, 4, 1},    {31, 5, 1},   {100, 10, 1},  {5, 31, 1},   {5, 32, 1},    {5, 33, 1},    {7, 127, 1},
+      {3, 255, 1},   {3, 256, 1},  {30, 257, 1},  {2, 1023, 1}, {2, 1025, 1},  {5, 4099, 1},  {1, 32769, 1},
+      {2, 33000, 1}, {1, 3, 2},    {1, 33, 2},    {2, 40, 3},   {3, 100, 10},  {1, 257, 12},  {40, 5, 4},
+      {900, 33, 4},  {1, 64, 255}, {1, 40, 256},  {2, 33, 257}, {1, 35, 520},  {2, 20, 1025}, {2, 3, 1025},
+      {1, 8200, 4},  {1, 4100, 8}, {1, 11000, 3}, {2, 520, 64}, {1, 33, 1000},
+  };
+  return all;
+}
+
+std::string text(const Extent& e, int offset) { return to_string(e.x()) + " at " + std::to_string(offset); }
+
+// Elements of every magnitude and sign, so that a sum's error shows.
+template <class T>
+std::vector<T> wide_values(std::int64_t n, unsigned seed) {
+  std::vector<T> x = random_values<T>(n, seed, -8, 8);
+  for (T& value : x) value = static_cast<T>(std::copysign(std::exp(std::abs(value)), value));
+  return x;
+}
+
+template <class T>
+std::vector<T> on_cpu(Reduction op, const Extent& e, const std::vector<T>& x, std::vector<T> y, Write write) {
+  cpu_backend().reduce->reduce(op, ConstView(x.data(), e.x(), dtype_of<T>), e.outer, e.n, e.inner,
+                               Grad{View{y.data(), e.y(), dtype_of<T>}, write});
+  return y;
+}
+
+template <class T>
+void check_reduce(const Extent& e, int offset) {
+  TestQueue q;
+  std::vector<T> x = wide_values<T>(e.x().numel(), 1);
+  const std::vector<T> before = random_values<T>(e.y().numel(), 2);
+  std::vector<T> sizes(x);
+  for (T& value : sizes) value = std::abs(value);
+  const DeviceArray<T> from(x, offset);
+  const std::vector<T> total = on_cpu(Reduction::sum, e, sizes, before, Write::overwrite);
+  for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max}) {
+    for (const Write write : kWrites) {
+      DeviceArray<T> y(before, offset);
+      reduce<T>(q, op, from.data(), e.outer, e.n, e.inner, y.data(), write);
+      const std::vector<T> got = y.host(), want = on_cpu(op, e, x, before, write);
+      if (op == Reduction::max) {
+        EXPECT_TRUE(same_bits(got, want));
+        continue;
+      }
+      for (std::size_t i = 0; i < got.size(); ++i) {
+        const double of = static_cast<double>(total[i]) / (op == Reduction::mean ? static_cast<double>(e.n) : 1);
+        if (std::isnan(want[i])) {
+          ASSERT_TRUE(std::isnan(got[i])) << i;
+        } else {
+          ASSERT_NEAR(got[i], want[i], 8 * unit<T>() * (of + (write == Write::accumulate ? 1 : 0))) << i;
+        }
+      }
+    }
+  }
+}
+
+TEST(SimtReduce, RowsAndColumns) {
+  for (const Extent& e : extents()) {
+    for (const int offset : {0, 1}) {
+      SCOPED_TRACE(text(e, offset));
+      check_reduce<float>(e, offset);
+      check_reduce<double>(e, offset);
+    }
+  }
+}
+
+// The same elements anywhere give the same bits, under every schedule.
+template <class T>
+void check_bits(const Extent& e) {
+  const std::vector<T> x = wide_values<T>(e.x().numel(), 3);
+  std::vector<T> first;
+  for (const int offset : {0, 1, 3}) {
+    for_schedules([&] {
+      TestQueue q;
+      const DeviceArray<T> from(x, offset);
+      DeviceArray<T> y(e.y().numel());
+      reduce<T>(q, Reduction::sum, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
+      if (first.empty()) first = y.host();
+      EXPECT_TRUE(same_bits(y.host(), first)) << text(e, offset);
+    });
+  }
+}
+
+TEST(SimtReduce, SumsKeepTheirBits) {
+  for (const Extent& e : {Extent{3, 10, 1}, Extent{5, 259, 1}, Extent{2, 2050, 1}, Extent{1, 33000, 1},
+                          Extent{2, 100, 12}, Extent{1, 4100, 8}, Extent{1, 40, 257}}) {
+    check_bits<float>(e);
+    check_bits<double>(e);
+  }
+}
+
+template <class T>
+void check_max(const Extent& e, const std::vector<T>& x, int offset) {
+  TestQueue q;
+  const std::int64_t groups = e.y().numel();
+  const DeviceArray<T> from(x, offset);
+  DeviceArray<T> y(groups, offset);
+  reduce<T>(q, Reduction::max, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
+  const std::vector<T> top = on_cpu(Reduction::max, e, x, std::vector<T>(y.host()), Write::overwrite);
+  for (std::size_t i = 0; i < top.size(); ++i) {
+    ASSERT_TRUE(y.host()[i] == top[i] || (std::isnan(y.host()[i]) && std::isnan(top[i]))) << i;
+  }
+  const DeviceArray<T> dy(random_values<T>(groups, 5), offset);
+  for (const Write write : kWrites) {
+    std::vector<T> want = random_values<T>(e.x().numel(), 6);
+    DeviceArray<T> dx(want, offset);
+    max_backward<T>(q, from.data(), y.data(), dy.data(), e.outer, e.n, e.inner, dx.data(), write);
+    cpu_backend().reduce->max_backward(ConstView(x.data(), e.x(), dtype_of<T>),
+                                       ConstView(top.data(), e.y(), dtype_of<T>),
+                                       ConstView(dy.data(), e.y(), dtype_of<T>), e.outer, e.n, e.inner,
+                                       Grad{View{want.data(), e.x(), dtype_of<T>}, write});
+    EXPECT_TRUE(same_bits(dx.host(), want)) << "write " << static_cast<int>(write);
+  }
+  if (e.inner != 1) return;
+  DeviceArray<std::int32_t> place(e.outer, offset);
+  argmax_rows<T>(q, from.data(), e.outer, e.n, place.data());
+  std::vector<std::int32_t> want(static_cast<std::size_t>(e.outer));
+  cpu_backend().reduce->argmax_rows(ConstView(x.data(), {e.outer, e.n}, dtype_of<T>),
+                                    View{want.data(), {e.outer}, DType::i32});
+  EXPECT_TRUE(same_bits(place.host(), want));
+}
+
+// Few different values, so that maxima are met again; then NaN and infinities among them.
+template <class T>
+void check_max_values(const Extent& e, int offset) {
+  std::vector<T> x = random_values<T>(e.x().numel(), 7, -4, 4);
+  for (T& value : x) value = std::floor(value);
+  check_max(e, x, offset);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    if (i % 7 == 3) x[i] = static_cast<T>(-kInf);
+    if (i % 11 == 5) x[i] = static_cast<T>(i % 2 == 0 ? kInf : kNan);
+  }
+  check_max(e, x, offset);
+  check_max(e, std::vector<T>(x.size(), static_cast<T>(-kInf)), offset);
+}
+
+TEST(SimtReduce, MaximaTheirPlacesAndGradients) {
+  for (const Extent& e : extents()) {
+    for (const int offset : {0, 1}) {
+      SCOPED_TRACE(text(e, offset));
+      check_max_values<float>(e, offset);
+      check_max_values<double>(e, offset);
+    }
+  }
+}
+
+template <class T>
+void check_sum_to(const Shape& x_shape, const Shape& y_shape) {
+  TestQueue q;
+  const std::vector<T> x = random_values<T>(x_shape.numel(), 8);
+  for (const Write write : kWrites) {
+    std::vector<T> want = random_values<T>(y_shape.numel(), 9);
+    const DeviceArray<T> from(x);
+    DeviceArray<T> y(want, 1);
+    sum_to<T>(q, from.data(), x_shape, y_shape, y.data(), write);
+    cpu_backend().reduce->sum_to(ConstView(x.data(), x_shape, dtype_of<T>),
+                                 Grad{View{want.data(), y_shape, dtype_of<T>}, write});
+    const std::vector<T> got = y.host();
+    const double terms = y_shape.numel() == 0 ? 0 : static_cast<double>(x_shape.numel() / y_shape.numel());
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], want[i], 8 * unit<T>() * (terms + 1))
+          << i << " of " << to_string(x_shape) << " -> " << to_string(y_shape);
+    }
+  }
+}
+
+TEST(SimtReduce, SumToEveryPatternOfAxes) {
+  const std::vector<std::pair<Shape, Shape>> cases{
+      {{}, {}},
+      {{1, 1}, {1}},
+      {{33}, {}},
+      {{33}, {33}},
+      {{5, 33}, {33}},
+      {{5, 33}, {5, 1}},
+      {{5, 33, 6}, {5, 1, 6}},
+      {{2, 33, 5}, {33, 1}},
+      {{2, 3, 1025}, {3, 1}},
+      {{2, 3, 4, 5}, {2, 1, 4, 1}},
+      {{40, 3, 4, 5}, {3, 1, 5}},
+      {{2, 3, 2, 3, 2, 3, 2, 3}, {1, 3, 1, 3, 1, 3, 1, 3}},
+      {{2, 3, 2, 3, 2, 3, 2, 3}, {2, 1, 2, 1, 2, 1, 2, 1}},
+      {{0, 3, 5}, {3, 1}},
+      {{3, 0}, {3, 1}},
+      {{0, 3}, {0, 1}},
+      {{3, 0}, {1, 0}},
+      {{1, 600, 60}, {1, 1, 60}},
+      {{600, 2, 60}, {2, 1}},
+  };
+  for (const auto& [x, y] : cases) {
+    check_sum_to<float>(x, y);
+    check_sum_to<double>(x, y);
+  }
+}
+
+constexpr std::int64_t kFlatSizes[] = {0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1024, 1025, 3100, 33001, 41000};
+
+template <class T>
+void check_sum_of_squares(std::int64_t n, int offset) {
+  TestQueue q;
+  const std::vector<T> x = wide_values<T>(n, 10);
+  const DeviceArray<T> from(x, offset);
+  DeviceArray<double> y(1);
+  double want = 0;
+  sum_of_squares<T>(q, from.data(), n, y.data());
+  cpu_backend().reduce->sum_of_squares(ConstView(x.data(), {n}, dtype_of<T>), View{&want, {1}, DType::f64});
+  EXPECT_NEAR(y.host()[0], want, 8 * unit<T>() * want) << n << " at " << offset;
+}
+
+TEST(SimtReduce, SumOfSquares) {
+  for (const std::int64_t n : kFlatSizes) {
+    for (const int offset : {0, 1}) {
+      check_sum_of_squares<float>(n, offset);
+      check_sum_of_squares<double>(n, offset);
+    }
+  }
+}
+
+template <class T>
+double nonfinite_of(const std::vector<T>& x, int offset) {
+  TestQueue q;
+  const DeviceArray<T> from(x, offset);
+  DeviceArray<double> y(1);
+  first_nonfinite<T>(q, from.data(), from.size(), y.data());
+  return y.host()[0];
+}
+
+template <class T>
+void check_first_nonfinite(std::int64_t n, int offset) {
+  SCOPED_TRACE(n);
+  std::vector<T> x = random_values<T>(n, 11);
+  EXPECT_EQ(nonfinite_of(x, offset), -1);
+  const T bad[] = {static_cast<T>(kNan), static_cast<T>(kInf), static_cast<T>(-kInf)};
+  int kind = 0;
+  for (const std::int64_t at : {n - 1, n * 2 / 3, n / 2, n / 7, std::int64_t{0}}) {  // each before those already there
+    if (at < 0 || at >= n) continue;
+    x[static_cast<std::size_t>(at)] = bad[kind++ % 3];
+    EXPECT_EQ(nonfinite_of(x, offset), static_cast<double>(at));
+  }
+}
+
+TEST(SimtReduce, FirstNonfinite) {
+  for (const std::int64_t n : kFlatSizes) {
+    for (const int offset : {0, 1}) {
+      check_first_nonfinite<float>(n, offset);
+      check_first_nonfinite<double>(n, offset);
+    }
+  }
+}
+
+// Infinities and NaN go through sums as IEEE has them, also through the low parts of f64.
+template <class T>
+void check_infinite_sums(std::int64_t n) {
+  TestQueue q;
+  const std::vector<std::pair<std::vector<double>, double>> cases{
+      {{kInf}, kInf}, {{-kInf}, -kInf}, {{kInf, -kInf}, kNan}, {{kNan, 1}, kNan}, {{kInf, kInf}, kInf}};
+  for (const auto& [put, want] : cases) {
+    std::vector<T> x = random_values<T>(n, 12);
+    for (std::size_t i = 0; i < put.size(); ++i) x[(i * 37) % x.size()] = static_cast<T>(put[i]);
+    const DeviceArray<T> from(x);
+    DeviceArray<T> y(1);
+    reduce<T>(q, Reduction::sum, from.data(), 1, n, 1, y.data(), Write::overwrite);
+    const double got = static_cast<double>(y.host()[0]);
+    EXPECT_TRUE(got == want || (std::isnan(got) && std::isnan(want))) << got << ", expected " << want;
+  }
+}
+
+TEST(SimtReduce, InfiniteSums) {
+  for (const std::int64_t n : {2, 40, 1030, 33000}) {
+    check_infinite_sums<float>(n);
+    check_infinite_sums<double>(n);
+  }
+}
+
+}  // namespace
+}  // namespace descent::gpu

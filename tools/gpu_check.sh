@@ -1,0 +1,118 @@
+#!/usr/bin/env bash
+# Proves the CUDA backend on a machine with an NVIDIA GPU: tests, compute-sanitizer, training and benchmarks on the CPU and
+# the GPU, PyTorch beside them where it is there. Needs no network. Writes at most 8 files into OUTDIR: results.json,
+# summary.md and a log of each stage. Exit code 0 when everything ran and passed.
+#   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
+#   tools/gpu_check.sh --pack DIR [--build DIR]
+# --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
+# machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one.
+# Environment: DESCENT_DATA_DIR (folder with MNIST; without it training takes synthetic digits), DESCENT_JOBS,
+# DESCENT_ARCHITECTURES (of what is built; default: the GPU that is here, for --pack 90-real).
+set -euo pipefail
+source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+usage() { sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+fail() { echo "gpu_check: $*" >&2; exit 1; }
+begin=$SECONDS
+
+out='' prebuilt='' pack='' build='' seconds=530 pass=() dry=no
+while [ $# -gt 0 ]; do
+  case $1 in
+    --prebuilt) prebuilt=${2:?--prebuilt needs a folder}; shift ;;
+    --pack) pack=${2:?--pack needs a folder}; shift ;;
+    --build) build=${2:?--build needs a folder}; shift ;;
+    --seconds) seconds=${2:?--seconds needs a number}; shift ;;
+    --only) pass+=(--only "${2:?--only needs stages}"); shift ;;
+    --dry-run) dry=yes pass+=(--dry-run) ;;
+    --help) usage; exit 0 ;;
+    -*) fail "unknown option '$1' (see --help)" ;;
+    *) [ -z "$out" ] || fail "one OUTDIR, found also '$1'"; out=$1 ;;
+  esac
+  shift
+done
+[ -n "$out$pack" ] || { usage >&2; exit 1; }
+python=$(command -v python3) || fail "python3 is needed"
+
+build_all() { # ARCHITECTURES SECONDS: into $build
+  local generator=()
+  build=$source/build/gpu-check
+  if [ ! -f "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
+  (cd "$source" && cmake --preset cuda -B "$build" "${generator[@]}" -DCMAKE_CUDA_ARCHITECTURES="$1" \
+    -DDESCENT_BUILD_TESTS=ON -DDESCENT_BUILD_BENCH=OFF)
+  timeout "$2" cmake --build "$build" --parallel "${DESCENT_JOBS:-$(nproc)}"
+}
+
+# The test programs that travel: all but those that run the kernels on the CPU.
+programs_of() { # TREE
+  find "$1/tests" -maxdepth 2 -type f -perm -u+x -not -path '*/CMakeFiles/*' -not -name '*.*' \
+    -not -name '*_asan' -not -name '*_race' | sort
+}
+
+# What the loader finds for the programs given, but for the C library, whose parts must be the machine's own, and CUDA's.
+libraries_of() {
+  ldd "$@" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | sort -u | while read -r name path; do
+    case $name in
+      libc.so* | libm.so* | libpthread.so* | libdl.so* | librt.so* | libresolv.so* | ld-linux*) ;;
+      libcuda.so* | libcudart.so* | libcublas*.so* | libcudnn*.so* | libnvrtc*.so* | libnv*.so* | libdescent.so*) ;;
+      *) echo "$name $path" ;;
+    esac
+  done
+}
+
+pack_tree() { # DIR
+  local tree name path to
+  local -a programs
+  mapfile -t programs < <(programs_of "$build")
+  tree=$(mktemp -d)
+  trap 'rm -rf "$tree"' EXIT
+  mkdir -p "$tree"/{bin,lib,tests/simt,deps/system,tools,bench,docs} "$1"
+  cp "$build/bin/descent" "$tree/bin/"
+  cp -P "$build"/lib/libdescent.so* "$tree/lib/"
+  for path in "${programs[@]}"; do
+    to=$tree/tests
+    case $path in */tests/simt/*) to=$tree/tests/simt ;; esac
+    cp "$path" "$to/"
+  done
+  while read -r name path; do
+    to=$tree/deps
+    case $name in libstdc++.so* | libgcc_s.so*) to=$tree/deps/system ;; esac
+    cp -L "$path" "$to/$name"
+  done < <(libraries_of "$build/bin/descent" "$build"/lib/libdescent.so.? "${programs[@]}")
+  find "$tree/bin" "$tree/lib" "$tree/tests" "$tree/deps" -type f -exec strip --strip-unneeded {} +
+  cp -r "$source/tools/gpu_check" "$source/tools/gpu_check.sh" "$tree/tools/"
+  cp "$source"/bench/*.py "$tree/bench/"
+  cp -r "$source/tests/fixtures" "$tree/tests/"
+  cp "$source/docs/models.md" "$tree/docs/"
+  find "$tree" -name __pycache__ -prune -exec rm -rf {} +
+  # A large dictionary, because every test program holds the same library; a single thread, or each would have its own.
+  tar -C "$tree" --sort=name -cf - . | xz -9 -T1 >"$1/gpu_check.tar.xz"
+  echo "$1/gpu_check.tar.xz: $(stat -c %s "$1/gpu_check.tar.xz") bytes, $(du -sb "$tree" | cut -f1) unpacked," \
+    "${#programs[@]} test programs"
+  [ "$(stat -c %s "$1/gpu_check.tar.xz")" -lt $((60 << 20)) ] || fail "the packed tree is larger than 60 MiB"
+}
+
+if [ -n "$pack" ]; then
+  [ -n "$build" ] || build_all "${DESCENT_ARCHITECTURES:-90-real}" 7200
+  pack_tree "$pack"
+  exit 0
+fi
+
+if [ -n "$prebuilt" ] && [ -f "$prebuilt/gpu_check.tar.xz" ] && [ ! -x "$prebuilt/bin/descent" ]; then
+  unpacked=$(mktemp -d)
+  trap 'rm -rf "$unpacked"' EXIT
+  "$python" -c 'import sys, tarfile; tarfile.open(sys.argv[1]).extractall(sys.argv[2])' "$prebuilt/gpu_check.tar.xz" "$unpacked"
+  prebuilt=$unpacked source=$unpacked
+fi
+tree=${prebuilt:-$build}
+# Without a device there is nothing to build for, and the check itself says so.
+if [ -z "$tree" ] && [ $dry = no ] && nvidia-smi -L 2>/dev/null | grep -q GPU; then
+  mkdir -p "$out"
+  build_all "${DESCENT_ARCHITECTURES:-native}" $((seconds / 2)) >"$out/build.log" 2>&1 || {
+    tail -n 30 "$out/build.log" >&2
+    fail "the build failed or took longer than $((seconds / 2)) s: $out/build.log"
+  }
+  rm "$out/build.log"
+fi
+: "${tree:=$source/build/gpu-check}"
+"$python" "$source/tools/gpu_check/check.py" --out "$out" --tree "$tree" --source "$source" \
+  --seconds $((seconds - (SECONDS - begin))) "${pass[@]}"

@@ -1,0 +1,184 @@
+"""The check itself, without a GPU: what its parsers make of the programs' output, and a whole run over stand-ins for all programs.
+python3 -m unittest discover -s tools/gpu_check -p '*_test.py'"""
+
+import contextlib
+import io
+import json
+import os
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import check  # noqa: E402
+import parse  # noqa: E402
+import stages  # noqa: E402
+import summary  # noqa: E402
+
+GTEST = {"tests": 4, "testsuites": [{"name": "Sum", "testsuite": [
+    {"name": "Small", "status": "RUN", "result": "COMPLETED"},
+    {"name": "Large", "status": "RUN", "result": "COMPLETED", "failures": [{"failure": "sum_test.cpp:7\nExpected: 1\n  Actual: 2\nmore"}]},
+    {"name": "OnTheMoon", "status": "RUN", "result": "SKIPPED"},
+    {"name": "DISABLED_Never", "status": "NOTRUN", "result": "SUPPRESSED"}]}]}
+
+MEMCHECK = """========= COMPUTE-SANITIZER
+========= Invalid __global__ read of size 4 bytes
+=========     at sum_kernel(float*)+0x40
+========= ERROR SUMMARY: 1 error
+"""
+
+
+def metrics(losses):
+    lines = [{"type": "step", "step": step, "loss": loss} for step, loss in losses.items()]
+    return "".join(json.dumps(line) + "\n" for line in [*lines, {"type": "epoch", "epoch": 0, "loss": 1}])
+
+
+class Parsers(unittest.TestCase):
+    def test_gtest(self):
+        report = parse.gtest(json.dumps(GTEST))
+        self.assertEqual((report["ran"], report["failed"], report["skipped"]), (2, 1, 1))
+        self.assertEqual(report["failures"], ["Sum.Large: sum_test.cpp:7 Expected: 1   Actual: 2"])
+        for text in ("", "[]", '{"tests": '):
+            with self.assertRaises(parse.Unreadable):
+                parse.gtest(text)
+
+    def test_sanitizer(self):
+        self.assertEqual(parse.sanitizer(MEMCHECK), {"errors": 1, "first": "Invalid __global__ read of size 4 bytes"})
+        self.assertEqual(parse.sanitizer("========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 0 errors\n"), {"errors": 0, "first": ""})
+        race = "========= RACECHECK SUMMARY: 2 hazards displayed (1 error, 1 warning)\n"
+        self.assertEqual(parse.sanitizer("========= Error: Race reported\n" + race), {"errors": 2, "first": "Error: Race reported"})
+        with self.assertRaises(parse.Unreadable):
+            parse.sanitizer("========= COMPUTE-SANITIZER\n========= Device not supported\n")
+
+    def test_losses(self):
+        one = parse.losses(metrics({1: 2.0, 2: 1.0, 3: 0.5}))
+        self.assertEqual(one, {1: 2.0, 2: 1.0, 3: 0.5})
+        near = parse.compare_losses(one, {1: 2.0, 2: 1.001, 3: 0.5}, 3, 1e-2)
+        self.assertEqual((near["step"], near["complaint"]), (2, ""))
+        self.assertAlmostEqual(near["largest"], 0.001 / 1.001)
+        self.assertIn("at step 2", parse.compare_losses(one, {1: 2.0, 2: 1.1, 3: 0.5}, 3, 1e-2)["complaint"])
+        self.assertIn("no loss of step 3", parse.compare_losses(one, {1: 2.0, 2: 1.0}, 3, 1e-2)["complaint"])
+        self.assertIn("not finite", parse.compare_losses(one, {**one, 2: float("nan")}, 3, 1e-2)["complaint"])
+        with self.assertRaises(parse.Unreadable):
+            parse.losses('{"type": "step"\n')
+
+    def test_result(self):
+        self.assertEqual(parse.result('a line\n{\n "a": 1\n}\n'), {"a": 1})
+        with self.assertRaises(parse.Unreadable):
+            parse.result("nothing")
+
+    def test_kernels(self):
+        cpu = {"kernels": [{"op": "relu", "size": "8", "seconds": 2e-3, "gb_s": 10, "share_of_peak": 0.5}]}
+        cuda = {"kernels": [{"op": "relu", "size": "8", "seconds": 1e-5, "gb_s": 2000, "share_of_peak": 0.9},
+                            {"op": "new", "size": "8", "seconds": 1e-5, "gflops": 3, "share_of_peak": 0.1}]}
+        rows = parse.kernels(cpu, cuda)
+        self.assertAlmostEqual(rows[0]["speedup"], 200)
+        self.assertIsNone(rows[1]["speedup"])
+        with self.assertRaises(parse.Unreadable):
+            parse.kernels(cpu, {})
+
+    def test_summary_of_half_a_result(self):
+        page = summary.markdown({"started": "now", "passed": False, "stages": [
+            {"name": "training", "status": "failed", "reason": "a | b", "seconds": 1, "details": {"f32": {"mlp": {}}}}]})
+        self.assertIn("NOT passed", page)
+        self.assertIn("a \\| b", page)
+        self.assertIn("incomplete", page)
+
+
+COMMAND = '''
+args = sys.argv[1:]
+if args[0] == "--version": print("descent 1")
+elif args[0] == "info": print(json.dumps({"cuda": FAKE.get("device", True), "cuda_unavailable": "no driver"}))
+elif "--help" in args: print("--no-graph")
+elif args[0] == "train":
+    def value(name): return args[args.index(name) + 1]
+    out, cuda = value("--out"), value("--device") == "cuda"
+    os.makedirs(out)
+    drift = FAKE.get("drift", 0) if cuda else 0
+    with open(out + "/metrics.jsonl", "w") as file:
+        for step in range(1, 101):
+            file.write(json.dumps({"type": "step", "step": step, "loss": 2 / step + drift}) + "\\n")
+    print(json.dumps({"test_accuracy": 0.97, "seconds": 1.5, "sha256": FAKE.get("sum", "s") if "--no-graph" in args else "s"}))
+else:
+    table = {"gflops_f32": 100, "copy_gb_s": 10, "device": "x", "seconds_per_epoch": 0.5}
+    table["kernels"] = [{"op": "relu", "size": "8", "seconds": 1e-3, "gb_s": 9, "share_of_peak": 0.9}]
+    print(json.dumps(table))
+'''
+TEST = '''
+for word in sys.argv:
+    if word.startswith("--gtest_output=json:"):
+        tests = [{"name": "A", "status": "RUN", "result": FAKE.get("result", "COMPLETED")}]
+        if FAKE.get("fails"): tests[0]["failures"] = [{"failure": "a.cpp:1"}]
+        with open(word.split(":", 1)[1], "w") as file: json.dump({"testsuites": [{"name": "S", "testsuite": tests}]}, file)
+if FAKE.get("fails"): sys.exit(1)
+'''
+SANITIZER = 'print("========= ERROR SUMMARY: %d errors" % FAKE.get("errors", 0))'
+
+
+class WholeRun(unittest.TestCase):
+    def setUp(self):
+        self.folder = tempfile.TemporaryDirectory()
+        self.addCleanup(self.folder.cleanup)
+        self.root = self.folder.name
+        self.out = os.path.join(self.root, "out")
+
+    def program(self, path, body, fake):
+        path = os.path.join(self.root, path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"#!{sys.executable}\nimport json, os, sys\nFAKE = {fake!r}\n{body}\n")
+        os.chmod(path, 0o755)
+
+    def run_check(self, *words, **fake):
+        self.program("tree/bin/descent", COMMAND, fake)
+        self.program("tree/tests/op_cases_test", TEST, {})
+        self.program("tree/tests/simt/pool_test", TEST, fake)
+        self.program("path/nvidia-smi", 'print("A GPU, 1.0")', fake)
+        self.program("path/compute-sanitizer", SANITIZER, fake)
+        path = os.path.join(self.root, "path") + os.pathsep + os.environ.get("PATH", "")
+        arguments = ["check.py", "--out", self.out, "--tree", os.path.join(self.root, "tree"), "--source", self.root, *words]
+        with mock.patch.dict(os.environ, {"PATH": path}), mock.patch.object(sys, "argv", arguments), \
+                mock.patch.object(stages.importlib.util, "find_spec", lambda name: None), contextlib.redirect_stdout(io.StringIO()):
+            code = check.main()
+        with open(os.path.join(self.out, "results.json"), encoding="utf-8") as file:
+            self.results = json.load(file)
+        self.status = {stage["name"]: (stage["status"], stage["reason"]) for stage in self.results["stages"]}
+        return code
+
+    def test_all_passes(self):
+        self.assertEqual(self.run_check(), 0, self.results)
+        self.assertEqual(self.status["torch"][0], "skipped")
+        self.assertLessEqual(len(os.listdir(self.out)), 8)
+        with open(os.path.join(self.out, "summary.md"), encoding="utf-8") as file:
+            page = file.read()
+        for text in ("# GPU check", "pool_test", "memcheck", "lenet5", "relu", "the same bits"):
+            self.assertIn(text, page)
+        self.assertNotIn("incomplete", page)
+
+    def test_without_a_device_nothing_else_runs(self):
+        self.assertEqual(self.run_check(device=False), 1)
+        self.assertEqual(self.status["device"], ("failed", "no CUDA device: no driver"))
+        self.assertEqual(self.status["bench"][0], "not run")
+
+    def test_every_kind_of_failure_is_one(self):
+        for stage, fake in (("tests", {"fails": True}), ("tests", {"result": "SKIPPED"}), ("sanitizers", {"errors": 3}),
+                            ("training", {"drift": 0.5}), ("training", {"drift": 1e-5}), ("training", {"sum": "other"})):
+            with self.subTest(stage=stage, fake=fake):
+                self.assertEqual(self.run_check("--only", stage, **fake), 1)
+                self.assertEqual(self.status[stage][0], "failed", self.results)
+
+    def test_the_time_ends(self):
+        self.program("tree/tests/slow_test", "import time; time.sleep(60)", {})
+        self.assertEqual(self.run_check("--seconds", "9", "--only", "tests,bench"), 1)
+        self.assertIn("slow_test", self.status["tests"][1])
+        self.assertEqual(self.status["bench"][0], "not run")
+        rows = {row["program"]: row for row in self.results["stages"][0]["details"]["programs"]}
+        self.assertEqual(rows["slow_test"]["failures"], ["timed out"])
+        self.assertEqual(rows["op_cases_test"]["ran"], 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,110 @@
+"""What the programs of a GPU check say, as numbers: GoogleTest's JSON, compute-sanitizer's last lines, metrics.jsonl, and the tables of
+`descent bench`. Text in, plain data out; what does not parse is an error with a sentence, never a silent pass."""
+
+import json
+import math
+import re
+
+
+class Unreadable(Exception):
+    """The text is not what the program was expected to write."""
+
+
+def _object(text, what):
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise Unreadable(f"{what}: not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise Unreadable(f"{what}: expected an object")
+    return value
+
+
+def gtest(text):
+    """{"ran", "failed", "skipped": counts, "failures": ["Suite.Test: first line"]} of --gtest_output=json."""
+    report = _object(text, "GoogleTest's report")
+    ran = failed = skipped = 0
+    failures = []
+    for suite in report.get("testsuites", []):
+        for test in suite.get("testsuite", []):
+            if test.get("status") == "NOTRUN":
+                continue
+            if test.get("result") == "SKIPPED":
+                skipped += 1
+                continue
+            ran += 1
+            if test.get("failures"):
+                failed += 1
+                first = str(test["failures"][0].get("failure", "")).strip().splitlines()
+                # The first line is file and line; what failed follows.
+                failures.append(f"{suite.get('name', '?')}.{test.get('name', '?')}: {' '.join(first[:3])[:300]}")
+    return {"ran": ran, "failed": failed, "skipped": skipped, "failures": failures}
+
+
+def sanitizer(text):
+    """{"errors": n, "first": line} of compute-sanitizer; racecheck counts hazards."""
+    summary = re.findall(r"^=+ (?:ERROR SUMMARY: (\d+) errors?|RACECHECK SUMMARY: (\d+) hazards?.*)", text, re.MULTILINE)
+    if not summary:
+        raise Unreadable("compute-sanitizer wrote no summary")
+    errors = sum(int(a or b) for a, b in summary)
+    found = re.findall(r"^=+ ((?!COMPUTE-SANITIZER|ERROR SUMMARY|RACECHECK SUMMARY|LEAK SUMMARY)\S.*)", text, re.MULTILINE)
+    return {"errors": errors, "first": found[0].strip()[:300] if errors and found else ""}
+
+
+def losses(text):
+    """{step: loss} of metrics.jsonl, whose lines of type "step" are means since the line before."""
+    steps = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        record = _object(line, f"metrics.jsonl, line {number}")
+        if record.get("type") == "step":
+            steps[int(record["step"])] = float(record["loss"])
+    return steps
+
+
+def compare_losses(one, other, first, bound):
+    """Compares steps 1 to `first` of two runs: the largest relative difference and its step. `complaint` is empty when every step is
+    there in both and within `bound`."""
+    wanted = range(1, first + 1)
+    missing = [step for step in wanted if step not in one or step not in other]
+    if missing:
+        return {"largest": None, "step": missing[0], "bound": bound,
+                "complaint": f"no loss of step {missing[0]} (is metrics.jsonl written every step?)"}
+    largest, at = 0.0, 1
+    for step in wanted:
+        a, b = one[step], other[step]
+        if not (math.isfinite(a) and math.isfinite(b)):
+            return {"largest": None, "step": step, "bound": bound, "complaint": f"the loss of step {step} is not finite"}
+        difference = abs(a - b) / max(abs(a), abs(b), 1e-3)
+        if difference > largest:
+            largest, at = difference, step
+    complaint = "" if largest <= bound else f"losses differ by {largest:.2g} at step {at}, allowed is {bound:.2g}"
+    return {"largest": largest, "step": at, "bound": bound, "complaint": complaint}
+
+
+def result(text):
+    """The object that a `descent ... --json` command printed last on standard output."""
+    lines = text.strip().splitlines()
+    for begin in range(len(lines)):
+        if lines[begin].startswith("{"):
+            try:
+                return json.loads("\n".join(lines[begin:]))
+            except ValueError:
+                continue
+    raise Unreadable("no JSON object on standard output")
+
+
+def kernels(cpu, cuda):
+    """Joins two kernel tables of `descent bench --json` by op and size."""
+    by_name = {(row["op"], row["size"]): row for row in cpu.get("kernels", [])}
+    rows = []
+    for row in cuda.get("kernels", []):
+        base = by_name.get((row["op"], row["size"]))
+        rows.append({"op": row["op"], "size": row["size"], "cuda_us": row["seconds"] * 1e6,
+                     "cpu_us": base["seconds"] * 1e6 if base else None,
+                     "speedup": base["seconds"] / row["seconds"] if base and row["seconds"] > 0 else None,
+                     "gb_s": row.get("gb_s"), "gflops": row.get("gflops"), "share_of_peak": row.get("share_of_peak")})
+    if not rows:
+        raise Unreadable("descent bench printed no kernels")
+    return rows

@@ -1,0 +1,251 @@
+"""The stages of a GPU check, most valuable first. Each is a function of the check and of a dictionary for its details, and raises Failed
+or Skipped with the reason."""
+
+import concurrent.futures
+import importlib.util
+import json
+import os
+import shutil
+import sys
+import tempfile
+
+import parse
+from runner import Failed, Skipped
+
+PARALLEL = max(1, min(6, (os.cpu_count() or 2) // 2))
+MODELS = ("mlp", "lenet5", "cnn-bn")
+FIRST_STEPS = 100
+BATCH = 128
+# Largest relative difference of a step's loss between devices over the first steps. In f64 only rounding differs; f32 runs drift apart
+# as any two orders of summation do.
+LOSS_BOUND = {"f64": 1e-6, "f32": 2e-2}
+ACCURACY_BOUND = 0.005  # of one, after an epoch
+SANITIZERS = {
+    "memcheck": [],
+    "racecheck": ["--racecheck-report", "all"],
+    "initcheck": [],
+    "synccheck": [],
+}
+# f64 kernels are the same templates; slow tests are slow on purpose.
+SANITIZER_FILTER = "-*/1.*:*Slow*"
+
+
+def device(check, details):
+    """The device and its driver, the compiler, and whether descent can use the device."""
+    smi = check.run(["nvidia-smi", "--query-gpu=name,driver_version,memory.total,clocks.max.sm,compute_cap", "--format=csv,noheader"], 20)
+    if smi.code == 0:
+        details["nvidia_smi"] = smi.out.strip()
+    nvcc = check.run([shutil.which("nvcc") or "/usr/local/cuda/bin/nvcc", "--version"], 10)
+    if nvcc.code == 0:
+        details["nvcc"] = nvcc.out.strip().splitlines()[-1]
+    found = "nvidia-smi is not here" if smi.code == 127 else "nvidia-smi found none" if smi.code != 0 or not smi.out.strip() else ""
+    if not os.path.exists(check.tree.descent):
+        raise Failed(f"no CUDA device: {found}" if found else f"nothing is built in {check.tree.root}")
+    info = check.run([check.tree.descent, "info", "--json"], 60)
+    if info.code != 0:
+        raise Failed(f"descent info ended with {info.code}: {info.err.strip()[:300]}")
+    told = details["descent"] = parse.result(info.out)
+    if not told.get("cuda"):
+        raise Failed("no CUDA device: " + "; ".join(filter(None, [found, told.get("cuda_unavailable", "")])))
+    return details.get("nvidia_smi", "").splitlines()[0] if not found else found
+
+
+def _run_test(check, name, path, scratch):
+    report = os.path.join(scratch, name + ".json")
+    done = check.run([path, "--gtest_brief=1", "--gtest_filter=-*Slow*", "--gtest_output=json:" + report], 120)
+    row = {"program": name, "seconds": round(done.seconds, 1), "ran": 0, "failed": 0, "skipped": 0, "failures": []}
+    try:
+        with open(report, encoding="utf-8") as file:
+            row.update(parse.gtest(file.read()))
+    except (OSError, parse.Unreadable) as error:
+        if not done.timed_out and done.code == 0:
+            row["failures"].append(f"no report: {error}")
+    if done.timed_out:
+        row["failures"].append("timed out")
+    elif done.code != 0 and not row["failures"]:
+        row["failures"].append(f"ended with {done.code}: {(done.err or done.out).strip()[-300:]}")
+    return row
+
+
+def tests(check, details):
+    """Every test program; those of the GPU first, several at a time."""
+    programs = check.tree.ordered()
+    if not programs:
+        raise Failed(f"no test programs in {check.tree.root}/tests")
+    kernels = check.tree.kernel_programs()
+    rows = details["programs"] = []
+    with tempfile.TemporaryDirectory() as scratch, concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        running = []
+        for name, path in programs:
+            running.append((name, pool.submit(lambda n=name, p=path: _run_test(check, n, p, scratch) if check.left() > 3 else None)))
+        for name, future in running:
+            row = future.result()
+            rows.append(row or {"program": name, "ran": 0, "failed": 0, "skipped": 0, "failures": [], "not_run": True})
+    for row in rows:
+        if row["program"] in kernels and not row["failures"] and not row.get("not_run") and row["ran"] == 0:
+            row["failures"].append("every test was skipped, as without a device")
+    ran, skipped = sum(row["ran"] for row in rows), sum(row["skipped"] for row in rows)
+    bad = [row["program"] for row in rows if row["failures"]]
+    late = [row["program"] for row in rows if row.get("not_run")]
+    text = f"{ran} tests ran in {len(rows) - len(late)} programs, {skipped} were skipped"
+    if bad:
+        raise Failed(f"{text}; failures in {', '.join(bad)}")
+    if late:
+        raise Failed(f"{text}; no time was left for {', '.join(late)}")
+    return text
+
+
+def sanitizers(check, details):
+    """compute-sanitizer over the tests of the kernels, the four tools in turn so that each has seen something if time runs out."""
+    tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
+    if not os.access(tool, os.X_OK):
+        raise Failed("compute-sanitizer is not here")
+    kernels = check.tree.kernel_programs()
+    if not kernels:
+        raise Failed(f"no tests of kernels in {check.tree.root}/tests/simt")
+
+    def one(which, name):
+        if check.left() < 5:
+            return {"tool": which, "program": name, "errors": None, "first": "no time was left"}
+        done = check.run([tool, "--tool", which, *SANITIZERS[which], "--print-limit", "10", kernels[name], "--gtest_brief=1",
+                          "--gtest_filter=" + SANITIZER_FILTER], 90)
+        row = {"tool": which, "program": name, "seconds": round(done.seconds, 1), "errors": None, "first": ""}
+        try:
+            row.update(parse.sanitizer(done.out + done.err))
+        except parse.Unreadable as error:
+            row["first"] = "timed out" if done.timed_out else str(error)
+        if row["errors"] == 0 and done.code != 0:
+            row["first"] = f"no errors, but the program ended with {done.code}"
+        return row
+
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        rows = list(pool.map(lambda pair: one(*pair), [(which, name) for which in SANITIZERS for name in kernels]))
+    details["runs"] = rows
+    bad = [row for row in rows if row["errors"]]
+    unclear = [row for row in rows if row["errors"] is None or (row["errors"] == 0 and row["first"])]
+    if bad:
+        raise Failed("errors in " + ", ".join(f"{row['program']} ({row['tool']})" for row in bad))
+    if unclear:
+        raise Failed(f"{len(rows) - len(unclear)} runs without errors; no result of " +
+                     ", ".join(f"{row['program']} ({row['tool']}: {row['first']})" for row in unclear))
+    return f"{len(rows)} runs without errors"
+
+
+def _train(check, scratch, name, words):
+    folder = os.path.join(scratch, name)
+    done = check.run([check.tree.descent, "train", "--seed", "1", "--epochs", "1", "--batch-size", str(BATCH), "--out", folder, "--json",
+                      "--quiet", *words], 120)
+    if done.timed_out or done.code != 0:
+        raise Failed(f"descent train {' '.join(words)}: " + ("timed out" if done.timed_out else f"ended with {done.code}: "
+                                                             f"{done.err.strip()[-300:]}"))
+    told = parse.result(done.out)
+    with open(os.path.join(folder, "metrics.jsonl"), encoding="utf-8") as file:
+        told["losses"] = parse.losses(file.read())
+    told["whole_seconds"] = round(done.seconds, 2)
+    return told
+
+
+def _data():
+    folder = os.environ.get("DESCENT_DATA_DIR", "")
+    return "mnist" if folder and os.path.isdir(folder) else "synthetic"
+
+
+def training(check, details):
+    """The same seed on the CPU and on the GPU, and replayed graphs against kernels queued one by one."""
+    data = details["data"] = _data()
+    offers = check.run([check.tree.descent, "train", "--help"], 20).out
+    complaints = []
+    details["f64"], details["f32"], details["same_bits"] = {}, {}, {}
+    with tempfile.TemporaryDirectory() as scratch:
+        for dtype, bound in LOSS_BOUND.items():
+            for model in MODELS:
+                words = ["--model", model, "--data", data, "--dtype", dtype, "--metrics-every", "1"]
+                if dtype == "f64":
+                    words += ["--limit-train", str(FIRST_STEPS * BATCH), "--limit-test", "1000"]
+                try:
+                    runs = {where: _train(check, scratch, f"{model}-{dtype}-{where}", [*words, "--device", where])
+                            for where in ("cpu", "cuda")}
+                except (Failed, parse.Unreadable, OSError) as error:
+                    complaints.append(f"{model} {dtype}: {error}")
+                    continue
+                row = parse.compare_losses(runs["cpu"]["losses"], runs["cuda"]["losses"], FIRST_STEPS, bound)
+                row["accuracy"] = {where: run["test_accuracy"] for where, run in runs.items()}
+                row["seconds"] = {where: run["seconds"] for where, run in runs.items()}
+                details[dtype][model] = row
+                if row["complaint"]:
+                    complaints.append(f"{model} {dtype}: {row['complaint']}")
+                if dtype == "f32" and abs(row["accuracy"]["cpu"] - row["accuracy"]["cuda"]) > ACCURACY_BOUND:
+                    complaints.append(f"{model}: test accuracy {row['accuracy']['cpu']:.4f} on the CPU, {row['accuracy']['cuda']:.4f} on the GPU")
+        for model in MODELS:
+            words = ["--model", model, "--data", data, "--device", "cuda"]
+            variants = {"graph": [], "graph again": []}
+            if "--no-graph" in offers:
+                variants["no graph"] = ["--no-graph"]
+            try:
+                sums = {name: _train(check, scratch, f"{model}-{name.replace(' ', '-')}", [*words, *more])["sha256"]
+                        for name, more in variants.items()}
+            except (Failed, parse.Unreadable, OSError) as error:
+                complaints.append(f"{model}: {error}")
+                continue
+            details["same_bits"][model] = sums
+            if len(set(sums.values())) != 1:
+                complaints.append(f"{model}: model.safetensors differs between {', '.join(sums)}")
+    if "--no-graph" not in offers:
+        complaints.append("descent train has no --no-graph: graphs were not compared with plain launches")
+    if complaints:
+        raise Failed("; ".join(complaints))
+    return f"{', '.join(MODELS)} on {data}: losses and accuracies agree, the same bits in every run"
+
+
+def bench(check, details):
+    """The kernel table and whole training steps on both devices, in one go."""
+    tables = {}
+    for where in ("cpu", "cuda"):
+        done = check.run([check.tree.descent, "bench", "--device", where, "--json"], 45)
+        if done.timed_out or done.code != 0:
+            raise Failed(f"descent bench --device {where}: " + ("timed out" if done.timed_out else done.err.strip()[-300:]))
+        tables[where] = parse.result(done.out)
+        details[where] = {key: value for key, value in tables[where].items() if key != "kernels"}
+    details["kernels"] = parse.kernels(tables["cpu"], tables["cuda"])
+    details["jobs"] = []
+    for model in ("mlp", "lenet5", "cnn", "cnn-bn"):
+        row = {"model": model}
+        for where, more in (("cpu", []), ("cuda", []), ("cuda, no graph", ["--no-graph"]), ("cuda, tf32", ["--precision", "tf32"])):
+            done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *more], 25)
+            if done.code == 0 and not done.timed_out:
+                row[where] = parse.result(done.out)["seconds_per_epoch"]
+            elif where in ("cpu", "cuda"):
+                raise Failed(f"descent bench --train {model} --device {where} ended with {done.code}: {done.err.strip()[-300:]}")
+        details["jobs"].append(row)
+    best = max((row for row in details["kernels"] if row["share_of_peak"] is not None), key=lambda row: row["share_of_peak"], default=None)
+    return f"{len(details['kernels'])} kernels" + (f"; {best['op']} at {best['share_of_peak']:.0%} of the peak" if best else "")
+
+
+def torch(check, details):
+    """Training steps against PyTorch eager and one CUDA graph of its step, in class T; compiling takes longer than there is time."""
+    if importlib.util.find_spec("torch") is None:
+        raise Skipped(f"{sys.executable} has no PyTorch")
+    with tempfile.TemporaryDirectory() as scratch:
+        # PyTorch keeps its own libraries: only the command is given ours.
+        command = os.path.join(scratch, "descent")
+        with open(command, "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\nLD_LIBRARY_PATH='{check.environment['LD_LIBRARY_PATH']}'\nexport LD_LIBRARY_PATH\n"
+                       f"exec '{check.tree.descent}' \"$@\"\n")
+        os.chmod(command, 0o755)
+        result = os.path.join(scratch, "torch.json")
+        done = check.run([sys.executable, os.path.join(check.source, "bench", "compare_torch.py"), "--device", "cuda", "--descent", command,
+                          "--json", result, "--classes", "T", "--settings", "eager,graph", "--seconds", str(int(check.left() - 8))],
+                         check.left(), dict(os.environ))
+        try:
+            with open(result, encoding="utf-8") as file:
+                details.update(json.load(file))
+        except (OSError, ValueError):
+            pass
+    if done.timed_out or done.code != 0:
+        raise Failed("compare_torch.py " + ("timed out" if done.timed_out else f"ended with {done.code}: {done.err.strip()[-300:]}"))
+    return f"{len(details.get('results', []))} comparisons"
+
+
+# Name, seconds at most, function.
+STAGES = (("device", 30, device), ("tests", 130, tests), ("sanitizers", 120, sanitizers), ("training", 110, training),
+          ("bench", 75, bench), ("torch", 150, torch))
