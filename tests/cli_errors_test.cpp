@@ -282,10 +282,10 @@ TEST_F(Errors, OutOfMemory) {
   GTEST_SKIP() << "AddressSanitizer needs the address space that this test takes away";
 #else
   RunOptions small;
-  small.memory_limit = std::uint64_t{600} << 20U;
+  small.memory_limit = std::uint64_t{3} << 30U;  // of address space; cuBLAS alone takes up to one
   const std::string model = write(
-      "large.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 20000},
-      {"type": "ReLU"}, {"type": "Linear", "out_features": 20000}, {"type": "ReLU"}, {"type": "Linear", "out_features": 4}]})");
+      "large.json", R"({"input": [8, 8, 1], "layers": [{"type": "Flatten"}, {"type": "Linear", "out_features": 40000},
+      {"type": "ReLU"}, {"type": "Linear", "out_features": 40000}, {"type": "ReLU"}, {"type": "Linear", "out_features": 4}]})");
   const Ran ran = run_cli(
       {"train", "-m", model, "-d", data_, "--epochs", "1", "-q", "--threads", "1", "--out", path("large")}, small);
   EXPECT_EQ(ran.code, 3) << ran.err;

@@ -116,7 +116,7 @@ void check_special_rows(std::int64_t n) {
   row(2, [n](T& v, std::int64_t j) { v = j == n / 2 ? nan : v; });
   row(3, [n](T& v, std::int64_t j) { v = j == n / 2 ? nan : -inf; });
   row(4, [n](T& v, std::int64_t j) { v = j == n / 3 ? inf : v; });
-  row(5, [n](T& v, std::int64_t j) { v = static_cast<T>(j * 100.0 / static_cast<double>(n)); });
+  row(5, [n](T& v, std::int64_t j) { v = static_cast<T>(static_cast<double>(j) * 100.0 / static_cast<double>(n)); });
   row(6, [](T& v, std::int64_t j) { v = static_cast<T>(j % 2 == 0 ? 1e37 : -1e37); });
   row(7, [](T& v, std::int64_t j) { v = static_cast<T>(j % 3 == 0 ? 88.73 : -88.73); });
   row(8, [n](T& v, std::int64_t j) { v = j < n / 2 ? -inf : v; });

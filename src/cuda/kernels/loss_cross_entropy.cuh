@@ -10,6 +10,8 @@ namespace descent::gpu {
 
 constexpr std::int64_t kOneBlockRounds = 4;    // of a block over its rows: it is done before three kernels are
 constexpr std::int64_t kLabelsOfBlock = 1024;  // that every block adds up itself
+template <class T>
+constexpr int kMostHeld = static_cast<int>(128 / sizeof(T));  // elements of a row to a thread: what its registers hold
 
 // How the held rows are spread over blocks: it depends on the shape alone, as the blocks' losses are sums.
 struct HeldGrid {
@@ -43,7 +45,7 @@ void cross_entropy_rows(Queue& q, CrossEntropyRows<T> c) {
     reduce_rows<Sum<T>>(q, c.label, 1, c.rows, AddLabelWeight<T>{c}, WritePlain<double>{numbers.data()});
     c.label_weights = numbers.data();
   }
-  const bool held = with_held_plan<32>(c.rows == 0 ? 0 : c.classes, [&]<class P>(P plan) {
+  const bool held = with_held_plan<kMostHeld<T>>(c.rows == 0 ? 0 : c.classes, [&]<class P>(P plan) {
     const HeldGrid grid(plan, c.rows);
     const Scratch<Sum<T>> partial(q, grid.blocks);
     launch(q, "cross_entropy", cross_entropy_held_kernel<T, P::K, P::kBlock, kTargets>,

@@ -20,7 +20,7 @@ struct LogSoftmaxSlope {
 
 // A team holds a row in registers, K elements of y and of dy to a thread. Reads both once and writes dx once.
 template <class T, int K, bool kBlock, class Slope>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     softmax_backward_held_kernel(const T* y, const T* dy, T* dx, Write write, std::int64_t rows, int n, int width) {
   alignas(16) __shared__ unsigned char raw[kTeamBytes];
   const SoftmaxTeam<kBlock> team(width, raw);

@@ -33,7 +33,7 @@ struct ColumnTiles {
 // states of the block's rows are merged pairwise in shared memory. emit gets (o * pieces + piece) * inner + column.
 // Reads every element once.
 template <class State, int V, class In, class Visit, class Emit>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, 1)
     reduce_columns_kernel(const In* x, ColumnTiles c, bool aligned, Visit visit, Emit emit) {
   alignas(16) __shared__ unsigned char raw[kThreads * V * sizeof(State)];
   State* const shared = reinterpret_cast<State*>(raw) + threadIdx.x;  // this thread's, kThreads apart
