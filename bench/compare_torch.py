@@ -7,19 +7,21 @@ best setting, and the share of the FMA peak: the highest that descent measured i
 the zeros that ReLU and pooling leave, the nominal FLOPs that the share counts are more than those done, and it may pass 100 %.
 
     python3 -m venv torch-env && torch-env/bin/pip install torch numpy
-    torch-env/bin/python bench/compare_torch.py --descent build/release/descent
+    torch-env/bin/python bench/compare_torch.py --descent build/release/bin/descent
+    torch-env/bin/python bench/compare_torch.py --descent build/cuda/bin/descent --device cuda
+
+On a GPU (compare_cuda.py) the peers are PyTorch eager, torch.compile, and one CUDA graph of the whole step, which is the real bar.
 """
 
 import argparse
 import json
 import os
-import signal
 import statistics
-import subprocess
 import sys
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "8589934592", "MALLOC_TOP_PAD_": "268435456"}
+import compare_cuda
+from peers import Torch, descent
+
 IMAGES = 60000
 
 # MFLOP per image, forward and backward: multiply-adds count two, no gradient for the first layer's input.
@@ -32,57 +34,11 @@ INFER_JOBS = [("C4", "mlp", INFER, 3000), ("C4", "cnn", INFER, 1500)]
 MUST = {"mlp": 1.5, "lenet5": 2.0, "cnn": 1.4, "cnn-bn": 1.4, "infer mlp": 1.2, "infer cnn": 2.5}
 
 
-def clean_environment(extra=None):
-    env = {k: v for k, v in os.environ.items() if k != "OPENBLAS_CORETYPE"}
-    env.update(extra or {})
-    return env
-
-
-class Torch:
-    """A PyTorch setting in its own process, stopped while others run: its threads would spin beside theirs."""
-
-    def __init__(self, job, setting, infer, steps, threads):
-        command = [sys.executable, os.path.join(HERE, "torch_worker.py"), "--job", job, "--setting", setting,
-                   "--steps", str(steps), "--threads", str(threads)] + (["--infer", "--batch-size", "1"] if infer else [])
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                        start_new_session=True,
-                                        env=clean_environment(MALLOC if "malloc" in setting else None))
-        words = self.process.stdout.readline().split()
-        self.failure = None if words[:1] == ["ready"] else self.process.stderr.read().strip().splitlines()[-1:]
-        self.version = words[1] if not self.failure and len(words) > 1 else "?"
-        self.signal(signal.SIGSTOP)
-
-    def signal(self, number):
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, number)
-
-    def block(self):
-        self.signal(signal.SIGCONT)
-        self.process.stdin.write("go\n")
-        self.process.stdin.flush()
-        seconds = float(self.process.stdout.readline())
-        self.signal(signal.SIGSTOP)
-        return seconds
-
-    def close(self):
-        self.signal(signal.SIGCONT)
-        if self.process.poll() is None:
-            self.process.stdin.close()
-            self.process.wait()
-
-
-def descent(binary, words, threads):
-    command = [binary, "bench", *words, "--threads", str(threads), "--json"]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"compare_torch: {' '.join(command)} ended with {done.returncode}: {done.stderr.strip()}")
-    return json.loads(done.stdout)
-
-
 def compare(job, settings, infer, steps, args):
     workers = {}
     for setting in settings:
-        worker = Torch(job, setting, infer, steps, args.threads)
+        words = ["--steps", str(steps), "--threads", str(args.threads)] + (["--infer", "--batch-size", "1"] if infer else [])
+        worker = Torch(job, setting, words).wait_until_ready()
         if worker.failure is not None:
             print(f"  {job}: PyTorch can't run {setting} here: {' '.join(worker.failure)}", file=sys.stderr)
             continue
@@ -90,7 +46,7 @@ def compare(job, settings, infer, steps, args):
     times, peaks = {name: [] for name in ["descent", *workers]}, []
     words = ["--infer" if infer else "--train", job, "--steps", str(steps), "--blocks", "1"]
     for _ in range(args.rounds):
-        result = descent(args.descent, words, args.threads)
+        result = descent(args.descent, [*words, "--threads", str(args.threads)])
         times["descent"].append(result["block_seconds"])
         peaks.append(result["peak_gflops_f32"])
         for name, worker in workers.items():
@@ -107,12 +63,18 @@ def main():
     parser.add_argument("--descent", required=True, help="the descent command")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--jobs", default="mlp,lenet5,cnn,cnn-bn,infer-mlp,infer-cnn")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--jobs", help="comma-separated (default: all)")
     parser.add_argument("--settings", help="comma-separated PyTorch settings instead of all of them")
     parser.add_argument("--json", help="write the results there too")
+    parser.add_argument("--classes", default="T,S", help="on CUDA: T (TF32 on both sides), S (strict f32)")
+    parser.add_argument("--seconds", type=float, help="on CUDA: begin no job that would not end in this time")
     args = parser.parse_args()
-    wanted = args.jobs.split(",")
-    peak = descent(args.descent, ["--peak"], args.threads)
+    if args.device == "cuda":
+        compare_cuda.compare(args)
+        return
+    wanted = (args.jobs or "mlp,lenet5,cnn,cnn-bn,infer-mlp,infer-cnn").split(",")
+    peak = descent(args.descent, ["--peak", "--threads", str(args.threads)])
     print(f"FMA peak {peak['gflops_f32']:.0f} GFLOP/s, copy rate {peak['copy_gb_s']:.1f} GB/s, {args.threads} threads, "
           f"medians of {args.rounds}")
     rows = []

@@ -29,6 +29,10 @@ def make_model(job):
         return nn.Sequential(
             nn.Conv2d(1, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 3, padding=1), nn.BatchNorm2d(64), nn.ReLU(), nn.MaxPool2d(2), *flatten_linear(3136, nn.Dropout(0.25)))
+    if job == "cnn-example":
+        return nn.Sequential(
+            nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+            *flatten_linear(9216, nn.Dropout(0.5)))
     raise SystemExit(f"torch_worker: unknown job {job}")
 
 
@@ -69,6 +73,78 @@ class Training:
             raise SystemExit("torch_worker: the loss is not finite")
 
 
+class CudaTraining:
+    """The same step with everything on the GPU, as a peer: `eager`, `compile` (max-autotune), or `graph`, ONE CUDA graph of the whole
+    step, the gather included. The last two take fused Adam and, with the word channels_last, filters in that order."""
+
+    def __init__(self, job, setting, batch_size, tf32):
+        if not torch.cuda.is_available():
+            raise SystemExit("torch_worker: PyTorch " + torch.__version__ +
+                             (" finds no CUDA device" if torch.backends.cuda.is_built() else " is built without CUDA"))
+        torch.manual_seed(1)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+        torch.backends.cudnn.allow_tf32 = tf32
+        torch.backends.cudnn.benchmark = True
+        self.batch_size = batch_size
+        self.images = torch.rand(60000, 1, 28, 28, device="cuda")
+        self.labels = torch.randint(0, 10, (60000,), device="cuda")
+        self.model = make_model(job).cuda()
+        if "channels_last" in setting:
+            self.model = self.model.to(memory_format=torch.channels_last)
+        self.forward = lambda x, y: nn.functional.cross_entropy(self.model(x), y)
+        if "compile" in setting:
+            self.forward = torch.compile(self.forward, mode="max-autotune")
+        fast = "eager" not in setting
+        self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True if fast else None, capturable=fast)
+        self.order = torch.empty(60000, dtype=torch.int64, device="cuda")
+        self.first = torch.arange(batch_size, device="cuda")
+        self.place = torch.empty_like(self.first)
+        self.start_epoch()
+        self.graph = None
+        if "graph" in setting:
+            self.capture()
+
+    def start_epoch(self):
+        self.order.copy_(torch.randperm(60000, device="cuda"))
+        self.place.copy_(self.first)
+        self.at = 0
+
+    def step(self):
+        index = self.order.index_select(0, self.place)
+        self.place.add_(self.batch_size)
+        loss = self.forward(self.images.index_select(0, index), self.labels.index_select(0, index))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return loss
+
+    def capture(self):
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(5):
+                self.step()
+        torch.cuda.current_stream().wait_stream(side)
+        self.graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(self.graph):
+            self.loss = self.step()
+        self.start_epoch()
+
+    def run(self, steps):
+        for _ in range(steps):
+            if self.at + self.batch_size > 60000:
+                self.start_epoch()
+            self.at += self.batch_size
+            if self.graph is not None:
+                self.graph.replay()
+            else:
+                self.loss = self.step()
+        if not torch.isfinite(self.loss):  # waits for the GPU
+            raise SystemExit("torch_worker: the loss is not finite")
+        torch.cuda.synchronize()
+
+
 class Inference:
     """One image at a time through the model in evaluation mode."""
 
@@ -95,21 +171,30 @@ class Inference:
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--job", required=True)
-    parser.add_argument("--setting", required=True, help="words joined by +: eager, fused, channels_last, compile, max, freeze")
+    parser.add_argument("--setting", required=True, help="words joined by +: eager, fused, channels_last, compile, max, freeze, graph")
     parser.add_argument("--infer", action="store_true")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--steps", type=int, default=117)
     parser.add_argument("--warmup", type=int, default=12)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--tf32", action="store_true", help="on CUDA: products may round their inputs to TF32")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    contestant = (Inference if args.infer else Training)(args.job, args.setting.split("+"), args.batch_size)
+    setting = args.setting.split("+")
+    if args.device == "cuda":
+        if args.infer:
+            parser.error("--device cuda trains only")
+        contestant = CudaTraining(args.job, setting, args.batch_size, args.tf32)
+    else:
+        contestant = (Inference if args.infer else Training)(args.job, setting, args.batch_size)
     contestant.run(args.warmup)
     print("ready", torch.__version__, flush=True)
     for line in sys.stdin:
         if line.strip() != "go":
             break
-        contestant.run(min(3, args.steps))  # it was stopped: wake threads and caches first
+        # It was stopped: wake threads and caches, or the GPU's clock, first.
+        contestant.run(min(3 if args.device == "cpu" else 200, args.steps))
         start = time.perf_counter()
         contestant.run(args.steps)
         print(time.perf_counter() - start, flush=True)

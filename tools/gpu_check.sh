@@ -33,19 +33,29 @@ done
 [ -n "$out$pack" ] || { usage >&2; exit 1; }
 python=$(command -v python3) || fail "python3 is needed"
 
+# The command and every test but those that run the kernels on the CPU.
+targets() {
+  echo descent_cli
+  find "$source/tests" -maxdepth 1 -name '*_test.cpp' -printf '%f\n' | sed 's/\.cpp$//'
+  find "$source/tests/simt" -name '*_test.cpp' -printf '%f\n' | sed -n '/^\(shim\|race\)_/d; s/_test\.cpp$/_gpu/p'
+}
+
 build_all() { # ARCHITECTURES SECONDS: into $build
   local generator=()
+  local -a wanted
+  mapfile -t wanted < <(targets)
   build=$source/build/gpu-check
   if [ ! -f "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
   (cd "$source" && cmake --preset cuda -B "$build" "${generator[@]}" -DCMAKE_CUDA_ARCHITECTURES="$1" \
-    -DDESCENT_BUILD_TESTS=ON -DDESCENT_BUILD_BENCH=OFF)
-  timeout "$2" cmake --build "$build" --parallel "${DESCENT_JOBS:-$(nproc)}"
+    -DDESCENT_BUILD_TESTS=ON -DDESCENT_GPU_TESTS=ON -DDESCENT_BUILD_BENCH=OFF)
+  timeout "$2" cmake --build "$build" --parallel "${DESCENT_JOBS:-$(nproc)}" --target "${wanted[@]}"
 }
 
-# The test programs that travel: all but those that run the kernels on the CPU.
+# The test programs that travel: neither those that run the kernels on the CPU, nor those that look for the command and
+# for files where they were built.
 programs_of() { # TREE
   find "$1/tests" -maxdepth 2 -type f -perm -u+x -not -path '*/CMakeFiles/*' -not -name '*.*' \
-    -not -name '*_asan' -not -name '*_race' | sort
+    -not -name '*_asan' -not -name '*_race' -not -name 'cli_*' -not -name torch_test -not -name model_json_test | sort
 }
 
 # What the loader finds for the programs given, but for the C library, whose parts must be the machine's own, and CUDA's.
@@ -65,7 +75,7 @@ pack_tree() { # DIR
   mapfile -t programs < <(programs_of "$build")
   tree=$(mktemp -d)
   trap 'rm -rf "$tree"' EXIT
-  mkdir -p "$tree"/{bin,lib,tests/simt,deps/system,tools,bench,docs} "$1"
+  mkdir -p "$tree"/{bin,lib,tests/simt,deps/system,tools,bench} "$1"
   cp "$build/bin/descent" "$tree/bin/"
   cp -P "$build"/lib/libdescent.so* "$tree/lib/"
   for path in "${programs[@]}"; do
@@ -81,8 +91,6 @@ pack_tree() { # DIR
   find "$tree/bin" "$tree/lib" "$tree/tests" "$tree/deps" -type f -exec strip --strip-unneeded {} +
   cp -r "$source/tools/gpu_check" "$source/tools/gpu_check.sh" "$tree/tools/"
   cp "$source"/bench/*.py "$tree/bench/"
-  cp -r "$source/tests/fixtures" "$tree/tests/"
-  cp "$source/docs/models.md" "$tree/docs/"
   find "$tree" -name __pycache__ -prune -exec rm -rf {} +
   # A large dictionary, because every test program holds the same library; a single thread, or each would have its own.
   tar -C "$tree" --sort=name -cf - . | xz -9 -T1 >"$1/gpu_check.tar.xz"

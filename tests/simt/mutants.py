@@ -163,12 +163,13 @@ MUTANTS = [
         ("barrier", "  shared[thread] = state;\n  __syncthreads();", "  shared[thread] = state;"),
         ("barrier", "    lanes = half;\n    __syncthreads();", "    lanes = half;"),
         ("barrier", "  const State merged = shared[thread];\n  __syncthreads();", "  const State merged = shared[thread];"),
+        ("barrier", "    state = merge_block(state, shared);\n    __syncthreads();\n    return state;",
+         "    state = merge_block(state, shared);\n    return state;"),
         ("tail", "for (; left > 0; --left, row += c.row_lanes) body.use", "for (; left > 1; --left, row += c.row_lanes) body.use"),
         ("index", "const int half = (lanes + 1) / 2;", "const int half = lanes / 2;"),
     ),
     *family(
         "norm_moments.cuh", "norm",
-        ("barrier", "      }\n    }\n    __syncthreads();\n  }\n}", "      }\n    }\n  }\n}"),
         ("sign", "squares += other.squares + difference * difference * (count * share);", "squares += other.squares;"),
         ("sign", "c.rows > 2 ? static_cast<double>(c.rows - 1) : 1.0", "c.rows > 2 ? static_cast<double>(c.rows) : 1.0"),
         ("stale", "void begin(T first) { shift = isfinite(first) ? static_cast<double>(first) : 0.0; }", "void begin(T) { shift = 0.0; }"),
@@ -185,7 +186,6 @@ MUTANTS = [
         ("write", "into.accumulate ? static_cast<double>(into.data[i]) + value : value", "value"),
         ("stale", "out.v[v] <= T(0) ? T(0) : dz.v[v]", "out.v[v] < T(0) ? T(0) : dz.v[v]"),
         ("sign", "(offset.v[v] + slope.v[v] * (x - mean.v[v]))", "(offset.v[v] - slope.v[v] * (x - mean.v[v]))"),
-        ("barrier", "      }\n    }\n    __syncthreads();\n  }\n}", "      }\n    }\n  }\n}"),
     ),
     *family(
         "norm_layer.cuh", "norm_layer",

@@ -50,9 +50,9 @@ class Build:
                 with open(os.path.join(folder, "link.txt"), encoding="utf-8") as file:
                     return shlex.split(file.read()), os.path.dirname(os.path.dirname(folder))
         with self.lock:
-            done = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", "-s", f"{test}_{mode}"], capture_output=True, text=True,
+            done = subprocess.run(["ninja", "-C", self.folder, "-t", "commands", f"{test}_{mode}"], capture_output=True, text=True,
                                   check=False)
-        lines = [line for line in done.stdout.splitlines() if " -o " in line]
+        lines = [line for line in done.stdout.splitlines() if re.search(rf" -o \S*{test}_{mode}( |$)", line)]
         if not lines:
             raise SystemExit(f"mutate: no command links {test}_{mode}: {done.stderr.strip()}")
         return [word for word in shlex.split(lines[-1]) if word not in (":", "&&")], self.folder

@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <iterator>
 #include <string_view>
 
 #include "state.hpp"
@@ -54,18 +53,21 @@ bool is_guard(std::string_view name) { return name.find("simt_guard_") != name.n
 // The sections of the executable in the order of their addresses, with mangled names.
 std::vector<StaticShared> find_sections() {
   std::ifstream file("/proc/self/exe", std::ios::binary);
-  const std::string image((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (image.size() < sizeof(ElfW(Ehdr))) throw Error("cannot read /proc/self/exe");
+  const auto read = [&](std::uint64_t offset, void* to, std::size_t bytes) {
+    file.seekg(static_cast<std::streamoff>(offset));
+    if (!file.read(static_cast<char*>(to), static_cast<std::streamsize>(bytes))) throw Error("cannot read the program");
+  };
   ElfW(Ehdr) header;
-  std::memcpy(&header, image.data(), sizeof header);
+  read(0, &header, sizeof header);
   std::vector<ElfW(Shdr)> headers(header.e_shnum);
-  std::memcpy(headers.data(), image.data() + header.e_shoff, headers.size() * sizeof(ElfW(Shdr)));
-  const char* names = image.data() + headers[header.e_shstrndx].sh_offset;
+  read(header.e_shoff, headers.data(), headers.size() * sizeof(ElfW(Shdr)));
+  std::vector<char> names(headers.at(header.e_shstrndx).sh_size);
+  read(headers[header.e_shstrndx].sh_offset, names.data(), names.size());
   std::vector<StaticShared> sections;
   for (const auto& section : headers) {
     if ((section.sh_flags & SHF_ALLOC) == 0 || (section.sh_flags & SHF_TLS) != 0) continue;
     char* begin = load_address() + section.sh_addr;
-    sections.push_back({begin, begin + section.sh_size, names + section.sh_name});
+    sections.push_back({begin, begin + section.sh_size, &names.at(section.sh_name)});
   }
   std::sort(sections.begin(), sections.end(), [](const auto& a, const auto& b) { return a.begin < b.begin; });
   return sections;

@@ -69,18 +69,18 @@ def compare_losses(one, other, first, bound):
     wanted = range(1, first + 1)
     missing = [step for step in wanted if step not in one or step not in other]
     if missing:
-        return {"largest": None, "step": missing[0], "bound": bound,
+        return {"first": first, "largest": None, "step": missing[0], "bound": bound,
                 "complaint": f"no loss of step {missing[0]} (is metrics.jsonl written every step?)"}
     largest, at = 0.0, 1
     for step in wanted:
         a, b = one[step], other[step]
         if not (math.isfinite(a) and math.isfinite(b)):
-            return {"largest": None, "step": step, "bound": bound, "complaint": f"the loss of step {step} is not finite"}
+            return {"first": first, "largest": None, "step": step, "bound": bound, "complaint": f"the loss of step {step} is not finite"}
         difference = abs(a - b) / max(abs(a), abs(b), 1e-3)
         if difference > largest:
             largest, at = difference, step
     complaint = "" if largest <= bound else f"losses differ by {largest:.2g} at step {at}, allowed is {bound:.2g}"
-    return {"largest": largest, "step": at, "bound": bound, "complaint": complaint}
+    return {"first": first, "largest": largest, "step": at, "bound": bound, "complaint": complaint}
 
 
 def result(text):

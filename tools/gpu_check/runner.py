@@ -119,8 +119,6 @@ class Check:
         system = os.path.join(self.tree.root, "deps", "system")
         if os.path.isdir(system) and not self.starts():  # this machine's own C++ library is too old; a newer one stays
             use([*found, system])
-        self.environment["DESCENT_TESTS_DIR"] = os.path.join(self.source, "tests")
-        self.environment["DESCENT_CLI"] = self.tree.descent
         return found
 
     def starts(self):

@@ -16,9 +16,10 @@ PARALLEL = max(1, min(6, (os.cpu_count() or 2) // 2))
 MODELS = ("mlp", "lenet5", "cnn-bn")
 FIRST_STEPS = 100
 BATCH = 128
-# Largest relative difference of a step's loss between devices over the first steps. In f64 only rounding differs; f32 runs drift apart
-# as any two orders of summation do.
-LOSS_BOUND = {"f64": 1e-6, "f32": 2e-2}
+# Largest relative difference of a step's loss between the devices, up to a step. Sums in another order are a seed of chaos: between f32
+# and f64 on one CPU the difference was 5e-8 at step 10, but at step 100 2e-3 (mlp) and 8e-2 (cnn-bn). In f64 the seed is 1e9 times smaller,
+# so that is the sharp comparison; f32 shows that nothing else differs.
+LOSS_BOUNDS = {"f64": ((FIRST_STEPS, 1e-6),), "f32": ((10, 1e-4), (FIRST_STEPS, 0.25))}
 ACCURACY_BOUND = 0.005  # of one, after an epoch
 SANITIZERS = {
     "memcheck": [],
@@ -157,7 +158,7 @@ def training(check, details):
     complaints = []
     details["f64"], details["f32"], details["same_bits"] = {}, {}, {}
     with tempfile.TemporaryDirectory() as scratch:
-        for dtype, bound in LOSS_BOUND.items():
+        for dtype, bounds in LOSS_BOUNDS.items():
             for model in MODELS:
                 words = ["--model", model, "--data", data, "--dtype", dtype, "--metrics-every", "1"]
                 if dtype == "f64":
@@ -168,12 +169,11 @@ def training(check, details):
                 except (Failed, parse.Unreadable, OSError) as error:
                     complaints.append(f"{model} {dtype}: {error}")
                     continue
-                row = parse.compare_losses(runs["cpu"]["losses"], runs["cuda"]["losses"], FIRST_STEPS, bound)
+                row = {"losses": [parse.compare_losses(runs["cpu"]["losses"], runs["cuda"]["losses"], *bound) for bound in bounds]}
                 row["accuracy"] = {where: run["test_accuracy"] for where, run in runs.items()}
                 row["seconds"] = {where: run["seconds"] for where, run in runs.items()}
                 details[dtype][model] = row
-                if row["complaint"]:
-                    complaints.append(f"{model} {dtype}: {row['complaint']}")
+                complaints += [f"{model} {dtype}: {part['complaint']}" for part in row["losses"] if part["complaint"]]
                 if dtype == "f32" and abs(row["accuracy"]["cpu"] - row["accuracy"]["cuda"]) > ACCURACY_BOUND:
                     complaints.append(f"{model}: test accuracy {row['accuracy']['cpu']:.4f} on the CPU, {row['accuracy']['cuda']:.4f} on the GPU")
         for model in MODELS:

@@ -32,9 +32,10 @@ def _training(details):
     for dtype in ("f64", "f32"):
         for model, row in details.get(dtype, {}).items():
             accuracy, seconds = row["accuracy"], row["seconds"]
-            rows.append([model, dtype, _number(row["largest"], ".2g"), row["bound"], f"{accuracy['cpu']:.4f}", f"{accuracy['cuda']:.4f}",
-                         f"{seconds['cpu']:.2f}", f"{seconds['cuda']:.2f}"])
-    lines = _table(["model", "type", "largest difference of 100 losses", "allowed", "accuracy CPU", "GPU", "seconds CPU", "GPU"], rows)
+            losses = ", ".join(f"{_number(part['largest'], '.1e')} in {part['first']} steps (<= {part['bound']:.0e})" for part in row["losses"])
+            rows.append([model, dtype, losses, f"{accuracy['cpu']:.4f}", f"{accuracy['cuda']:.4f}", f"{seconds['cpu']:.2f}",
+                         f"{seconds['cuda']:.2f}"])
+    lines = _table(["model", "type", "largest difference of losses", "accuracy CPU", "GPU", "seconds CPU", "GPU"], rows)
     for model, sums in details.get("same_bits", {}).items():
         lines.append(f"- {model}: {'the same bits' if len(set(sums.values())) == 1 else 'DIFFERENT bits'} from {', '.join(sums)}")
     return lines
