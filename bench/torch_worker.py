@@ -109,9 +109,12 @@ class CudaTraining:
         self.place.copy_(self.first)
         self.at = 0
 
-    def step(self):
+    def captured_step(self):  # its place in the order lies on the GPU
         index = self.order.index_select(0, self.place)
         self.place.add_(self.batch_size)
+        return self.step(index)
+
+    def step(self, index):
         loss = self.forward(self.images.index_select(0, index), self.labels.index_select(0, index))
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -123,23 +126,23 @@ class CudaTraining:
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):
             for _ in range(5):
-                self.step()
+                self.captured_step()
         torch.cuda.current_stream().wait_stream(side)
         self.graph = torch.cuda.CUDAGraph()
         self.optimizer.zero_grad(set_to_none=True)
         with torch.cuda.graph(self.graph):
-            self.loss = self.step()
+            self.loss = self.captured_step()
         self.start_epoch()
 
     def run(self, steps):
         for _ in range(steps):
             if self.at + self.batch_size > 60000:
                 self.start_epoch()
-            self.at += self.batch_size
             if self.graph is not None:
                 self.graph.replay()
             else:
-                self.loss = self.step()
+                self.loss = self.step(self.order[self.at:self.at + self.batch_size])
+            self.at += self.batch_size
         if not torch.isfinite(self.loss):  # waits for the GPU
             raise SystemExit("torch_worker: the loss is not finite")
         torch.cuda.synchronize()
