@@ -20,7 +20,7 @@
 
 // LeakSanitizer looks for the threads of a forked child's parent, which the child doesn't have, and may wait for ever.
 static bool leak_check_off = false;
-extern "C" int __lsan_is_turned_off();
+extern "C" __attribute__((visibility("default"))) int __lsan_is_turned_off();
 extern "C" int __lsan_is_turned_off() { return leak_check_off ? 1 : 0; }
 
 namespace descent::cpu {
@@ -159,6 +159,16 @@ TEST(ThreadPool, SleepsWhenIdle) {
   EXPECT_LT(used() - before, 50.0) << "milliseconds of processor time while idle";
 }
 
+// Returns when all `threads` threads of the pool have run a task. A fork while one of them is still starting can leave
+// the child with a lock that nobody holds: AddressSanitizer's allocator has no handlers for forks.
+void wait_for_workers(int threads) {
+  std::atomic<int> arrived{0};
+  parallel_for(threads, [&](std::int64_t) {
+    ++arrived;
+    while (arrived < threads) std::this_thread::yield();
+  });
+}
+
 // Runs `body` in a forked child and returns its exit status; a child that hangs is ended by its alarm.
 template <class F>
 int in_child(const F& body) {
@@ -176,7 +186,7 @@ int in_child(const F& body) {
 
 TEST(ThreadPool, WorksAfterForkAndExitsCleanly) {
   const Threads use(3);
-  parallel_for(10, [](std::int64_t) {});
+  wait_for_workers(3);
   EXPECT_EQ(in_child([] {
               std::atomic<int> runs{0};
               parallel_for(100, [&](std::int64_t) { ++runs; });
@@ -194,6 +204,7 @@ TEST(ThreadPool, WorksAfterForkAndExitsCleanly) {
 
 TEST(ThreadPool, ReadsTheEnvironment) {
   const Threads use(3);  // in the child the pool begins anew
+  wait_for_workers(3);
   EXPECT_EQ(in_child([] {
               setenv("DESCENT_NUM_THREADS", "5", 1);
               if (num_threads() != 5) std::_Exit(4);
