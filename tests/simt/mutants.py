@@ -16,12 +16,14 @@ def shared(test, *rows):
 
 MUTANTS = [
     *shared(
-        "reduce",
+        "accumulate",
         ("barrier", "  if (lane == 0) shared[warp] = state;\n  __syncthreads();", "  if (lane == 0) shared[warp] = state;"),
         ("index", "state = lane < warps ? shared[lane] : State{};", "state = lane < warps - 1 ? shared[lane] : State{};"),
         ("index", "for (int by = kWarp / 2; by > 0; by /= 2) state.merge", "for (int by = kWarp / 2; by > 1; by /= 2) state.merge"),
         ("sign", "low += (high - (sum - part)) + (value - part);", "low -= (high - (sum - part)) + (value - part);"),
         ("stale", "other.low = __shfl_down_sync(0xFFFFFFFFu, low, by);", "other.low = low;"),
+        ("stale", "    add(other.high);\n    low += other.low;", "    add(other.high);"),
+        ("sign", "return isfinite(high) ? high + low : high;", "return high + low;"),
     ),
     *family(
         "elementwise.cuh", "elementwise",
@@ -162,7 +164,8 @@ MUTANTS = [
         ("index", "c.row_lanes = kThreads / c.tile;", "c.row_lanes = kThreads / c.tile + 1;"),
         ("barrier", "  shared[thread] = state;\n  __syncthreads();", "  shared[thread] = state;"),
         ("barrier", "    lanes = half;\n    __syncthreads();", "    lanes = half;"),
-        ("barrier", "  const State merged = shared[thread];\n  __syncthreads();", "  const State merged = shared[thread];"),
+        ("barrier", "  const State merged = shared[thread];\n  __syncthreads();", "  const State merged = shared[thread];",
+         "a thread reads its own place here and is the first to write it again: this barrier only costs time"),
         ("barrier", "    state = merge_block(state, shared);\n    __syncthreads();\n    return state;",
          "    state = merge_block(state, shared);\n    return state;"),
         ("tail", "for (; left > 0; --left, row += c.row_lanes) body.use", "for (; left > 1; --left, row += c.row_lanes) body.use"),

@@ -42,17 +42,21 @@ struct OnCpu {
   static View view(std::vector<T>& v) { return {v.data(), Shape{static_cast<std::int64_t>(v.size())}, dtype_of<T>}; }
 };
 
+struct Offsets {  // of each buffer, in elements from a 16-byte boundary
+  int param = 0, grad = 0, first = 0, second = 0, third = 0;
+};
+
 template <class T>
 struct OnDevice {
   DeviceArray<T> param, first, second, third;
   DeviceArray<double> lr, step;
   DeviceArray<std::int32_t> nonfinite;
 
-  OnDevice(const OnCpu<T>& c, int offset)
-      : param(c.param, offset),
-        first(c.first, offset),
-        second(c.second, offset),
-        third(c.third, offset),
+  OnDevice(const OnCpu<T>& c, const Offsets& at)
+      : param(c.param, at.param),
+        first(c.first, at.first),
+        second(c.second, at.second),
+        third(c.third, at.third),
         lr({c.lr}),
         step({c.step}),
         nonfinite({c.nonfinite}) {}
@@ -148,16 +152,17 @@ using Floating = testing::Types<float, double>;
 TYPED_TEST_SUITE(OptimKernels, Floating);
 
 template <class T>
-void check_method(const Method<T>& method, std::int64_t n, int offset) {
-  SCOPED_TRACE(testing::Message() << method.name << ", " << n << " elements, offset " << offset);
+void check_method(const Method<T>& method, std::int64_t n, const Offsets& at) {
+  SCOPED_TRACE(testing::Message() << method.name << ", " << n << " elements, offsets " << at.param << at.grad
+                                  << at.first << at.second << at.third);
   const PlainLoops plain;
   TestQueue q;
   OnCpu<T> c(n);
-  OnDevice<T> d(c, offset);
+  OnDevice<T> d(c, at);
   OnCpu<T> before = c;
   for (unsigned step = 0; step < kSteps; ++step) {
     std::vector<T> g = gradients<T>(n, 72 + step);
-    const DeviceArray<T> grad(g, offset);
+    const DeviceArray<T> grad(g, at.grad);
     before = c;
     method.on_cpu(c, c.view(g));
     method.on_device(q, d, grad.data());
@@ -176,8 +181,12 @@ TYPED_TEST(OptimKernels, AgreeWithThePlainLoops) {
   for_schedules([] {
     for (const Method<TypeParam>& method : methods<TypeParam>()) {
       for (const std::int64_t n : kLengths) {
-        check_method(method, n, 0);
-        check_method(method, n, 1);
+        check_method(method, n, Offsets{});
+        check_method(method, n, Offsets{1, 1, 1, 1, 1});
+      }
+      for (const Offsets& one :
+           {Offsets{1}, Offsets{0, 1}, Offsets{0, 0, 1}, Offsets{0, 0, 0, 1}, Offsets{0, 0, 0, 0, 1}}) {
+        check_method(method, 33, one);
       }
     }
   });
@@ -192,7 +201,7 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
     for (const std::int64_t n : {1, 6, 1025, 3079}) {
       for (const std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
         TestQueue q;
-        OnDevice<T> d(OnCpu<T>(n), 0);
+        OnDevice<T> d(OnCpu<T>(n), Offsets{});
         const std::vector<T> fine = gradients<T>(n, 72);
         DeviceArray<T> grad(fine);
         method.on_device(q, d, grad.data());
@@ -213,7 +222,7 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
 TYPED_TEST(OptimKernels, WorkWithoutAFlag) {
   using T = TypeParam;
   TestQueue q;
-  OnDevice<T> d(OnCpu<T>(9), 0);
+  OnDevice<T> d(OnCpu<T>(9), Offsets{});
   const DeviceArray<T> grad(std::vector<T>(9, std::numeric_limits<T>::quiet_NaN()));
   sgd(q, Sgd{}, {d.lr.data(), d.step.data(), nullptr}, 9, d.param.data(), grad.data(), static_cast<T*>(nullptr));
   for (const T value : d.param.host()) EXPECT_TRUE(std::isnan(value));

@@ -1,0 +1,136 @@
+// Sums of a thread, a warp and a block on values whose sum plain arithmetic loses: what is left when large terms
+// cancel. Every term has to arrive exactly once, whatever the number of warps.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <vector>
+
+#include "device_array.hpp"
+
+#include "cuda/accumulate.cuh"
+
+namespace descent::gpu {
+namespace {
+
+// y[b] = the sum of block b's terms, one of them to a thread, `rounds` times.
+template <class T>
+__global__ void block_sums_kernel(const T* x, int rounds, double* y) {
+  alignas(16) __shared__ unsigned char raw[kWarp * sizeof(Sum<T>)];
+  for (int round = 0; round < rounds; ++round) {
+    Sum<T> sum;
+    sum.add(static_cast<double>(x[blockIdx.x * blockDim.x + threadIdx.x]));
+    sum = merge_block(sum, reinterpret_cast<Sum<T>*>(raw));
+    if (threadIdx.x == 0) y[blockIdx.x * static_cast<unsigned>(rounds) + static_cast<unsigned>(round)] = sum.value();
+    __syncthreads();
+  }
+}
+
+// y[w] = the sum of warp w's terms.
+template <class T>
+__global__ void warp_sums_kernel(const T* x, double* y) {
+  Sum<T> sum;
+  sum.add(static_cast<double>(x[threadIdx.x]));
+  sum = merge_warp(sum);
+  if (threadIdx.x % kWarp == 0) y[threadIdx.x / kWarp] = sum.value();
+}
+
+// y[0] = the sum of n terms, one after another.
+template <class T>
+__global__ void thread_sum_kernel(const T* x, int n, double* y) {
+  Sum<T> sum;
+  for (int i = 0; i < n; ++i) sum.add(static_cast<double>(x[i]));
+  *y = sum.value();
+}
+
+template <class T>
+class Accumulate : public testing::Test {};
+using Floating = testing::Types<float, double>;
+TYPED_TEST_SUITE(Accumulate, Floating);
+
+// 1, 2, 3, ... have a different sum wherever one is missing or comes twice.
+template <class T>
+std::vector<T> counted(int n) {
+  std::vector<T> x(static_cast<std::size_t>(n));
+  for (int i = 0; i < n; ++i) x[static_cast<std::size_t>(i)] = static_cast<T>(i + 1);
+  return x;
+}
+
+TYPED_TEST(Accumulate, EveryThreadOfABlockCountsOnce) {
+  using T = TypeParam;
+  for_schedules([] {
+    for (const int threads : {32, 64, 96, 256, 1024}) {
+      SCOPED_TRACE(threads);
+      constexpr int kBlocks = 2, kRounds = 2;
+      TestQueue q;
+      const DeviceArray<T> x(counted<T>(kBlocks * threads));
+      const DeviceArray<double> y(kBlocks * kRounds);
+      launch(q, "block_sums", block_sums_kernel<T>, dim3(kBlocks), dim3(static_cast<unsigned>(threads)), 0, x.data(),
+             kRounds, y.data());
+      const double first = threads * (threads + 1) / 2.0, second = first + static_cast<double>(threads) * threads;
+      EXPECT_EQ(y.host(), (std::vector<double>{first, first, second, second}));
+    }
+  });
+}
+
+TYPED_TEST(Accumulate, EveryLaneOfAWarpCountsOnce) {
+  using T = TypeParam;
+  for_schedules([] {
+    TestQueue q;
+    const DeviceArray<T> x(counted<T>(64));
+    const DeviceArray<double> y(2);
+    launch(q, "warp_sums", warp_sums_kernel<T>, dim3(1), dim3(64), 0, x.data(), y.data());
+    EXPECT_EQ(y.host(), (std::vector<double>{528, 1552}));
+  });
+}
+
+// Sums of f32 have f64 to lose nothing in, those of f64 two numbers.
+template <class T>
+constexpr double kHuge = sizeof(T) == 4 ? 0x1p50 : 0x1p100;
+
+TYPED_TEST(Accumulate, WhatIsLeftOfLargeTermsStays) {
+  using T = TypeParam;
+  const T huge = static_cast<T>(kHuge<T>);
+  const std::vector<T> x{huge, T(1), T(3), -huge, T(0.5)};
+  TestQueue q;
+  const DeviceArray<T> from(x);
+  const DeviceArray<double> y(1);
+  launch(q, "thread_sum", thread_sum_kernel<T>, dim3(1), dim3(1), 0, from.data(), static_cast<int>(x.size()), y.data());
+  EXPECT_EQ(y.host()[0], 4.5);
+}
+
+// The huge terms meet in the last merge of a warp, and of a block.
+TYPED_TEST(Accumulate, MergingKeepsIt) {
+  using T = TypeParam;
+  const T huge = static_cast<T>(kHuge<T>);
+  TestQueue q;
+  for (const int far : {1, 16, 31, 32, 255}) {
+    SCOPED_TRACE(far);
+    std::vector<T> x(256, T(0.25));
+    x[0] = huge;
+    x[static_cast<std::size_t>(far)] = -huge;
+    const DeviceArray<T> from(x);
+    const DeviceArray<double> y(1);
+    launch(q, "block_sums", block_sums_kernel<T>, dim3(1), dim3(256), 0, from.data(), 1, y.data());
+    EXPECT_EQ(y.host()[0], 254 * 0.25);
+  }
+}
+
+TEST(AccumulateOfDoubles, InfinitiesAndNanStay) {
+  const double inf = std::numeric_limits<double>::infinity();
+  TestQueue q;
+  const auto sum_of = [&](const std::vector<double>& x) {
+    const DeviceArray<double> from(x), y(1);
+    launch(q, "thread_sum", thread_sum_kernel<double>, dim3(1), dim3(1), 0, from.data(), static_cast<int>(x.size()),
+           y.data());
+    return y.host()[0];
+  };
+  EXPECT_EQ(sum_of({1, inf, 2}), inf);
+  EXPECT_EQ(sum_of({1, -inf, 2}), -inf);
+  EXPECT_TRUE(std::isnan(sum_of({inf, 1, -inf})));
+  EXPECT_EQ(sum_of({1.5e308, 1.5e308}), inf);
+}
+
+}  // namespace
+}  // namespace descent::gpu
