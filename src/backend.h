@@ -5,6 +5,11 @@
 // are written by `Write::overwrite` or added by `Write::accumulate`; an empty Grad is not wanted. Work is queued on the
 // device's stream: only `copy_to_host` and `synchronize` block. Nothing is allocated from the system and no host value
 // is read inside a step. Reductions are ordered: the same input gives the same bits for any number of threads.
+//
+// Mixed precision. Activations and their gradients (x, y, dy, dx, and a, b, c of a gemm) may be bf16 where all of them
+// are; weights, biases, statistics and their gradients are f32 then. Arithmetic and accumulation are f32, and a result is
+// rounded once, when it is stored; operands of matrix products and convolutions that are not bf16 may be rounded to it
+// first. Loss and Optim know f32 and f64 alone.
 #pragma once
 
 #include <cstddef>
@@ -125,7 +130,8 @@ enum class Reduction : std::uint8_t { sum, mean, max };
 class Reduce {
  public:
   virtual ~Reduce() = default;
-  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise or in f64.
+  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise or in f64. Of
+  // bf16, y is bf16 or f32; so it is of sum_to.
   virtual void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) = 0;
   // The gradient of max: dy goes to the first maximum of each group.
   virtual void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n,
@@ -137,7 +143,8 @@ class Reduce {
 };
 
 // ---- linalg --------------------------------------------------------------------------------------------------------
-// c = activation(alpha op(a) op(b) + beta c + bias), for each of `batch` matrices that lie one after another.
+// c = activation(alpha op(a) op(b) + beta c + bias), for each of `batch` matrices that lie one after another. In mixed
+// precision a, b and c are bf16 or f32 each, and at least one of a and b is bf16; the bias is f32.
 struct Gemm {
   bool transpose_a = false, transpose_b = false;
   std::int64_t m = 0, n = 0, k = 0, batch = 1;

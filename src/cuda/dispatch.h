@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 
 #include "descent/dtype.h"
 #include "descent/error.h"
@@ -22,6 +23,13 @@ void for_floating(DType dtype, F&& f) {
     default:
       throw InvalidArgument("cuda: found elements of " + std::string(name_of(dtype)) + ", expected f32 or f64");
   }
+}
+
+// f(T{}) for f32, f64 and bf16: the types in which activations are stored.
+template <class F>
+void for_storage(DType dtype, F&& f) {
+  if (dtype == DType::bf16) return f(__nv_bfloat16{});
+  for_floating(dtype, std::forward<F>(f));
 }
 
 // f(T{}) for every element type.

@@ -3,8 +3,11 @@
 // CPU. A launcher calls launch() and takes scratch memory; it makes no CUDA call of its own.
 #pragma once
 
+#include <cuda_bf16.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "cuda/queue.h"
 
@@ -86,6 +89,61 @@ __device__ Pack<T, N> load_pack(const T* from) {
 template <class T, int N>
 __device__ void store_pack(T* to, Pack<T, N> pack) {
   *reinterpret_cast<Pack<T, N>*>(to) = pack;
+}
+
+// bf16 is a type of storage: kernels load it as float, compute in float and round (to nearest, ties to even) once, when
+// they store. Wide<T> is the type in which elements of T are computed: float for bf16, T itself for f32 and f64, for
+// which all of this does nothing.
+template <class T>
+using Wide = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, float, T>;
+
+template <class T>
+__device__ Wide<T> widen(T x) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __bfloat162float(x);
+  } else {
+    return x;
+  }
+}
+template <class T>
+__device__ T narrow(Wide<T> x) {
+  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __float2bfloat16_rn(x);
+  } else {
+    return x;
+  }
+}
+
+template <class T, int N>
+__device__ Pack<Wide<T>, N> widen_pack(Pack<T, N> from) {
+  if constexpr (std::is_same_v<T, Wide<T>>) {
+    return from;
+  } else {
+    Pack<Wide<T>, N> to;
+#pragma unroll
+    for (int i = 0; i < N; ++i) to.v[i] = widen(from.v[i]);
+    return to;
+  }
+}
+template <class T, int N>
+__device__ Pack<T, N> narrow_pack(Pack<Wide<T>, N> from) {
+  if constexpr (std::is_same_v<T, Wide<T>>) {
+    return from;
+  } else {
+    Pack<T, N> to;
+#pragma unroll
+    for (int i = 0; i < N; ++i) to.v[i] = narrow<T>(from.v[i]);
+    return to;
+  }
+}
+
+template <class T, int N>
+__device__ Pack<Wide<T>, N> load_wide(const T* from) {
+  return widen_pack<T, N>(load_pack<T, N>(from));
+}
+template <class T, int N>
+__device__ void store_narrow(T* to, Pack<Wide<T>, N> pack) {
+  store_pack<T, N>(to, narrow_pack<T, N>(pack));
 }
 
 // Whether all pointers allow 16-byte loads and stores (null ones do).
