@@ -8,8 +8,8 @@
 //
 // Mixed precision. Activations and their gradients (x, y, dy, dx, and a, b, c of a gemm) may be bf16 where all of them
 // are; weights, biases, statistics and their gradients are f32 then. Arithmetic and accumulation are f32, and a result is
-// rounded once, when it is stored; operands of matrix products and convolutions that are not bf16 may be rounded to it
-// first. Loss and Optim know f32 and f64 alone.
+// rounded once, when it is stored; weights and biases of matrix products and convolutions may be rounded to bf16 first.
+// Loss and Optim know f32 and f64 alone.
 #pragma once
 
 #include <cstddef>

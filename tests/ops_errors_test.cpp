@@ -15,8 +15,7 @@ Tensor i32(const std::vector<std::int32_t>& values) {
 
 TEST(OpErrors, Elementwise) {
   EXPECT_INVALID(exp(Tensor()), "exp: input is undefined");
-  EXPECT_INVALID(exp(i32({1})), "exp: input is i32, expected f32 or f64");
-  EXPECT_INVALID(exp(Tensor::empty({1}, DType::bf16)), "exp: input is bf16, expected f32 or f64");
+  EXPECT_INVALID(exp(i32({1})), "exp: input is i32, expected f32, f64 or bf16");
   EXPECT_INVALID(add(f32({2}), f64({2})), "add: the second operand is f64, expected f32");
   EXPECT_INVALID(mul(f32({2}), Tensor()), "mul: the second operand is undefined");
   EXPECT_INVALID(f32({2, 3}) - f32({2, 2}), "sub: shapes [2, 3] and [2, 2] don't broadcast: dimension 1 is 3 and 2");

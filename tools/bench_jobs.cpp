@@ -127,6 +127,7 @@ JobResult bench_training(const JobOptions& options) {
   config.model = options.model;
   config.batch_size = options.batch_size;
   config.dtype = options.dtype;
+  config.precision = options.precision;
   config.schedule = "constant";
   config.epochs = 1000000;
   resolve(config);
@@ -149,11 +150,11 @@ JobResult bench_training(const JobOptions& options) {
 JobResult bench_inference(const JobOptions& options) {
   data::Dataset images = load_images(options).take(256);
   nn::Model model = make_model(options.model, images, 1);
-  const DType dtype = parse_dtype(options.dtype);
-  model.module->to(dtype).to(options.device).eval();
+  model.module->to(parse_dtype(options.dtype)).to(options.device).eval();
   const NoGrad no_grad;
   const data::Normalization normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images);
-  const Tensor x = data::normalize(images.images, normalization, dtype, options.device);
+  const Tensor x =
+      data::normalize(images.images, normalization, activation_type(options.precision, options.dtype), options.device);
   std::int64_t at = 0;
   const auto one = [&] {  // until its answer is there
     (*model.module)(x.rows(at, at + 1));

@@ -18,9 +18,10 @@ std::vector<std::function<void()>> copies_of_large_tensors(Device device) {
   return {[=]() mutable { to.copy_from(from); }};
 }
 
-std::vector<std::function<void()>> large_products(Device device) {
+std::vector<std::function<void()>> large_products(Device device, DType type) {
   Generator generator(3, 0, device);
-  const Tensor a = generator.normal({kPeakMatrix, kPeakMatrix}), b = generator.normal({kPeakMatrix, kPeakMatrix});
+  const Tensor a = generator.normal({kPeakMatrix, kPeakMatrix}).to(type),
+               b = generator.normal({kPeakMatrix, kPeakMatrix}).to(type);
   return {[=] { matmul(a, b); }};
 }
 
@@ -53,10 +54,10 @@ double seconds_per_call(const std::vector<std::function<void()>>& calls, Device 
   return median(seconds);
 }
 
-Peak peak_of(Device device) {
+Peak peak_of(Device device, DType activations) {
   if (device.type == DeviceType::cpu) return measure_peak();
   Peak peak;
-  const double product = seconds_per_call(large_products(device), device, 0.1);
+  const double product = seconds_per_call(large_products(device, activations), device, 0.1);
   peak.gflops_f32 = 2.0 * static_cast<double>(kPeakMatrix * kPeakMatrix * kPeakMatrix) / product * 1e-9;
   const double copy = seconds_per_call(copies_of_large_tensors(device), device, 0.05);
   peak.copy_gb_s = 2.0 * static_cast<double>(large_bytes(device)) / copy * 1e-9;

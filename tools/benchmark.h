@@ -10,6 +10,7 @@
 
 #include "descent/bench.h"
 #include "descent/device.h"
+#include "descent/dtype.h"
 
 namespace descent::cli {
 
@@ -19,7 +20,7 @@ struct JobOptions {
   std::int64_t batch_size = 128;
   std::int64_t steps = 0;  // per block; 0: about half a second
   std::int64_t blocks = 7;
-  std::string dtype = "f32";
+  std::string dtype = "f32", precision = "f32";
   Device device;
   bool no_graph = false;
 };
@@ -48,8 +49,8 @@ struct KernelRow {
 std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device device);
 
 // What the device does at best, measured now: of a CUDA device the rate of a product of 4096 x 4096 matrices in the
-// precision that is set, and of copying a large tensor (read + written).
-Peak peak_of(Device device);
+// precision that is set (`activations`: bf16 or f32), and of copying a large tensor (read + written).
+Peak peak_of(Device device, DType activations = DType::f32);
 
 // Bytes of a tensor that no cache holds: 1 GiB on a GPU that has room for it. On the CPU 32 MiB.
 std::int64_t large_bytes(Device device);

@@ -100,7 +100,8 @@ void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--dtype", c.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->group("Optimization");
   command
       .add_option("--precision", c.precision,
-                  "of f32 products on CUDA: f32, or inputs rounded to tf32 or bf16 for the tensor cores")
+                  "f32; tf32: products of f32 rounded for the tensor cores; bf16: activations stored in bf16 beside "
+                  "f32 weights")
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->group("Optimization");
 

@@ -27,13 +27,20 @@ void check_name(const std::string& model) {
 
 DType parse_dtype(const std::string& name) { return name == "f64" ? DType::f64 : DType::f32; }
 
+DType activation_type(const std::string& precision, const std::string& dtype) {
+  return precision == "bf16" ? DType::bf16 : parse_dtype(dtype);
+}
+
 void use_precision(const std::string& name, Device device) {
+  const bool on_cpu = device.type == DeviceType::cpu;
+  if (name == "bf16") {
+    if (on_cpu) warn("bf16 on the CPU shows what it does to a model; it is slower there than f32");
+    return;
+  }
   const Precision wanted = parse_precision(name);
-  if (wanted != Precision::f32 && device.type != DeviceType::cuda) {
+  if (wanted != Precision::f32 && on_cpu) {
     throw InvalidArgument(
-        fmt::format("--precision {}: the device is {}, which computes in f32; tf32 and bf16 need "
-                    "--device cuda",
-                    name, to_string(device)));
+        fmt::format("--precision {}: the device is cpu, which has no TF32; it needs --device cuda", name));
   }
   set_precision(wanted);
 }
@@ -92,7 +99,7 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.clip_value = config.clip_value;
   options.seed = config.seed;
   options.learning_rate = make_learning_rate(config);
-  options.dtype = parse_dtype(config.dtype);
+  options.dtype = activation_type(config.precision, config.dtype);
   options.device = device;
   options.keep_best = config.validation > 0;
   options.early_stop = config.early_stop;

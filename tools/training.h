@@ -21,6 +21,8 @@ train::LearningRate make_learning_rate(const TrainConfig& config);
 train::TrainerOptions trainer_options(const TrainConfig& config, Device device);
 
 DType parse_dtype(const std::string& name);
+// Of the images, and so of what a model computes from them: bf16 for --precision bf16, else --dtype.
+DType activation_type(const std::string& precision, const std::string& dtype);
 // Sets how CUDA devices round products of f32; throws InvalidArgument for a rounding that the device doesn't do.
 void use_precision(const std::string& name, Device device);
 

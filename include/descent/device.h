@@ -53,16 +53,16 @@ DESCENT_API void empty_cache(Device device);
 
 // How CUDA devices may round the inputs of matrix products and convolutions of f32: a setting of the process, read by
 // each of them as it is queued, so a captured step keeps the one that it was captured with. f64 and the CPU compute
-// everything in their own type.
+// everything in their own type. Mixed precision in bf16 is no such setting, but the type of a model's input: what it
+// computes from bf16 is stored in bf16 (dtype.h; TrainerOptions::dtype).
 enum class Precision : std::uint8_t {
-  f32,   // not at all: the default
-  tf32,  // to TF32 (10 bits of mantissa) on tensor cores; sums in f32
-  bf16   // matrix products to bf16 (7 bits), or to TF32 where that is faster; convolutions as with tf32
+  f32,  // not at all: the default
+  tf32  // to TF32 (10 bits of mantissa) on tensor cores; sums in f32
 };
 DESCENT_API void set_precision(Precision precision);
 DESCENT_API Precision precision();
 DESCENT_API Precision parse_precision(std::string_view text);  // throws InvalidArgument for another name
-DESCENT_API std::string_view name_of(Precision precision);     // "f32", "tf32", "bf16"
+DESCENT_API std::string_view name_of(Precision precision);     // "f32", "tf32"
 
 // CPU worker threads of this process; results never depend on the number. 0 means one per core that we may run on.
 DESCENT_API void set_num_threads(int threads);

@@ -10,7 +10,8 @@
 
 namespace descent {
 
-// bf16 is a storage type of the CUDA backend; the CPU backend only stores and copies it.
+// bf16 is a type of storage, for activations beside f32 parameters (mixed precision, Micikevicius et al., 2018):
+// ops compute in f32 and round their results. The CPU does so to show what it does to a model, not to be fast.
 enum class DType : std::uint8_t { f32, f64, i32, u8, bf16 };
 
 DESCENT_API std::size_t size_of(DType dtype);       // bytes per element

@@ -73,8 +73,8 @@ class DESCENT_API Tensor {
   Tensor reshape(std::initializer_list<std::int64_t> dims) const;
   Tensor rows(std::int64_t begin, std::int64_t end) const;  // along the first axis, end excluded
 
-  // Copies (not recorded for gradients, except `to(Device)` which is differentiable by copying back).
-  Tensor clone() const;
+  // Copies. `to` is differentiable between devices and between floating types: gradients are copied or converted back.
+  Tensor clone() const;                  // not recorded for gradients
   Tensor to(Device device) const;        // the tensor itself if it is already there
   Tensor to(DType dtype) const;          // converted; the tensor itself if it already is
   void copy_from(const Tensor& source);  // same shape; from any device and element type, into these elements

@@ -58,8 +58,8 @@ struct DESCENT_API Evaluation {
 
 struct EvaluateOptions {
   std::int64_t batch_size = 256;
-  std::int64_t worst = 0;  // how many mistakes to keep
-  DType dtype = DType::f32;
+  std::int64_t worst = 0;    // how many mistakes to keep
+  DType dtype = DType::f32;  // of the images, as in TrainerOptions
   Device device = Device::cpu();
 };
 
@@ -68,7 +68,7 @@ struct EvaluateOptions {
 DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset,
                                 const data::Normalization& normalization, const EvaluateOptions& options = {});
 
-// Images u8 [N, H, W, C] -> class probabilities [N, classes] on the CPU, of the options' dtype.
+// Images u8 [N, H, W, C] -> class probabilities [N, classes] on the CPU, of the options' dtype (f32 for bf16).
 DESCENT_API Tensor predict(nn::Module& model, const Tensor& images, const data::Normalization& normalization,
                            const EvaluateOptions& options = {});
 
@@ -169,7 +169,7 @@ struct TrainerOptions {
   std::uint64_t seed = 0;  // of the order of the images
   data::Normalization normalization;
   LearningRate learning_rate;  // empty: the optimizer's own, unchanged
-  DType dtype = DType::f32;    // of the images; the model's parameters have it already
+  DType dtype = DType::f32;    // of the images: that of the model's parameters, or bf16 beside f32 (mixed precision)
   Device device = Device::cpu();
   bool keep_best = false;       // end with the weights of the smallest validation loss
   std::int64_t early_stop = 0;  // epochs without a smaller validation loss before it ends; 0: off

@@ -61,7 +61,7 @@ Grad Gradients::wanted(std::size_t input) {
   handed_.push_back(input);
   if (!hurt && !again) return place(input);
   auto& temporaries = hurt ? faulty_ : apart_;
-  temporaries.emplace_back(input, temporary(shape_of(input)));
+  temporaries.emplace_back(input, Tensor::empty(shape_of(input), type_of(input), backend().device));
   return {view(temporaries.back().second), Write::overwrite};
 }
 

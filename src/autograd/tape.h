@@ -108,6 +108,10 @@ class Gradients {
     const Edge& edge = node_.inputs[input];
     return edge.node ? edge.node->shape : edge.leaf->shape;
   }
+  DType type_of(std::size_t input) const {  // likewise
+    const Edge& edge = node_.inputs[input];
+    return edge.node ? edge.node->dtype : edge.leaf->dtype;
+  }
   Tensor temporary(const Shape& shape) const { return Tensor::empty(shape, node_.dtype, node_.backend->device); }
 
   bool wants(std::size_t input) const { return static_cast<bool>(node_.inputs[input]); }

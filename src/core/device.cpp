@@ -49,23 +49,13 @@ void set_precision(Precision precision) { current_precision.store(precision, std
 Precision precision() { return current_precision.load(std::memory_order_relaxed); }
 
 Precision parse_precision(std::string_view text) {
-  for (const Precision known : {Precision::f32, Precision::tf32, Precision::bf16}) {
+  for (const Precision known : {Precision::f32, Precision::tf32}) {
     if (text == name_of(known)) return known;
   }
-  throw InvalidArgument(fmt::format("precision: \"{}\", expected f32, tf32 or bf16", escape(text)));
+  throw InvalidArgument(fmt::format("precision: \"{}\", expected f32 or tf32", escape(text)));
 }
 
-std::string_view name_of(Precision precision) {
-  switch (precision) {
-    case Precision::tf32:
-      return "tf32";
-    case Precision::bf16:
-      return "bf16";
-    case Precision::f32:
-      break;
-  }
-  return "f32";
-}
+std::string_view name_of(Precision precision) { return precision == Precision::tf32 ? "tf32" : "f32"; }
 
 void synchronize(Device device) { backend(device).runtime->synchronize(); }
 

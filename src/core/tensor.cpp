@@ -76,10 +76,10 @@ Tensor Tensor::clone() const {
   return copy;
 }
 
-Tensor Tensor::to(DType type) const {
-  if (dtype() == type) return *this;
-  Tensor copy = empty(shape(), type, device());
-  backend_of(copy).elementwise->convert(cview(*this), view(copy));
+Tensor converted(const Tensor& tensor, DType type) {
+  if (tensor.dtype() == type) return tensor;
+  const Tensor copy = Tensor::empty(tensor.shape(), type, tensor.device());
+  backend_of(copy).elementwise->convert(cview(tensor), view(copy));
   return copy;
 }
 
@@ -101,14 +101,14 @@ void Tensor::copy_from(const Tensor& source) {
     }
     return;
   }
-  const Tensor converted = source.to(dtype());
+  const Tensor same_type = converted(source, dtype());
   if (source.device().type == DeviceType::cpu) {
-    here.copy_from_host(impl_->data(), converted.impl_->data(), bytes());
+    here.copy_from_host(impl_->data(), same_type.impl_->data(), bytes());
   } else if (device().type == DeviceType::cpu) {
-    backend_of(source).runtime->copy_to_host(impl_->data(), converted.impl_->data(), bytes());
+    backend_of(source).runtime->copy_to_host(impl_->data(), same_type.impl_->data(), bytes());
   } else {
     std::vector<std::byte> host(bytes());
-    backend_of(source).runtime->copy_to_host(host.data(), converted.impl_->data(), bytes());
+    backend_of(source).runtime->copy_to_host(host.data(), same_type.impl_->data(), bytes());
     here.copy_from_host(impl_->data(), host.data(), bytes());
   }
 }
@@ -141,8 +141,8 @@ void* Tensor::host_data(DType type) const {
 }
 
 void Tensor::copy_to_host(void* out, DType type) const {
-  const Tensor converted = to(type);
-  backend_of(converted).runtime->copy_to_host(out, converted.impl_->data(), converted.bytes());
+  const Tensor same_type = converted(*this, type);
+  backend_of(same_type).runtime->copy_to_host(out, same_type.impl_->data(), same_type.bytes());
 }
 
 }  // namespace descent

@@ -59,6 +59,9 @@ inline Backend& backend_of(const Tensor& tensor) { return *tensor.impl()->storag
 // Elements shared with `tensor`, from byte `offset` of it on, unknown to the tape.
 Tensor share(const Tensor& tensor, std::size_t offset, const Shape& shape);
 
+// The tensor as elements of another type, unknown to the tape; the tensor itself where it has that type.
+Tensor converted(const Tensor& tensor, DType type);
+
 // Says that the elements were changed through a view: a backward pass that needs the old ones refuses then.
 inline void mark_changed(const Tensor& tensor) { ++tensor.impl()->storage->version; }
 

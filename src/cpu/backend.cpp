@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "cpu/families.h"
+#include "cpu/mixed.h"
 
 namespace descent::cpu {
 namespace {
@@ -25,16 +26,16 @@ bool reference_only() { return reference_flag().load(std::memory_order_relaxed);
 Backend& backend() {
   static Backend assembled{.device = Device::cpu(),
                            .runtime = runtime_family(),
-                           .elementwise = elementwise_family(),
-                           .reduce = reduce_family(),
-                           .linalg = linalg_family(),
-                           .conv = conv_family(),
-                           .pool = pool_family(),
-                           .norm = norm_family(),
-                           .random = random_family(),
+                           .elementwise = mixed(elementwise_family()),
+                           .reduce = mixed(reduce_family()),
+                           .linalg = mixed(linalg_family()),
+                           .conv = mixed(conv_family()),
+                           .pool = mixed(pool_family()),
+                           .norm = mixed(norm_family()),
+                           .random = mixed(random_family()),
                            .loss = loss_family(),
                            .optim = optim_family(),
-                           .index = index_family()};
+                           .index = mixed(index_family())};
   return assembled;
 }
 

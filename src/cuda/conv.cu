@@ -1,10 +1,11 @@
 // Conv on CUDA: kernels of our own, and cuDNN in front of them where the build has it and the shape makes it worth
-// while.
+// while. Our own compute in f32 and f64; bf16 comes to them by way of f32 twins.
 #include "cuda/kernels/conv.cuh"
 
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
+#include "cuda/twins.h"
 
 #if DESCENT_HAS_CUDNN
 #include "cuda/conv_cudnn.h"
@@ -18,7 +19,7 @@ namespace {
 // dozens of channels.
 bool worth_cudnn(const ConvShape& s, DType dtype) {
   constexpr std::int64_t kThin = 8;
-  return dtype == DType::f32 && s.in_group() > kThin && s.out_group() > kThin;
+  return dtype != DType::f64 && s.in_group() > kThin && s.out_group() > kThin;
 }
 #endif
 
@@ -33,8 +34,12 @@ class GpuConv final : public Conv {
 #if DESCENT_HAS_CUDNN
     if (y.numel() > 0 && worth_cudnn(s, x.dtype) && cudnn_forward(context_, g, x, w, bias, activation, y)) return;
 #endif
+    Twins twins(q);
+    x = twins.wide(x);
+    y = twins.result(y);
     for_floating(x.dtype,
                  [&]<class T>(T) { conv_forward(q, s, x.as<T>(), w.as<T>(), bias.as<T>(), activation, y.as<T>()); });
+    twins.finish();
   }
 
   void backward_data(const ConvGeometry& g, ConstView dy, ConstView w, Grad dx) override {
@@ -44,8 +49,12 @@ class GpuConv final : public Conv {
 #if DESCENT_HAS_CUDNN
     if (any(dy, dx) && worth_cudnn(s, dy.dtype) && cudnn_backward_data(context_, g, dy, w, dx)) return;
 #endif
+    Twins twins(q);
+    dy = twins.wide(dy);
+    dx = twins.gradient(dx);
     for_floating(dy.dtype,
                  [&]<class T>(T) { conv_backward_data(q, s, dy.as<T>(), w.as<T>(), dx.view.as<T>(), dx.write); });
+    twins.finish();
   }
 
   void backward_filter(const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) override {
@@ -55,6 +64,9 @@ class GpuConv final : public Conv {
 #if DESCENT_HAS_CUDNN
     if (any(dy, dw) && worth_cudnn(s, x.dtype) && cudnn_backward_filter(context_, g, x, dy, dw)) return;
 #endif
+    Twins twins(q);
+    x = twins.wide(x);
+    dy = twins.wide(dy);
     for_floating(x.dtype,
                  [&]<class T>(T) { conv_backward_filter(q, s, x.as<T>(), dy.as<T>(), dw.view.as<T>(), dw.write); });
   }
@@ -63,21 +75,30 @@ class GpuConv final : public Conv {
     Queue& q = context_.queue();
     const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
     if (y.numel() == 0) return;
+    Twins twins(q);
+    x = twins.wide(x);
+    y = twins.result(y);
     for_floating(x.dtype, [&]<class T>(T) {
       conv_relu_pool(q, s, x.as<T>(), w.as<T>(), bias.as<T>(), y.as<T>(), code.as<std::uint8_t>());
     });
+    twins.finish();
   }
 
   void backward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView dy, ConstView code, Grad dx,
                           Grad dw, Grad dbias) override {
     Queue& q = context_.queue();
     const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
+    Twins twins(q);
+    x = twins.wide(x);
+    dy = twins.wide(dy);
+    dx = twins.gradient(dx);
     for_floating(x.dtype, [&]<class T>(T) {
       const ConvFilterTarget<T> target{dw.view.as<T>(), dbias.view.as<T>(), dw.write == Write::accumulate,
                                        dbias.write == Write::accumulate};
       conv_relu_pool_backward(q, s, x.as<T>(), w.as<T>(), dy.as<T>(), code.as<std::uint8_t>(), dx.view.as<T>(),
                               dx.write, target);
     });
+    twins.finish();
   }
 
  private:

@@ -14,6 +14,7 @@
 #include "cuda/context.h"
 #include "cuda/conv_cudnn_plan.h"
 #include "cuda/linalg_finish.h"
+#include "cuda/twins.h"
 
 namespace descent::gpu {
 namespace {
@@ -37,12 +38,13 @@ std::array<std::int64_t, 4> sizes(const Shape& s) { return {s[0], s[1], s[2], s[
 
 // cuDNN's kernels want vectors' alignment, and count elements in 32 bits.
 bool suits(ConstView v) {
-  return v.dtype == DType::f32 && v.numel() > 0 && v.numel() <= std::numeric_limits<std::int32_t>::max() &&
-         reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
+  return (v.dtype == DType::f32 || v.dtype == DType::bf16) && v.numel() > 0 &&
+         v.numel() <= std::numeric_limits<std::int32_t>::max() && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;
 }
 
-ConvKey make_key(ConvPass pass, const ConvGeometry& g, const Shape& x, const Shape& w, const Shape& y) {
+ConvKey make_key(ConvPass pass, bool bf16, const ConvGeometry& g, const Shape& x, const Shape& w, const Shape& y) {
   ConvKey key;
+  key.bf16 = bf16;
   key.pass = pass;
   key.x = sizes(x);
   key.w = sizes(w);
@@ -50,7 +52,7 @@ ConvKey make_key(ConvPass pass, const ConvGeometry& g, const Shape& x, const Sha
   key.stride = {g.stride_h, g.stride_w};
   key.pad = {g.pad_h, g.pad_w};
   key.dilation = {g.dilation_h, g.dilation_w};
-  key.precision = precision();
+  key.precision = bf16 ? Precision::f32 : precision();  // of no matter to bf16
   return key;
 }
 
@@ -72,7 +74,7 @@ bool run(Context& context, const ConvKey& key, const ConvOperands& operands) {
   return true;
 }
 
-// Runs the plan into `to`, or beside it and adds.
+// Runs the plan into `to`, or beside it and adds. False: nothing was queued that matters.
 bool run_gradient(Context& context, const ConvKey& key, ConvOperands operands, const void* ConvOperands::*result,
                   const Grad& to) {
   if (to.write == Write::overwrite) {
@@ -81,20 +83,27 @@ bool run_gradient(Context& context, const ConvKey& key, ConvOperands operands, c
   }
   Queue& queue = context.queue();
   const std::int64_t n = to.view.numel();
-  const Scratch<float> beside(queue, n);
-  operands.*result = beside.data();
-  if (!run(context, key, operands)) return false;
-  finish<float>(queue, 1, n, beside.data(), 1, nullptr, Activation::none, to.view.as<float>());
-  return true;
+  const auto add = [&]<class T>(T) {
+    const Scratch<T> beside(queue, n);
+    operands.*result = beside.data();
+    if (!run(context, key, operands)) return false;
+    finish<T>(queue, 1, n, beside.data(), 1, nullptr, Activation::none, to.view.as<T>());
+    return true;
+  };
+  return to.view.dtype == DType::bf16 ? add(__nv_bfloat16()) : add(float());
 }
+
+bool is_bf16(const ConstView& v) { return v.dtype == DType::bf16; }
 
 }  // namespace
 
 bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
                    Activation activation, View y) {
   if (!suits(x) || !suits(w) || !suits(y)) return false;
-  const bool relu = activation == Activation::relu;
-  ConvKey key = make_key(ConvPass::forward, g, x.shape, w.shape, y.shape);
+  Twins twins(context.queue());
+  const bool bf16 = is_bf16(x), relu = activation == Activation::relu;
+  if (bf16) w = twins.narrow(w);
+  ConvKey key = make_key(ConvPass::forward, bf16, g, x.shape, w.shape, y.shape);
   const ConvOperands operands{x.data, w.data, y.data, bias.data};
   const auto try_fused = [&](bool with_bias, bool with_relu) {
     key.bias = with_bias;
@@ -108,21 +117,41 @@ bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstVi
   if (!fused_bias && !try_fused(false, false)) return false;
   const float* bias_left = fused_bias ? nullptr : bias.as<float>();
   if (bias_left == nullptr && !relu) return true;
-  const std::int64_t channels = y.shape[3];
-  finish<float>(context.queue(), y.numel() / channels, channels, nullptr, 1, bias_left, activation, y.as<float>());
+  const std::int64_t channels = y.shape[3], rows = y.numel() / channels;
+  if (bf16) {
+    finish<__nv_bfloat16>(context.queue(), rows, channels, nullptr, 1, bias_left, activation, y.as<__nv_bfloat16>());
+  } else {
+    finish<float>(context.queue(), rows, channels, nullptr, 1, bias_left, activation, y.as<float>());
+  }
   return true;
 }
 
 bool cudnn_backward_data(Context& context, const ConvGeometry& g, ConstView dy, ConstView w, Grad dx) {
   if (!suits(dy) || !suits(w) || !suits(dx.view)) return false;
-  const ConvKey key = make_key(ConvPass::data, g, dx.view.shape, w.shape, dy.shape);
+  Twins twins(context.queue());
+  if (is_bf16(dy)) w = twins.narrow(w);
+  const ConvKey key = make_key(ConvPass::data, is_bf16(dy), g, dx.view.shape, w.shape, dy.shape);
   return run_gradient(context, key, {nullptr, w.data, dy.data, nullptr}, &ConvOperands::x, dx);
 }
 
 bool cudnn_backward_filter(Context& context, const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) {
   if (!suits(x) || !suits(dy) || !suits(dw.view)) return false;
-  const ConvKey key = make_key(ConvPass::filter, g, x.shape, dw.view.shape, dy.shape);
-  return run_gradient(context, key, {x.data, nullptr, dy.data, nullptr}, &ConvOperands::w, dw);
+  ConvKey key = make_key(ConvPass::filter, is_bf16(x), g, x.shape, dw.view.shape, dy.shape);
+  key.w_f32 = key.bf16;
+  ConvOperands operands{x.data, nullptr, dy.data, nullptr};
+  if (run_gradient(context, key, operands, &ConvOperands::w, dw)) return true;
+  if (!key.bf16) return false;
+  key.w_f32 = false;  // no engine stores f32: at worst the sums are rounded once
+  Queue& queue = context.queue();
+  const std::int64_t n = dw.view.numel();
+  const Scratch<__nv_bfloat16> narrow(queue, n);
+  operands.w = narrow.data();
+  if (!run(context, key, operands)) return false;
+  const Scratch<float> beside(queue, n);
+  widen_bf16(queue, n, narrow.data(), beside.data());
+  finish<float>(queue, 1, n, beside.data(), dw.write == Write::accumulate ? 1 : 0, nullptr, Activation::none,
+                dw.view.as<float>());
+  return true;
 }
 
 }  // namespace descent::gpu

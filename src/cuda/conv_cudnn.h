@@ -1,6 +1,6 @@
-// f32 convolutions through cuDNN, in builds that have it (DESCENT_HAS_CUDNN). Each function returns false, having
-// queued nothing, where cuDNN cannot be started, or has no engine that keeps our rules (conv_cudnn_plan.cpp); the
-// caller's own kernels then do it.
+// f32 and bf16 convolutions through cuDNN, in builds that have it (DESCENT_HAS_CUDNN). Each function returns false,
+// having queued nothing, where cuDNN cannot be started, or has no engine that keeps our rules (conv_cudnn_plan.cpp);
+// the caller's own kernels then do it.
 #pragma once
 
 #include "backend.h"

@@ -1,6 +1,6 @@
 // cuDNN's graph API through cudnn-frontend: from a ConvKey to an execution plan, chosen by cuDNN's heuristics under
 // our rules. No engine may be nondeterministic, or spread the rounding errors or the NaN of one element over others
-// (FFT, Winograd), or round inputs to half precision; the tensor cores (TF32) are for those who asked for them.
+// (FFT, Winograd), or round inputs to half precision; the tensor cores are for bf16, and for those who asked for TF32.
 #if DESCENT_HAS_CUDNN
 
 #include "cuda/conv_cudnn_plan.h"
@@ -33,8 +33,17 @@ std::vector<std::int64_t> strides(const std::array<std::int64_t, 4>& s) {
 }
 std::vector<std::int64_t> list(const std::array<std::int64_t, 2>& s) { return {s[0], s[1]}; }
 
-Tensor input(Graph& graph, Name name, const std::array<std::int64_t, 4>& shape) {
-  return graph.tensor(fe::graph::Tensor_attributes().set_uid(name).set_dim(sizes(shape)).set_stride(strides(shape)));
+fe::DataType_t type_of(const ConvKey& key, Name name) {
+  const bool wide = name == kBias || (name == kW && key.w_f32);
+  return key.bf16 && !wide ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
+}
+
+Tensor input(Graph& graph, const ConvKey& key, Name name, const std::array<std::int64_t, 4>& shape) {
+  return graph.tensor(fe::graph::Tensor_attributes()
+                          .set_uid(name)
+                          .set_dim(sizes(shape))
+                          .set_stride(strides(shape))
+                          .set_data_type(type_of(key, name)));
 }
 
 template <class Attributes>
@@ -53,30 +62,35 @@ void add_operations(Graph& graph, const ConvKey& key) {
   const std::array<std::int64_t, 4>* shape = &key.y;
   switch (key.pass) {
     case ConvPass::forward:
-      result = graph.conv_fprop(input(graph, kX, key.x), input(graph, kW, key.w),
+      result = graph.conv_fprop(input(graph, key, kX, key.x), input(graph, key, kW, key.w),
                                 geometry<fe::graph::Conv_fprop_attributes>(key));
       if (key.bias) {
-        result = graph.pointwise(result, input(graph, kBias, {1, 1, 1, key.y[3]}), pointwise(fe::PointwiseMode_t::ADD));
+        result =
+            graph.pointwise(result, input(graph, key, kBias, {1, 1, 1, key.y[3]}), pointwise(fe::PointwiseMode_t::ADD));
       }
       if (key.relu) result = graph.pointwise(result, pointwise(fe::PointwiseMode_t::RELU_FWD));
       break;
     case ConvPass::data:
-      result = graph.conv_dgrad(input(graph, kY, key.y), input(graph, kW, key.w),
+      result = graph.conv_dgrad(input(graph, key, kY, key.y), input(graph, key, kW, key.w),
                                 geometry<fe::graph::Conv_dgrad_attributes>(key));
       name = kX;
       shape = &key.x;
       break;
     case ConvPass::filter:
-      result = graph.conv_wgrad(input(graph, kY, key.y), input(graph, kX, key.x),
+      result = graph.conv_wgrad(input(graph, key, kY, key.y), input(graph, key, kX, key.x),
                                 geometry<fe::graph::Conv_wgrad_attributes>(key));
       name = kW;
       shape = &key.w;
       break;
   }
-  result->set_output(true).set_uid(name).set_dim(sizes(*shape)).set_stride(strides(*shape));
+  result->set_output(true)
+      .set_uid(name)
+      .set_dim(sizes(*shape))
+      .set_stride(strides(*shape))
+      .set_data_type(type_of(key, name));
 }
 
-std::vector<fe::NumericalNote_t> unwanted(Precision precision) {
+std::vector<fe::NumericalNote_t> unwanted(const ConvKey& key) {
   std::vector<fe::NumericalNote_t> notes = {fe::NumericalNote_t::NONDETERMINISTIC,
                                             fe::NumericalNote_t::DOWN_CONVERT_INPUTS,
                                             fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION,
@@ -85,7 +99,7 @@ std::vector<fe::NumericalNote_t> unwanted(Precision precision) {
                                             fe::NumericalNote_t::WINOGRAD_TILE_4x4,
                                             fe::NumericalNote_t::WINOGRAD_TILE_6x6,
                                             fe::NumericalNote_t::WINOGRAD_TILE_13x13};
-  if (precision == Precision::f32) notes.push_back(fe::NumericalNote_t::TENSOR_CORE);
+  if (key.precision == Precision::f32 && !key.bf16) notes.push_back(fe::NumericalNote_t::TENSOR_CORE);
   return notes;
 }
 
@@ -126,7 +140,7 @@ std::unique_ptr<ConvPlan> make_conv_plan(cudnnHandle_t handle, const ConvKey& ke
     add_operations(*graph, key);
     if (graph->validate().is_bad() || graph->build_operation_graph(handle).is_bad()) return nullptr;
     if (graph->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_bad()) return nullptr;
-    graph->deselect_numeric_notes(unwanted(key.precision)).deselect_workspace_greater_than(kMostWorkspace);
+    graph->deselect_numeric_notes(unwanted(key)).deselect_workspace_greater_than(kMostWorkspace);
     if (graph->check_support(handle).is_bad() || graph->build_plans(handle).is_bad()) return nullptr;
     std::int64_t workspace_bytes = 0;
     if (graph->get_workspace_size(workspace_bytes).is_bad()) return nullptr;

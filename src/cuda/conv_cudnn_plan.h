@@ -23,6 +23,8 @@ struct ConvKey {
   std::array<std::int64_t, 2> stride = {}, pad = {}, dilation = {};
   bool bias = false, relu = false;  // to be fused, forward only
   Precision precision = Precision::f32;
+  bool bf16 = false;  // x, w and y are; a bias and, with `w_f32`, the gradient of w are f32
+  bool w_f32 = false;
   friend auto operator<=>(const ConvKey&, const ConvKey&) = default;
 };
 

@@ -26,9 +26,9 @@ using MatmulDesc = Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy>;
 using MatrixLayout = Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy>;
 using Preference = Owned<cublasLtMatmulPreference_t, cublasLtMatmulPreferenceDestroy>;
 
-MatmulDesc make_matmul(Precision precision) {
+MatmulDesc make_matmul(cublasComputeType_t compute) {
   cublasLtMatmulDesc_t desc = nullptr;
-  check(cublasLtMatmulDescCreate(&desc, compute_type(precision), CUDA_R_32F), "cublasLtMatmulDescCreate");
+  check(cublasLtMatmulDescCreate(&desc, compute, CUDA_R_32F), "cublasLtMatmulDescCreate");
   return MatmulDesc(desc);
 }
 
@@ -50,9 +50,9 @@ void set(const Preference& preference, cublasLtMatmulPreferenceAttributes_t attr
 }
 
 // Column-major rows x columns with `ld` elements from one column to the next, `batch` of them one after another.
-MatrixLayout make_layout(std::int64_t rows, std::int64_t columns, std::int64_t ld, std::int64_t batch) {
+MatrixLayout make_layout(DType type, std::int64_t rows, std::int64_t columns, std::int64_t ld, std::int64_t batch) {
   cublasLtMatrixLayout_t handle = nullptr;
-  check(cublasLtMatrixLayoutCreate(&handle, CUDA_R_32F, static_cast<std::uint64_t>(rows),
+  check(cublasLtMatrixLayoutCreate(&handle, cuda_type(type), static_cast<std::uint64_t>(rows),
                                    static_cast<std::uint64_t>(columns), ld),
         "cublasLtMatrixLayoutCreate");
   MatrixLayout layout(handle);
@@ -63,9 +63,9 @@ MatrixLayout make_layout(std::int64_t rows, std::int64_t columns, std::int64_t l
   return layout;
 }
 
-MatrixLayout make_operand(cublasOperation_t op, std::int64_t rows, std::int64_t columns, std::int64_t ld,
+MatrixLayout make_operand(DType type, cublasOperation_t op, std::int64_t rows, std::int64_t columns, std::int64_t ld,
                           std::int64_t batch) {
-  return op == CUBLAS_OP_N ? make_layout(rows, columns, ld, batch) : make_layout(columns, rows, ld, batch);
+  return op == CUBLAS_OP_N ? make_layout(type, rows, columns, ld, batch) : make_layout(type, columns, rows, ld, batch);
 }
 
 // Splitting k is fine where the parts are added in a step of its own, in f32 and in their order; not where they are
@@ -99,16 +99,10 @@ std::uint32_t alignment(const void* data) {
 }  // namespace
 
 cublasComputeType_t compute_type(Precision precision) {
-  switch (precision) {
-    case Precision::f32:
-      return CUBLAS_COMPUTE_32F;
-    case Precision::tf32:
-      return CUBLAS_COMPUTE_32F_FAST_TF32;
-    case Precision::bf16:
-      return CUBLAS_COMPUTE_32F_FAST_16BF;
-  }
-  return CUBLAS_COMPUTE_32F;
+  return precision == Precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F;
 }
+
+cudaDataType cuda_type(DType dtype) { return dtype == DType::bf16 ? CUDA_R_16BF : CUDA_R_32F; }
 
 struct LtGemm::Plan {
   MatmulDesc desc;
@@ -128,13 +122,14 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
   g.k = key.k;
   const ColumnMajor in(g);
   auto plan = std::make_unique<Plan>();
-  plan->desc = make_matmul(key.precision);
+  const bool narrow = key.types.operands == DType::bf16;
+  plan->desc = make_matmul(narrow ? CUBLAS_COMPUTE_32F : compute_type(key.precision));
   set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, in.op_first);
   set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSB, in.op_second);
   set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key.bias, key.relu));
-  plan->first = make_operand(in.op_first, in.rows, key.k, in.ld_first, key.batch);
-  plan->second = make_operand(in.op_second, key.k, in.columns, in.ld_second, key.batch);
-  plan->result = make_layout(in.rows, in.columns, in.ld_result, key.batch);
+  plan->first = make_operand(key.types.operands, in.op_first, in.rows, key.k, in.ld_first, key.batch);
+  plan->second = make_operand(key.types.operands, in.op_second, key.k, in.columns, in.ld_second, key.batch);
+  plan->result = make_layout(key.types.result, in.rows, in.columns, in.ld_result, key.batch);
   const Preference preference = make_preference(key.align_b, key.align_a, key.align_c);
 
   std::array<cublasLtMatmulHeuristicResult_t, 4> found = {};
@@ -151,13 +146,14 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
   return plan;
 }
 
-std::optional<LtGemm::Done> LtGemm::run(const Gemm& g, const float* a, const float* b, const float* bias, float* c) {
+std::optional<LtGemm::Done> LtGemm::run(const Gemm& g, const GemmTypes& types, const void* a, const void* b,
+                                        const void* bias, void* c) {
   Queue& queue = context_.queue();
   // The library doesn't say how the bias must be aligned, so one that vector loads could not take is left to finish().
   const bool can_fuse = bias == nullptr || alignment(bias) == kVector;
   const Done wanted{bias != nullptr && can_fuse, g.activation == Activation::relu && can_fuse && !relu_passes_nan()};
-  const Key key{g.m,         g.n,         g.k,         g.batch,      g.transpose_a, g.transpose_b,
-                wanted.bias, wanted.relu, precision(), alignment(a), alignment(b),  alignment(c)};
+  const Key key{g.m,         g.n,         g.k,   g.batch,      g.transpose_a, g.transpose_b, wanted.bias,
+                wanted.relu, precision(), types, alignment(a), alignment(b),  alignment(c)};
   const std::lock_guard lock(mutex_);  // the descriptor holds the bias's address from here to the call
   auto at = plans_.find(key);
   if (at == plans_.end()) {

@@ -1,4 +1,4 @@
-// Matrix products of f32 through cuBLASLt. What a product needs (descriptors and the algorithm that cuBLASLt's
+// Matrix products of f32 and bf16 through cuBLASLt. What a product needs (descriptors and the algorithm that cuBLASLt's
 // heuristics choose) is prepared once for each shape, epilogue, precision and alignment, and kept. Only algorithms that
 // give the same bits in every run are taken.
 #pragma once
@@ -35,6 +35,12 @@ struct ColumnMajor {
 
 cublasComputeType_t compute_type(Precision precision);
 
+struct GemmTypes {  // f32 or bf16 each; accumulation is in f32
+  DType operands = DType::f32, result = DType::f32;
+  friend auto operator<=>(const GemmTypes&, const GemmTypes&) = default;
+};
+cudaDataType cuda_type(DType dtype);
+
 class LtGemm {
  public:
   explicit LtGemm(Context& context);
@@ -45,14 +51,17 @@ class LtGemm {
   struct Done {  // what is in c besides alpha op(a) op(b) + beta c
     bool bias = false, relu = false;
   };
-  // Queues the product; nullopt, and nothing queued, where cuBLASLt has no algorithm for it. No size may be 0.
-  std::optional<Done> run(const Gemm& g, const float* a, const float* b, const float* bias, float* c);
+  // Queues the product; nullopt, and nothing queued, where cuBLASLt has no algorithm for it. No size may be 0. The bias
+  // is of the result's type.
+  std::optional<Done> run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const void* bias,
+                          void* c);
 
  private:
   struct Key {
     std::int64_t m, n, k, batch;
     bool transpose_a, transpose_b, bias, relu;
     Precision precision;
+    GemmTypes types;
     std::uint32_t align_a, align_b, align_c;  // bytes, at most 16
     friend auto operator<=>(const Key&, const Key&) = default;
   };

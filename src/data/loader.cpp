@@ -44,8 +44,8 @@ void check_dataset(const Dataset& dataset) {
 }
 
 void check_type(DType dtype) {
-  if (dtype != DType::f32 && dtype != DType::f64) {
-    throw InvalidArgument(fmt::format("normalize: images as {}, expected f32 or f64", descent::name_of(dtype)));
+  if (!is_floating(dtype)) {
+    throw InvalidArgument(fmt::format("normalize: images as {}, expected f32, f64 or bf16", descent::name_of(dtype)));
   }
 }
 

@@ -12,16 +12,28 @@ void check_defined(const char* op, const char* what, const Tensor& x) {
 void check_floating(const char* op, const char* what, const Tensor& x) {
   check_defined(op, what, x);
   const DType dtype = x.impl()->dtype;
-  if (dtype == DType::f32 || dtype == DType::f64) return;
-  throw InvalidArgument(fmt::format("{}: {} is {}, expected f32 or f64", op, what, name_of(dtype)));
+  if (is_floating(dtype)) return;
+  throw InvalidArgument(fmt::format("{}: {} is {}, expected f32, f64 or bf16", op, what, name_of(dtype)));
 }
 
-void check_like(const char* op, const char* what, const Tensor& y, const Tensor& x) {
+namespace {
+
+void check_type(const char* op, const char* what, const Tensor& y, const Tensor& x, DType expected) {
   check_defined(op, what, y);
-  if (y.impl()->dtype != x.impl()->dtype) {
-    throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, what, name_of(y.dtype()), name_of(x.dtype())));
+  if (y.impl()->dtype != expected) {
+    throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, what, name_of(y.dtype()), name_of(expected)));
   }
   check_device(op, what, y, x);
+}
+
+}  // namespace
+
+void check_like(const char* op, const char* what, const Tensor& y, const Tensor& x) {
+  check_type(op, what, y, x, x.impl()->dtype);
+}
+
+void check_parameter(const char* op, const char* what, const Tensor& y, const Tensor& x) {
+  check_type(op, what, y, x, parameter_type(x.impl()->dtype));
 }
 
 void check_device(const char* op, const char* what, const Tensor& y, const Tensor& x) {

@@ -8,10 +8,12 @@
 namespace descent::ops {
 
 void check_defined(const char* op, const char* what, const Tensor& x);
-// f32 or f64. `what` names the input: "weight".
+// f32, f64 or bf16. `what` names the input: "weight".
 void check_floating(const char* op, const char* what, const Tensor& x);
 // On the device of x and of its element type.
 void check_like(const char* op, const char* what, const Tensor& y, const Tensor& x);
+// On the device of x and of the element type that its parameters and statistics have.
+void check_parameter(const char* op, const char* what, const Tensor& y, const Tensor& x);
 void check_device(const char* op, const char* what, const Tensor& y, const Tensor& x);
 // i32 on the device of x; on the CPU also 0 <= index < count.
 void check_index(const char* op, const char* what, const Tensor& index, const Tensor& x, std::int64_t count);
@@ -26,6 +28,12 @@ inline Tensor empty_like(const Tensor& x) { return Tensor::empty(x.shape(), x.dt
 inline Tensor empty_of(const Shape& shape, const Tensor& x) {
   return Tensor::empty(shape, x.dtype(), backend_of(x).device);
 }
+// Mixed precision: beside activations in bf16 stand parameters in f32.
+inline DType parameter_type(DType activations) { return activations == DType::bf16 ? DType::f32 : activations; }
+inline Tensor empty_parameter(const Shape& shape, const Tensor& x) {
+  return Tensor::empty(shape, parameter_type(x.dtype()), backend_of(x).device);
+}
+inline bool is_mixed(const Tensor& x) { return x.defined() && x.impl()->dtype == DType::bf16; }
 inline Saved saved_if(bool wanted, const Tensor& x) { return wanted ? Saved(x) : Saved(); }
 inline double beta_of(Write write) { return write == Write::accumulate ? 1.0 : 0.0; }
 inline Activation activation_of(Fuse fuse) { return fuse == Fuse::relu ? Activation::relu : Activation::none; }

@@ -26,7 +26,7 @@ std::int64_t reach(std::int64_t kernel, std::int64_t dilation) { return dilation
 
 void check_operands(const char* op, const Tensor& x, const Tensor& weight, const Tensor& bias, std::int64_t out) {
   check_floating(op, "input", x);
-  check_like(op, "weight", weight, x);
+  check_parameter(op, "weight", weight, x);
   check_rank(op, "input", x, 4);
   check_rank(op, "weight", weight, 4);
   const std::int64_t kh = weight.shape()[1];
@@ -36,7 +36,7 @@ void check_operands(const char* op, const Tensor& x, const Tensor& weight, const
         fmt::format("{}: weight has shape {}, expected a kernel of 1x1 or more", op, to_string(weight.shape())));
   }
   if (!bias.defined()) return;
-  check_like(op, "bias", bias, x);
+  check_parameter(op, "bias", bias, x);
   check_shape(op, "bias", bias, {out});
 }
 
@@ -140,8 +140,9 @@ Tensor conv_transpose2d(const Tensor& x, const Tensor& weight, const Tensor& bia
   Tensor y = empty_of({in[0], height, width, out}, x);
   backend_of(x).conv->backward_data(geometry, cview(x), cview(weight), {view(y), Write::overwrite});
   if (bias.defined()) {
+    const Tensor addend = bias.detach().to(x.dtype());
     const Tensor one = Tensor::ones({1}, x.dtype(), x.device());
-    backend_of(x).elementwise->binary(Binary::mul, cview(bias), cview(one), view(y), Write::accumulate);
+    backend_of(x).elementwise->binary(Binary::mul, cview(addend), cview(one), view(y), Write::accumulate);
   }
   if (recording(x, weight, bias)) {
     const Saved saved_x = saved_if(needs_gradient(weight), x);

@@ -81,7 +81,7 @@ Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose
 
 Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Fuse fuse) {
   check_floating("linear", "input", x);
-  check_like("linear", "weight", weight, x);
+  check_parameter("linear", "weight", weight, x);
   check_rank("linear", "weight", weight, 2);
   const std::int64_t in = weight.shape()[1];
   const std::int64_t out = weight.shape()[0];
@@ -90,7 +90,7 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Fuse fu
                                       to_string(weight.shape()), in));
   }
   if (bias.defined()) {
-    check_like("linear", "bias", bias, x);
+    check_parameter("linear", "bias", bias, x);
     check_shape("linear", "bias", bias, {out});
   }
   const std::int64_t rows = x.shape().product(0, x.rank() - 1);

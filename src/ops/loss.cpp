@@ -25,6 +25,9 @@ void check_rows(const char* op, const Tensor& x) {
   if (x.rank() < 1) throw InvalidArgument(fmt::format("{}: input has no axes, expected 1 or more", op));
 }
 
+// The losses compute in f32 where their input is bf16.
+Tensor in_f32(const Tensor& x) { return is_mixed(x) ? x.to(DType::f32) : x; }
+
 // dx = saved * dy, where dy has one element, or one for each row of `saved`.
 void scale_saved(Gradients& g, Saved& saved, const Shape& dy_shape) {
   if (g.dy_is_one()) return g.give(0, saved);
@@ -78,6 +81,7 @@ using Primitive = void (Loss::*)(LossReduction, ConstView, ConstView, View, View
 Tensor pairwise(const char* op, Primitive primitive, bool symmetric, const Tensor& x, const Tensor& target,
                 LossReduce reduce) {
   check_floating(op, "input", x);
+  if (is_mixed(x)) return pairwise(op, primitive, symmetric, in_f32(x), in_f32(target), reduce);
   check_like(op, "target", target, x);
   check_shape(op, "target", target, x.shape());
   if (!symmetric && needs_gradient(target))
@@ -106,6 +110,7 @@ Tensor pairwise(const char* op, Primitive primitive, bool symmetric, const Tenso
 
 Tensor softmax(const Tensor& x) {
   check_rows("softmax", x);
+  if (is_mixed(x)) return softmax(in_f32(x)).to(DType::bf16);
   const Shape matrix = as_rows(x.shape());
   Tensor y = empty_like(x);
   backend_of(x).loss->softmax(view_as(x, matrix), view_as(y, matrix));
@@ -120,6 +125,7 @@ Tensor softmax(const Tensor& x) {
 
 Tensor log_softmax(const Tensor& x) {
   check_rows("log_softmax", x);
+  if (is_mixed(x)) return log_softmax(in_f32(x)).to(DType::bf16);
   const Shape matrix = as_rows(x.shape());
   Tensor y = empty_like(x);
   backend_of(x).loss->log_softmax(view_as(x, matrix), view_as(y, matrix));
@@ -133,6 +139,7 @@ Tensor log_softmax(const Tensor& x) {
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o) {
+  if (is_mixed(logits)) return cross_entropy(in_f32(logits), in_f32(target), o);
   check_cross_entropy(logits, target, o);
   const bool per_row = o.reduce == LossReduce::none;
   const std::int64_t rows = logits.shape()[0];

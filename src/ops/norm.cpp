@@ -10,7 +10,7 @@ using namespace ops;
 
 void check_channels(const char* op, const char* what, const Tensor& t, const Tensor& x, std::int64_t channels) {
   if (!t.defined()) return;
-  check_like(op, what, t, x);
+  check_parameter(op, what, t, x);
   check_shape(op, what, t, {channels});
 }
 
@@ -69,8 +69,8 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
   Tensor mean;
   Tensor inv_std;
   if (options.training) {
-    mean = empty_of({matrix[1]}, x);
-    inv_std = empty_of({matrix[1]}, x);
+    mean = empty_parameter({matrix[1]}, x);
+    inv_std = empty_parameter({matrix[1]}, x);
     norm.batch_train(state, view_as(x, matrix), activation, view_as(y, matrix), view(mean), view(inv_std));
   } else {
     norm.batch_eval(state, view_as(x, matrix), activation, view_as(y, matrix));
@@ -107,8 +107,8 @@ Tensor batch_norm_relu_max_pool2(const Tensor& x, const Tensor& gamma, const Ten
   }
   Tensor y = empty_of({in[0], in[1] / 2, in[2] / 2, in[3]}, x);
   const Tensor code = Tensor::empty(y.shape(), DType::u8, y.device());
-  const Tensor mean = empty_of({in[3]}, x);
-  const Tensor inv_std = empty_of({in[3]}, x);
+  const Tensor mean = empty_parameter({in[3]}, x);
+  const Tensor inv_std = empty_parameter({in[3]}, x);
   backend_of(x).norm->batch_train_relu_pool(state_of(gamma, beta, running_mean, running_var, options), cview(x),
                                             view(y), view(code), view(mean), view(inv_std));
   if (recording(x, gamma, beta)) {
@@ -135,8 +135,8 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
   check_channels("layer_norm", "beta", beta, x, matrix[1]);
   check_option(eps > 0, "layer_norm", "eps", eps, "more than 0");
   Tensor y = empty_like(x);
-  const Tensor mean = empty_of({matrix[0]}, x);
-  const Tensor inv_std = empty_of({matrix[0]}, x);
+  const Tensor mean = empty_parameter({matrix[0]}, x);
+  const Tensor inv_std = empty_parameter({matrix[0]}, x);
   backend_of(x).norm->layer(view_as(x, matrix), cview(gamma), cview(beta), eps, view_as(y, matrix), view(mean),
                             view(inv_std));
   if (recording(x, gamma, beta)) {

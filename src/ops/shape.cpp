@@ -90,6 +90,21 @@ Tensor Tensor::to(Device target) const {
   return y;
 }
 
+Tensor Tensor::to(DType type) const {
+  if (dtype() == type) return *this;
+  Tensor y = converted(*this, type);
+  if (is_floating(type) && recording(*this)) {
+    record("to", {this}, y, [](Gradients& g) {
+      const Grad dx = g.wanted(0);
+      if (dx.write == Write::overwrite) return g.backend().elementwise->convert(g.dy(), dx.view);
+      const Tensor sum = Tensor::empty(dx.view.shape, dx.view.dtype, g.backend().device);
+      g.backend().elementwise->convert(g.dy(), view(sum));
+      g.backend().elementwise->axpby(1, cview(sum), 1, dx.view);
+    });
+  }
+  return y;
+}
+
 Tensor reshape(const Tensor& x, std::span<const std::int64_t> dims) { return x.reshape(dims); }
 
 Tensor flatten(const Tensor& x, int start_axis) {

@@ -126,11 +126,12 @@ Tensor predict(nn::Module& model, const Tensor& images, const data::Normalizatio
   }
   const Shape out = model.output_shape({images.size(1), images.size(2), images.size(3)});
   const EvalMode mode(model);
-  Tensor result = Tensor::empty({images.size(0), out[-1]}, options.dtype);
+  const DType type = options.dtype == DType::bf16 ? DType::f32 : options.dtype;
+  Tensor result = Tensor::empty({images.size(0), out[-1]}, type);
   for (std::int64_t begin = 0; begin < images.size(0); begin += options.batch_size) {
     const std::int64_t end = std::min(begin + options.batch_size, images.size(0));
     const Tensor x = data::normalize(images.rows(begin, end), normalization, options.dtype, options.device);
-    result.rows(begin, end).copy_from(softmax(model(x)));
+    result.rows(begin, end).copy_from(softmax(model(x).to(type)));
   }
   return result;
 }

@@ -24,17 +24,19 @@ constexpr double kEpochImages = 60000;
 struct Options {
   std::string train, infer, op;
   JobOptions job;
-  std::string device = "cpu", precision = "f32";
+  std::string device = "cpu";
   int threads = 0;
   bool peak = false, json = false;
 };
+
+Peak peak_for(const JobOptions& job) { return peak_of(job.device, activation_type(job.precision, "f32")); }
 
 bool on_gpu(const Options& o) { return o.job.device.type == DeviceType::cuda; }
 
 // What the numbers were measured on.
 std::string machine(const Options& o) {
-  if (!on_gpu(o)) return fmt::format("{} threads", num_threads());
-  return fmt::format("{}, products in {}", device_name(o.job.device), o.precision);
+  const std::string where = on_gpu(o) ? device_name(o.job.device) : fmt::format("{} threads", num_threads());
+  return o.job.precision == "f32" ? where : fmt::format("{}, {}", where, o.job.precision);
 }
 
 std::string describe(const Options& o, const Peak& peak) {
@@ -48,14 +50,13 @@ Json to_json(const Options& o, const Peak& peak) {
                {"copy_gb_s", peak.copy_gb_s},
                {"threads", num_threads()},
                {"device", to_string(o.job.device)}};
-  if (!on_gpu(o)) return json;
-  json["device_name"] = device_name(o.job.device);
-  json["precision"] = o.precision;
+  json["precision"] = o.job.precision;
+  if (on_gpu(o)) json["device_name"] = device_name(o.job.device);
   return json;
 }
 
 int show_peak(const Options& o) {
-  const Peak peak = peak_of(o.job.device);
+  const Peak peak = peak_for(o.job);
   if (o.json) {
     print_json(to_json(o, peak));
   } else {
@@ -69,7 +70,7 @@ int run_job(const Options& o) {
   const bool training = !o.train.empty();
   job.model = training ? o.train : o.infer;
   const JobResult result = training ? bench_training(job) : bench_inference(job);
-  const Peak peak = peak_of(job.device);
+  const Peak peak = peak_for(job);
   const double share = result.gflops / peak.gflops_f32;
   if (o.json) {
     Json json = {{"job", training ? "train" : "infer"},
@@ -85,7 +86,7 @@ int run_job(const Options& o) {
                  {"share_of_peak", share},
                  {"threads", num_threads()},
                  {"device", device_name(job.device)},
-                 {"precision", o.precision}};
+                 {"precision", o.job.precision}};
     if (training) json["seconds_per_epoch"] = kEpochImages / result.images_per_second;
     print_json(json);
     return kOk;
@@ -103,7 +104,10 @@ int run_job(const Options& o) {
 }
 
 int kernel_table(const Options& o) {
-  const Peak peak = peak_of(o.job.device);
+  if (o.job.precision == "bf16") {
+    throw InvalidArgument("bench: the table of kernels is for f32 and tf32; bf16 is for --train, --infer and --peak");
+  }
+  const Peak peak = peak_for(o.job);
   const std::vector<KernelRow> rows = bench_kernels(o.op, peak, o.job.device);
   if (rows.empty()) throw InvalidArgument(fmt::format("bench: no kernel has \"{}\" in its name", escape(o.op)));
   if (o.json) {
@@ -138,9 +142,12 @@ int bench(Options o) {
       1) {
     throw InvalidArgument("bench: --train, --infer, --op and --peak exclude each other");
   }
+  if (o.job.precision != "f32" && o.job.dtype == "f64") {
+    throw InvalidArgument(fmt::format("--precision {}: it is for --dtype f32, f64 is never rounded", o.job.precision));
+  }
   set_num_threads(o.threads);
   o.job.device = parse_device(o.device);
-  use_precision(o.precision, o.job.device);
+  use_precision(o.job.precision, o.job.device);
   if (o.peak) return show_peak(o);
   return o.train.empty() && o.infer.empty() ? kernel_table(o) : run_job(o);
 }
@@ -165,7 +172,7 @@ void add_bench(CLI::App& app, Run& run) {
                       "images for --train and --infer (default: MNIST if it is here, else random)");
   command->add_option("--dtype", o->job.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
   command->add_option("--device", o->device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  command->add_option("--precision", o->precision, "of f32 products on CUDA: f32, tf32 or bf16")
+  command->add_option("--precision", o->job.precision, "f32, tf32 or bf16, as for train")
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--no-graph", o->job.no_graph, "--train on CUDA: queue every kernel instead of replaying a graph");

@@ -20,7 +20,7 @@ constexpr const char* kExamples =
     "  descent eval --model runs/first --json | jq .accuracy\n";
 
 struct Options {
-  std::string model, data, device = "auto", dtype = "f32";
+  std::string model, data, device = "auto", dtype = "f32", precision = "f32";
   std::int64_t batch_size = 256, limit_test = 0;
   int threads = 0;
   bool json = false, on_train = false;
@@ -71,6 +71,11 @@ std::string table(const train::Evaluation& evaluation, const std::vector<std::st
 
 int evaluate_model(const Options& options) {
   const Device device = parse_device(options.device);
+  if (options.precision != "f32" && options.dtype == "f64") {
+    throw InvalidArgument(
+        fmt::format("--precision {}: it is for --dtype f32, f64 is never rounded", options.precision));
+  }
+  use_precision(options.precision, device);
   set_num_threads(options.threads);
   const std::string path = model_path(options.model);
   const train::LoadedModel loaded = train::load_model(path, device, parse_dtype(options.dtype));
@@ -83,7 +88,7 @@ int evaluate_model(const Options& options) {
   }
   train::EvaluateOptions settings;
   settings.batch_size = options.batch_size;
-  settings.dtype = parse_dtype(options.dtype);
+  settings.dtype = activation_type(options.precision, options.dtype);
   settings.device = device;
   const auto begin = std::chrono::steady_clock::now();
   const train::Evaluation evaluation = train::evaluate(*loaded.module, dataset, loaded.info.normalization, settings);
@@ -120,6 +125,9 @@ void add_eval(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
+  command->add_option("--precision", o->precision, "f32, tf32 or bf16, as for train")
+      ->check(any_of({"f32", "tf32", "bf16"}))
+      ->capture_default_str();
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return evaluate_model(*o); }; });

@@ -121,8 +121,9 @@ void announce(const Job& job) {
                   thousands(job.data.test.size()), job.data.train.source));
   say(fmt::format("model   {}: {} parameters, {:.2f} MFLOP per image", job.model.name,
                   thousands(job.model.module->parameter_count()), job.model.module->flops(job.model.input) / 1e6));
-  const std::string precision =
-      job.config.precision == "f32" ? "" : fmt::format(", products in {}", job.config.precision);
+  const std::string precision = job.config.precision == "f32"    ? ""
+                                : job.config.precision == "bf16" ? ", activations in bf16"
+                                                                 : ", products in " + job.config.precision;
   say(fmt::format("device  {}, {} threads{}; {}, learning rate {:g}, {}; seed {}", device_name(job.device),
                   num_threads(), precision, job.config.optimizer, job.config.lr, job.config.schedule, job.config.seed));
   say(fmt::format("folder  {}", job.folder.path));

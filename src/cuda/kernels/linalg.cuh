@@ -8,52 +8,65 @@
 namespace descent::gpu {
 
 // One element from its three terms. relu keeps NaN: the comparison is false for it.
-template <class T>
+template <class V>
 struct FinishTerms {
-  T beta;
+  V beta;
   bool relu;
 
-  __device__ T operator()(T x, T c, T bias) const {
-    T value = x;
-    if (beta != T(0)) value += beta * c;
+  __device__ V operator()(V x, V c, V bias) const {
+    V value = x;
+    if (beta != V(0)) value += beta * c;
     value += bias;
-    return relu && value < T(0) ? T(0) : value;
+    return relu && value < V(0) ? V(0) : value;
   }
 };
 
+// N numbers of the bias in loads of 16 bytes: beside a pack of bf16 they are two.
+template <class V, int N>
+__device__ Pack<V, N> load_bias(const V* from) {
+  constexpr int M = N < kPack<V> ? N : kPack<V>;
+  Pack<V, N> all;
+  for (int part = 0; part < N; part += M) {
+    const Pack<V, M> loaded = load_pack<V, M>(from + part);
+    for (int j = 0; j < M; ++j) all.v[part + j] = loaded.v[j];
+  }
+  return all;
+}
+
 // A thread takes packs of 16 bytes in a grid-stride loop, and then single elements of what is left (all of it where
 // packs don't fit: `packs` is 0). A pack lies in one row. Bytes moved: c written, c and x read where they count; bias,
-// which stays in the cache. In T.
+// which stays in the cache. In Wide<T>.
 template <class T>
-__global__ void finish_kernel(FinishTerms<T> terms, std::int64_t total, std::int64_t n, std::int64_t packs, const T* x,
-                              const T* bias, T* c) {
+__global__ void finish_kernel(FinishTerms<Wide<T>> terms, std::int64_t total, std::int64_t n, std::int64_t packs,
+                              const T* x, const Wide<T>* bias, T* c) {
+  using V = Wide<T>;
   constexpr int N = kPack<T>;
   for (std::int64_t p = grid_thread(); p < packs; p += grid_threads()) {
     const std::int64_t i = p * N;
-    Pack<T, N> from_x{}, from_c{}, from_bias{};
-    if (x != nullptr) from_x = load_pack<T, N>(x + i);
-    if (terms.beta != T(0)) from_c = load_pack<T, N>(c + i);
-    if (bias != nullptr) from_bias = load_pack<T, N>(bias + i % n);
-    Pack<T, N> out;
+    Pack<V, N> from_x{}, from_c{}, from_bias{};
+    if (x != nullptr) from_x = load_wide<T, N>(x + i);
+    if (terms.beta != V(0)) from_c = load_wide<T, N>(c + i);
+    if (bias != nullptr) from_bias = load_bias<V, N>(bias + i % n);
+    Pack<V, N> out;
     for (int j = 0; j < N; ++j) out.v[j] = terms(from_x.v[j], from_c.v[j], from_bias.v[j]);
-    store_pack(c + i, out);
+    store_narrow<T, N>(c + i, out);
   }
   for (std::int64_t i = packs * N + grid_thread(); i < total; i += grid_threads()) {
-    const T from_x = x != nullptr ? x[i] : T(0);
-    const T from_c = terms.beta != T(0) ? c[i] : T(0);
-    const T from_bias = bias != nullptr ? bias[i % n] : T(0);
-    c[i] = terms(from_x, from_c, from_bias);
+    const V from_x = x != nullptr ? widen(x[i]) : V(0);
+    const V from_c = terms.beta != V(0) ? widen(c[i]) : V(0);
+    const V from_bias = bias != nullptr ? bias[i % n] : V(0);
+    c[i] = narrow<T>(terms(from_x, from_c, from_bias));
   }
 }
 
 template <class T>
-void finish(Queue& queue, std::int64_t rows, std::int64_t n, const T* x, double beta, const T* bias,
+void finish(Queue& queue, std::int64_t rows, std::int64_t n, const T* x, double beta, const Wide<T>* bias,
             Activation activation, T* c) {
   const std::int64_t total = rows * n;
   const bool whole_rows =
       bias == nullptr || n % kPack<T> == 0;  // else a pack could begin in one row and end in another
   const std::int64_t packs = whole_rows && aligned16(x, bias, c) ? total / kPack<T> : 0;
-  const FinishTerms<T> terms{static_cast<T>(beta), activation == Activation::relu};
+  const FinishTerms<Wide<T>> terms{static_cast<Wide<T>>(beta), activation == Activation::relu};
   launch(queue, "finish", finish_kernel<T>, blocks_for(queue, packs > 0 ? packs : total), kThreads, 0, terms, total, n,
          packs, x, bias, c);
 }

@@ -38,7 +38,7 @@ const std::vector<OpCase>& op_cases();
 // ones.
 std::vector<Tensor> case_inputs(const OpCase& row, DType dtype, Device device, std::uint64_t seed = 1);
 
-// Constants for rows: random numbers in [low, high], and integers.
+// Constants for rows: random numbers in [low, high] of the type of like's parameters, and integers.
 Tensor case_values(const Tensor& like, const Shape& shape, double low, double high, std::uint64_t seed);
 Tensor case_indices(const Tensor& like, const std::vector<std::int32_t>& values, const Shape& shape);
 

@@ -7,6 +7,7 @@
 
 #include "core/philox.h"
 #include "descent/autograd.h"
+#include "ops/check.h"
 
 namespace descent {
 namespace ops {
@@ -69,7 +70,9 @@ std::vector<Tensor> case_inputs(const OpCase& row, DType dtype, Device device, s
 }
 
 Tensor case_values(const Tensor& like, const Shape& shape, double low, double high, std::uint64_t seed) {
-  return Tensor::from(random_values({shape, low, high}, seed, 0xFFFF), shape).to(like.dtype()).to(like.device());
+  return Tensor::from(random_values({shape, low, high}, seed, 0xFFFF), shape)
+      .to(parameter_type(like.dtype()))
+      .to(like.device());
 }
 
 Tensor case_indices(const Tensor& like, const std::vector<std::int32_t>& values, const Shape& shape) {

@@ -1,0 +1,315 @@
+// The families with mixed precision added: where a view is bf16, its f32 twin goes to the primitive.
+#include <cstdint>
+
+#include "cpu/dispatch.h"
+#include "cpu/mixed.h"
+
+namespace descent::cpu {
+namespace {
+
+// One for each family, made at its first use and never destroyed: static objects may compute at exit.
+template <class Mixed, class Family>
+Family* made_once(Family* family) {
+  static auto* const made = new Mixed(*family);
+  return made;
+}
+
+class MixedElementwise final : public Elementwise {
+ public:
+  explicit MixedElementwise(Elementwise& inner) : inner_(inner) {}
+
+  void fill(View y, double value) override { inner_.fill(y, value); }
+  void convert(ConstView x, View y) override { inner_.convert(x, y); }
+  void unary(Unary op, double a, double b, ConstView x, View y) override {
+    if (!is_mixed(x.dtype)) return inner_.unary(op, a, b, x, y);
+    Widened w;
+    inner_.unary(op, a, b, w.read(x), w.write(y));
+    w.finish();
+  }
+  void unary_backward(Unary op, double a, double b, ConstView x, ConstView y, ConstView dy, Grad dx) override {
+    if (!is_mixed(dy.dtype)) return inner_.unary_backward(op, a, b, x, y, dy, dx);
+    Widened w;
+    inner_.unary_backward(op, a, b, w.read(x), w.read(y), w.read(dy), w.gradient(dx));
+    w.finish();
+  }
+  void binary(Binary op, ConstView a, ConstView b, View y, Write write) override {
+    if (!is_mixed(y.dtype)) return inner_.binary(op, a, b, y, write);
+    Widened w;
+    inner_.binary(op, w.read(a), w.read(b), w.gradient({y, write}).view, write);
+    w.finish();
+  }
+  void axpby(double alpha, ConstView x, double beta, View y) override {
+    if (!is_mixed(y.dtype)) return inner_.axpby(alpha, x, beta, y);
+    Widened w;
+    inner_.axpby(alpha, w.read(x), beta, beta == 0 ? w.write(y) : w.update(y));
+    w.finish();
+  }
+  void scale_by(View x, ConstView factor) override {
+    if (!is_mixed(x.dtype) && !is_mixed(factor.dtype)) return inner_.scale_by(x, factor);
+    Widened w;
+    inner_.scale_by(w.update(x), w.read(factor));
+    w.finish();
+  }
+
+ private:
+  Elementwise& inner_;
+};
+
+class MixedReduce final : public Reduce {
+ public:
+  explicit MixedReduce(Reduce& inner) : inner_(inner) {}
+
+  void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) override {
+    if (!is_mixed(x.dtype)) return inner_.reduce(op, x, outer, n, inner, y);
+    Widened w;
+    inner_.reduce(op, w.read(x), outer, n, inner, w.gradient(y));
+    w.finish();
+  }
+  void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n, std::int64_t inner,
+                    Grad dx) override {
+    if (!is_mixed(x.dtype)) return inner_.max_backward(x, y, dy, outer, n, inner, dx);
+    Widened w;
+    inner_.max_backward(w.read(x), w.read(y), w.read(dy), outer, n, inner, w.gradient(dx));
+    w.finish();
+  }
+  void sum_to(ConstView x, Grad y) override {
+    if (!is_mixed(x.dtype)) return inner_.sum_to(x, y);
+    Widened w;
+    inner_.sum_to(w.read(x), w.gradient(y));
+    w.finish();
+  }
+  void argmax_rows(ConstView x, View y) override { inner_.argmax_rows(Widened().read(x), y); }
+  void sum_of_squares(ConstView x, View y) override { inner_.sum_of_squares(Widened().read(x), y); }
+  void first_nonfinite(ConstView x, View y) override { inner_.first_nonfinite(Widened().read(x), y); }
+
+ private:
+  Reduce& inner_;
+};
+
+class MixedLinalg final : public Linalg {
+ public:
+  explicit MixedLinalg(Linalg& inner) : inner_(inner) {}
+
+  void gemm(const Gemm& gemm, ConstView a, ConstView b, ConstView bias, View c) override {
+    if (!is_mixed(a.dtype) && !is_mixed(b.dtype)) return inner_.gemm(gemm, a, b, bias, c);
+    Widened w;
+    inner_.gemm(gemm, w.operand(a), w.operand(b), bias, gemm.beta == 0 ? w.write(c) : w.update(c));
+    w.finish();
+  }
+
+ private:
+  Linalg& inner_;
+};
+
+class MixedConv final : public Conv {
+ public:
+  explicit MixedConv(Conv& inner) : inner_(inner) {}
+
+  void forward(const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, Activation activation,
+               View y) override {
+    if (!is_mixed(x.dtype)) return inner_.forward(g, x, w, bias, activation, y);
+    Widened wide;
+    inner_.forward(g, wide.read(x), wide.operand(w), bias, activation, wide.write(y));
+    wide.finish();
+  }
+  void backward_data(const ConvGeometry& g, ConstView dy, ConstView w, Grad dx) override {
+    if (!is_mixed(dy.dtype)) return inner_.backward_data(g, dy, w, dx);
+    Widened wide;
+    inner_.backward_data(g, wide.read(dy), wide.operand(w), wide.gradient(dx));
+    wide.finish();
+  }
+  void backward_filter(const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) override {
+    if (!is_mixed(x.dtype)) return inner_.backward_filter(g, x, dy, dw);
+    Widened wide;
+    inner_.backward_filter(g, wide.read(x), wide.read(dy), dw);
+  }
+  void forward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, View y, View code) override {
+    if (!is_mixed(x.dtype)) return inner_.forward_relu_pool(g, x, w, bias, y, code);
+    Widened wide;
+    inner_.forward_relu_pool(g, wide.read(x), wide.operand(w), bias, wide.write(y), code);
+    wide.finish();
+  }
+  void backward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView dy, ConstView code, Grad dx,
+                          Grad dw, Grad dbias) override {
+    if (!is_mixed(x.dtype)) return inner_.backward_relu_pool(g, x, w, dy, code, dx, dw, dbias);
+    Widened wide;
+    inner_.backward_relu_pool(g, wide.read(x), wide.operand(w), wide.read(dy), code, wide.gradient(dx), dw, dbias);
+    wide.finish();
+  }
+
+ private:
+  Conv& inner_;
+};
+
+class MixedPool final : public Pool {
+ public:
+  explicit MixedPool(Pool& inner) : inner_(inner) {}
+
+  void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
+    if (!is_mixed(x.dtype)) return inner_.max_forward(g, x, y, code);
+    Widened w;
+    inner_.max_forward(g, w.read(x), w.write(y), code);
+    w.finish();
+  }
+  void max_backward(const PoolGeometry& g, ConstView dy, ConstView code, Grad dx) override {
+    if (!is_mixed(dy.dtype)) return inner_.max_backward(g, dy, code, dx);
+    Widened w;
+    inner_.max_backward(g, w.read(dy), code, w.gradient(dx));
+    w.finish();
+  }
+  void average_forward(const PoolGeometry& g, ConstView x, View y) override {
+    if (!is_mixed(x.dtype)) return inner_.average_forward(g, x, y);
+    Widened w;
+    inner_.average_forward(g, w.read(x), w.write(y));
+    w.finish();
+  }
+  void average_backward(const PoolGeometry& g, ConstView dy, Grad dx) override {
+    if (!is_mixed(dy.dtype)) return inner_.average_backward(g, dy, dx);
+    Widened w;
+    inner_.average_backward(g, w.read(dy), w.gradient(dx));
+    w.finish();
+  }
+  void global_average_forward(ConstView x, View y) override {
+    if (!is_mixed(x.dtype)) return inner_.global_average_forward(x, y);
+    Widened w;
+    inner_.global_average_forward(w.read(x), w.write(y));
+    w.finish();
+  }
+  void global_average_backward(ConstView dy, Grad dx) override {
+    if (!is_mixed(dy.dtype)) return inner_.global_average_backward(dy, dx);
+    Widened w;
+    inner_.global_average_backward(w.read(dy), w.gradient(dx));
+    w.finish();
+  }
+
+ private:
+  Pool& inner_;
+};
+
+class MixedNorm final : public Norm {
+ public:
+  explicit MixedNorm(Norm& inner) : inner_(inner) {}
+
+  void batch_train(const BatchNormState& s, ConstView x, Activation activation, View y, View mean,
+                   View inv_std) override {
+    if (!is_mixed(x.dtype)) return inner_.batch_train(s, x, activation, y, mean, inv_std);
+    Widened w;
+    inner_.batch_train(s, w.read(x), activation, w.write(y), mean, inv_std);
+    w.finish();
+  }
+  void batch_eval(const BatchNormState& s, ConstView x, Activation activation, View y) override {
+    if (!is_mixed(x.dtype)) return inner_.batch_eval(s, x, activation, y);
+    Widened w;
+    inner_.batch_eval(s, w.read(x), activation, w.write(y));
+    w.finish();
+  }
+  void batch_backward(bool training, Activation activation, ConstView x, ConstView y, ConstView dy, ConstView gamma,
+                      ConstView mean, ConstView inv_std, Grad dx, Grad dgamma, Grad dbeta) override {
+    Widened w;  // does nothing to f32 and f64
+    inner_.batch_backward(training, activation, w.read(x), w.read(y), w.read(dy), gamma, mean, inv_std, w.gradient(dx),
+                          dgamma, dbeta);
+    w.finish();
+  }
+  void batch_train_relu_pool(const BatchNormState& s, ConstView x, View y, View code, View mean,
+                             View inv_std) override {
+    Widened w;
+    inner_.batch_train_relu_pool(s, w.read(x), w.write(y), code, mean, inv_std);
+    w.finish();
+  }
+  void batch_backward_relu_pool(ConstView x, ConstView dy, ConstView code, ConstView gamma, ConstView mean,
+                                ConstView inv_std, Grad dx, Grad dgamma, Grad dbeta) override {
+    Widened w;
+    inner_.batch_backward_relu_pool(w.read(x), w.read(dy), code, gamma, mean, inv_std, w.gradient(dx), dgamma, dbeta);
+    w.finish();
+  }
+  void layer(ConstView x, ConstView gamma, ConstView beta, double eps, View y, View mean, View inv_std) override {
+    Widened w;
+    inner_.layer(w.read(x), gamma, beta, eps, w.write(y), mean, inv_std);
+    w.finish();
+  }
+  void layer_backward(ConstView x, ConstView dy, ConstView gamma, ConstView mean, ConstView inv_std, Grad dx,
+                      Grad dgamma, Grad dbeta) override {
+    Widened w;
+    inner_.layer_backward(w.read(x), w.read(dy), gamma, mean, inv_std, w.gradient(dx), dgamma, dbeta);
+    w.finish();
+  }
+
+ private:
+  Norm& inner_;
+};
+
+class MixedRandom final : public Random {
+ public:
+  explicit MixedRandom(Random& inner) : inner_(inner) {}
+
+  void uniform(const RandomKey& key, double low, double high, View y) override {
+    Widened w;
+    inner_.uniform(key, low, high, w.write(y));
+    w.finish();
+  }
+  void normal(const RandomKey& key, double mean, double std, View y) override {
+    Widened w;
+    inner_.normal(key, mean, std, w.write(y));
+    w.finish();
+  }
+  void dropout(const RandomKey& key, double p, ConstView x, Grad y) override {
+    Widened w;
+    inner_.dropout(key, p, w.read(x), w.gradient(y));
+    w.finish();
+  }
+  void permutation(const RandomKey& key, View y) override { inner_.permutation(key, y); }
+  void advance(View call) override { inner_.advance(call); }
+
+ private:
+  Random& inner_;
+};
+
+class MixedIndex final : public Index {
+ public:
+  explicit MixedIndex(Index& inner) : inner_(inner) {}
+
+  void gather_rows(ConstView x, ConstView index, View y) override { inner_.gather_rows(x, index, y); }
+  void scatter_add_rows(ConstView dy, ConstView index, Grad dx) override {
+    Widened w;
+    inner_.scatter_add_rows(w.read(dy), index, w.gradient(dx));
+    w.finish();
+  }
+  void one_hot(ConstView index, View y) override { inner_.one_hot(index, y); }
+  void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) override {
+    Widened w;
+    inner_.gather_images(x, index, shift, scale, w.write(y));
+    w.finish();
+  }
+  void copy_block(ConstView src, std::int64_t src_pitch, View dst, std::int64_t dst_pitch, std::int64_t rows,
+                  std::int64_t width, Write write) override {
+    if (!is_mixed(dst.dtype) || write == Write::overwrite) {
+      return inner_.copy_block(src, src_pitch, dst, dst_pitch, rows, width, write);
+    }
+    const auto* from = src.as<Bf16>();  // what lies between the rows of dst belongs to others: no f32 twin
+    auto* to = dst.as<Bf16>();
+    for (std::int64_t r = 0; r < rows; ++r) {
+      for (std::int64_t i = 0; i < width; ++i) {
+        Bf16& place = to[r * dst_pitch + i];
+        place = Bf16(static_cast<float>(place) + static_cast<float>(from[r * src_pitch + i]));
+      }
+    }
+  }
+  void next_rows(ConstView order, View position, View index) override { inner_.next_rows(order, position, index); }
+  void store_next(ConstView x, View position, View slots) override { inner_.store_next(x, position, slots); }
+
+ private:
+  Index& inner_;
+};
+
+}  // namespace
+
+Elementwise* mixed(Elementwise* family) { return made_once<MixedElementwise>(family); }
+Reduce* mixed(Reduce* family) { return made_once<MixedReduce>(family); }
+Linalg* mixed(Linalg* family) { return made_once<MixedLinalg>(family); }
+Conv* mixed(Conv* family) { return made_once<MixedConv>(family); }
+Pool* mixed(Pool* family) { return made_once<MixedPool>(family); }
+Norm* mixed(Norm* family) { return made_once<MixedNorm>(family); }
+Random* mixed(Random* family) { return made_once<MixedRandom>(family); }
+Index* mixed(Index* family) { return made_once<MixedIndex>(family); }
+
+}  // namespace descent::cpu

@@ -1,0 +1,15 @@
+// Between f32 and bf16, as calls from host code; the kernels are those of Elementwise::convert.
+#pragma once
+
+#include <cuda_bf16.h>
+
+#include <cstdint>
+
+#include "cuda/queue.h"
+
+namespace descent::gpu {
+
+void round_to_bf16(Queue& queue, std::int64_t n, const float* x, __nv_bfloat16* y);  // to nearest, ties to even
+void widen_bf16(Queue& queue, std::int64_t n, const __nv_bfloat16* x, float* y);
+
+}  // namespace descent::gpu

@@ -1,0 +1,140 @@
+// Mixed precision: activations in bf16 beside parameters in f32. Every op agrees with itself in f32 on the same numbers
+// but for the rounding of what it stores, gradients of parameters are not rounded, and wrong mixtures are refused.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+#include <string>
+
+#include "core/tensor_impl.h"
+#include "descent/nn.h"
+#include "op_checks.h"
+#include "support.h"
+
+namespace descent {
+namespace {
+
+constexpr double kUnit = 0x1p-9;  // the relative error of rounding to bf16 is at most half of an ulp: 2^-9
+
+bool is_parameter(const ops::OpCase& row, std::size_t input) {
+  static const std::set<std::string> with_parameters = {
+      "linear",     "conv2d",     "conv2d_relu_max_pool2",     "conv_transpose2d",
+      "batch_norm", "layer_norm", "batch_norm_relu_max_pool2",
+  };
+  return row.op == std::string("embedding") || (input > 0 && with_parameters.contains(row.op));
+}
+
+Tensor rounded(const Tensor& x) { return x.detach().to(DType::bf16).to(DType::f32); }
+
+// The row in f32 or, with `mixed`, with its activations in bf16, on the same numbers: all of them fit into bf16.
+test::Run run_on_bf16_numbers(const ops::OpCase& row, bool mixed, Device device = {}) {
+  std::vector<Tensor> leaves;
+  for (const Tensor& input : ops::case_inputs(row, DType::f32, Device::cpu())) {
+    leaves.push_back(rounded(input).to(device).set_requires_grad(true));
+  }
+  std::vector<Tensor> inputs = leaves;
+  for (std::size_t i = 0; mixed && i < inputs.size(); ++i) {
+    if (!is_parameter(row, i)) inputs[i] = inputs[i].to(DType::bf16);
+  }
+  const Tensor y = row.run(inputs);
+  backward(y, rounded(test::direction(y)).to(y.dtype()));
+  test::Run run;
+  run.values.push_back(y.to_vector<double>());
+  for (const Tensor& leaf : leaves) run.values.push_back(test::gradient_of(leaf));
+  return run;
+}
+
+// What backward reads is rounded too, which 1 - y of a y near 1 feels.
+double bound(const ops::OpCase& row) {
+  const std::string op = row.op;
+  return op == "sigmoid" || op == "tanh" ? 8 * kUnit : 4 * kUnit;
+}
+
+TEST(MixedPrecision, EveryOpRoundsOnlyWhatItStores) {
+  for (const ops::OpCase& row : ops::op_cases()) {
+    const double error = test::worst_distance(run_on_bf16_numbers(row, true), run_on_bf16_numbers(row, false));
+    EXPECT_LT(error, bound(row)) << test::name_of_row(row);
+  }
+}
+
+TEST(MixedPrecision, CudaAgreesWithTheCpu) {
+  if (!cuda_unavailable_reason().empty()) GTEST_SKIP() << cuda_unavailable_reason();
+  for (const ops::OpCase& row : ops::op_cases()) {
+    const double error =
+        test::worst_distance(run_on_bf16_numbers(row, true, Device::cuda()), run_on_bf16_numbers(row, true));
+    EXPECT_LT(error, 2 * kUnit) << test::name_of_row(row);
+  }
+}
+
+// One rounding, to the nearest: what f32 gives, rounded.
+TEST(MixedPrecision, StoresTheNearestNumber) {
+  const Tensor a = rounded(test::direction(Tensor::zeros({33, 17}))),
+               b = rounded(test::direction(Tensor::zeros({17, 9})));
+  const Tensor narrow_a = a.to(DType::bf16), narrow_b = b.to(DType::bf16);
+  const auto expect = [](const Tensor& mixed, const Tensor& full) {
+    ASSERT_EQ(mixed.dtype(), DType::bf16);
+    EXPECT_EQ(mixed.to_vector<float>(), rounded(full).to_vector<float>());
+  };
+  expect(matmul(narrow_a, narrow_b), matmul(a, b));
+  expect(exp(narrow_a), exp(a));
+  expect(narrow_a * narrow_a, a * a);
+  expect(sum(narrow_a, 0), sum(a, 0));
+  expect(softmax(narrow_a), softmax(a));
+}
+
+TEST(MixedPrecision, GradientsOfParametersAreNotRounded) {
+  const Tensor x = rounded(test::direction(Tensor::zeros({64, 16})));
+  const Tensor weight = rounded(test::direction(Tensor::zeros({8, 16}))).set_requires_grad(true);
+  const Tensor bias = Tensor::zeros({8}).set_requires_grad(true);
+  const Tensor dy = rounded(test::direction(Tensor::zeros({64, 8})));
+  backward(linear(x, weight, bias), dy);
+  const Tensor full_weight = weight.grad().clone(), full_bias = bias.grad().clone();
+  for (Tensor leaf : {weight, bias}) leaf.zero_grad();
+  backward(linear(x.to(DType::bf16), weight, bias), dy.to(DType::bf16));
+  EXPECT_EQ(weight.grad().dtype(), DType::f32);
+  EXPECT_EQ(weight.grad().to_vector<float>(), full_weight.to_vector<float>());
+  EXPECT_EQ(bias.grad().to_vector<float>(), full_bias.to_vector<float>());
+  EXPECT_NE(full_weight.to_vector<float>(), rounded(full_weight).to_vector<float>());
+}
+
+TEST(MixedPrecision, ConvertingIsDifferentiable) {
+  const Tensor x = Tensor::from(std::vector<float>{1, 2, 3}, {3}).set_requires_grad(true);
+  const Tensor narrow = x.to(DType::bf16);
+  sum(narrow * narrow + x.to(DType::bf16)).to(DType::f32).backward();  // reached three times
+  EXPECT_EQ(x.grad().dtype(), DType::f32);
+  EXPECT_EQ(x.grad().to_vector<float>(), (std::vector<float>{3, 5, 7}));
+}
+
+TEST(MixedPrecision, LossesAreF32) {
+  const Tensor logits = rounded(test::direction(Tensor::zeros({4, 3}))).to(DType::bf16).set_requires_grad(true);
+  const Tensor loss = cross_entropy(logits, Tensor::from(std::vector<std::int32_t>{0, 2, 1, 1}, {4}));
+  EXPECT_EQ(loss.dtype(), DType::f32);
+  loss.backward();
+  EXPECT_EQ(logits.grad().dtype(), DType::bf16);
+  EXPECT_EQ(mse_loss(logits.detach(), Tensor::zeros({4, 3})).dtype(), DType::f32);
+}
+
+TEST(MixedPrecision, RefusesOtherMixtures) {
+  const Tensor x = Tensor::zeros({2, 3}, DType::bf16), full = Tensor::zeros({2, 3});
+  EXPECT_INVALID(add(x, full), "add: the second operand is f32, expected bf16");
+  EXPECT_INVALID(matmul(full, x, false, true), "matmul: the second operand is bf16, expected f32");
+  EXPECT_INVALID(linear(x, Tensor::zeros({4, 3}, DType::bf16)), "linear: weight is bf16, expected f32");
+  EXPECT_INVALID(linear(full, Tensor::zeros({4, 3}, DType::bf16)), "linear: weight is bf16, expected f32");
+}
+
+// A model knows nothing of precision: its input says it.
+TEST(MixedPrecision, ModelsTakeIt) {
+  for (const std::string_view preset : nn::preset_names()) {
+    const std::string name(preset);
+    nn::Model model = nn::build_model(nn::preset(name, {28, 28, 1}, 10), 1, name);
+    const Tensor x = rounded(test::direction(Tensor::zeros({4, 28, 28, 1})));
+    model.module->eval();
+    const NoGrad off;
+    const Tensor full = (*model.module)(x), mixed = (*model.module)(x.to(DType::bf16));
+    EXPECT_EQ(mixed.dtype(), DType::bf16) << name;
+    EXPECT_LT(test::distance(mixed.to_vector<double>(), full.to_vector<double>()), 8 * kUnit) << name;
+  }
+}
+
+}  // namespace
+}  // namespace descent
