@@ -1,8 +1,6 @@
 // Between f32 and bf16, as calls from host code; the kernels are those of Elementwise::convert.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 
 #include "cuda/queue.h"

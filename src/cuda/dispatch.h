@@ -1,8 +1,6 @@
 // From a DType to a C++ type: calls a templated lambda with a value of the type.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 #include <string>
 #include <utility>

@@ -26,13 +26,13 @@ class GpuElementwise final : public Elementwise {
 
   void unary(Unary op, double a, double b, ConstView x, View y) override {
     Queue& q = context_.queue();
-    for_floating(x.dtype, [&]<class T>(T) { gpu::unary(q, op, a, b, x.numel(), x.as<T>(), y.as<T>()); });
+    for_storage(x.dtype, [&]<class T>(T) { gpu::unary(q, op, a, b, x.numel(), x.as<T>(), y.as<T>()); });
   }
 
   void unary_backward(Unary op, double a, double b, ConstView x, ConstView y, ConstView dy, Grad dx) override {
     if (!dx) return;
     Queue& q = context_.queue();
-    for_floating(dy.dtype, [&]<class T>(T) {
+    for_storage(dy.dtype, [&]<class T>(T) {
       gpu::unary_backward(q, op, a, b, dy.numel(), x.as<T>(), y.as<T>(), dy.as<T>(), dx.view.as<T>(), dx.write);
     });
   }
@@ -41,17 +41,17 @@ class GpuElementwise final : public Elementwise {
     if (y.numel() == 0) return;
     Queue& q = context_.queue();
     const Broadcast shape(y.shape, a.shape, b.shape);
-    for_floating(y.dtype, [&]<class T>(T) { gpu::binary(q, op, shape, a.as<T>(), b.as<T>(), y.as<T>(), write); });
+    for_storage(y.dtype, [&]<class T>(T) { gpu::binary(q, op, shape, a.as<T>(), b.as<T>(), y.as<T>(), write); });
   }
 
   void axpby(double alpha, ConstView x, double beta, View y) override {
     Queue& q = context_.queue();
-    for_floating(y.dtype, [&]<class T>(T) { gpu::axpby(q, alpha, x.as<T>(), beta, y.numel(), y.as<T>()); });
+    for_storage(y.dtype, [&]<class T>(T) { gpu::axpby(q, alpha, x.as<T>(), beta, y.numel(), y.as<T>()); });
   }
 
   void scale_by(View x, ConstView factor) override {
     Queue& q = context_.queue();
-    for_floating(x.dtype, [&]<class T>(T) {
+    for_storage(x.dtype, [&]<class T>(T) {
       for_floating(factor.dtype, [&]<class F>(F) { gpu::scale_by(q, x.numel(), x.as<T>(), factor.as<F>()); });
     });
   }

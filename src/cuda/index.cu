@@ -47,7 +47,7 @@ class GpuIndex final : public Index {
     Queue& q = context_.queue();
     if (!dx || dx.view.numel() == 0) return;
     const std::int64_t rows = dx.view.shape[0], width = dx.view.numel() / rows;
-    for_floating(dy.dtype, [&]<class T>(T) {
+    for_storage(dy.dtype, [&]<class T>(T) {
       gpu::scatter_add_rows(q, DeviceSort{}, dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), rows,
                             width, dx.write);
     });
@@ -65,7 +65,7 @@ class GpuIndex final : public Index {
     Queue& q = context_.queue();
     const std::int64_t count = index.numel();
     if (count == 0) return;
-    for_floating(y.dtype, [&]<class T>(T) {
+    for_storage(y.dtype, [&]<class T>(T) {
       gpu::gather_images(q, x.as<std::uint8_t>(), x.shape[0], index.as<std::int32_t>(), count, y.numel() / count,
                          shift.as<float>(), scale.as<float>(), shift.numel(), y.as<T>());
     });
@@ -78,8 +78,8 @@ class GpuIndex final : public Index {
       const auto size = static_cast<std::int64_t>(size_of(dst.dtype));
       return gpu::copy_block(q, src.data, src_pitch * size, dst.data, dst_pitch * size, rows, width * size);
     }
-    for_floating(dst.dtype,
-                 [&]<class T>(T) { add_block(q, src.as<T>(), src_pitch, dst.as<T>(), dst_pitch, rows, width); });
+    for_storage(dst.dtype,
+                [&]<class T>(T) { add_block(q, src.as<T>(), src_pitch, dst.as<T>(), dst_pitch, rows, width); });
   }
 
   void next_rows(ConstView order, View position, View index) override {
@@ -89,7 +89,7 @@ class GpuIndex final : public Index {
 
   void store_next(ConstView x, View position, View slots) override {
     Queue& q = context_.queue();
-    for_floating(x.dtype, [&]<class T>(T) {
+    for_storage(x.dtype, [&]<class T>(T) {
       gpu::store_next(q, x.as<T>(), position.as<std::int32_t>(), slots.as<double>(), slots.numel());
     });
   }

@@ -3,8 +3,6 @@
 // CPU. A launcher calls launch() and takes scratch memory; it makes no CUDA call of its own.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <type_traits>
@@ -144,6 +142,31 @@ __device__ Pack<Wide<T>, N> load_wide(const T* from) {
 template <class T, int N>
 __device__ void store_narrow(T* to, Pack<Wide<T>, N> pack) {
   store_pack<T, N>(to, narrow_pack<T, N>(pack));
+}
+
+// Packs longer than 16 bytes, as so many loads or stores of 16; shorter ones as one.
+template <class T, int N>
+__device__ Pack<T, N> load_long(const T* from) {
+  constexpr int M = N < kPack<T> ? N : kPack<T>;
+  Pack<T, N> all;
+#pragma unroll
+  for (int part = 0; part < N; part += M) {
+    const Pack<T, M> loaded = load_pack<T, M>(from + part);
+#pragma unroll
+    for (int i = 0; i < M; ++i) all.v[part + i] = loaded.v[i];
+  }
+  return all;
+}
+template <class T, int N>
+__device__ void store_long(T* to, Pack<T, N> all) {
+  constexpr int M = N < kPack<T> ? N : kPack<T>;
+#pragma unroll
+  for (int part = 0; part < N; part += M) {
+    Pack<T, M> stored;
+#pragma unroll
+    for (int i = 0; i < M; ++i) stored.v[i] = all.v[part + i];
+    store_pack<T, M>(to + part, stored);
+  }
 }
 
 // Whether all pointers allow 16-byte loads and stores (null ones do).

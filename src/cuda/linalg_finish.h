@@ -2,8 +2,6 @@
 // is in kernels/linalg.cuh, the instances for float, double and bf16 in linalg.cu.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
 #include <type_traits>
 

@@ -7,6 +7,7 @@
 #if defined(DESCENT_SIMT)
 #include "simt.hpp"
 #else
+#include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #endif
 

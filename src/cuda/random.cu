@@ -17,19 +17,19 @@ class GpuRandom final : public Random {
 
   void uniform(const RandomKey& key, double low, double high, View y) override {
     Queue& q = context_.queue();
-    for_floating(y.dtype, [&]<class T>(T) { gpu::uniform(q, call_of(key), low, high, y.as<T>(), y.numel()); });
+    for_storage(y.dtype, [&]<class T>(T) { gpu::uniform(q, call_of(key), low, high, y.as<T>(), y.numel()); });
   }
 
   void normal(const RandomKey& key, double mean, double std, View y) override {
     Queue& q = context_.queue();
-    for_floating(y.dtype, [&]<class T>(T) { gpu::normal(q, call_of(key), mean, std, y.as<T>(), y.numel()); });
+    for_storage(y.dtype, [&]<class T>(T) { gpu::normal(q, call_of(key), mean, std, y.as<T>(), y.numel()); });
   }
 
   void dropout(const RandomKey& key, double p, ConstView x, Grad y) override {
     Queue& q = context_.queue();
     if (!y) return;
-    for_floating(x.dtype,
-                 [&]<class T>(T) { gpu::dropout(q, call_of(key), p, x.as<T>(), y.view.as<T>(), x.numel(), y.write); });
+    for_storage(x.dtype,
+                [&]<class T>(T) { gpu::dropout(q, call_of(key), p, x.as<T>(), y.view.as<T>(), x.numel(), y.write); });
   }
 
   void permutation(const RandomKey& key, View y) override {

@@ -36,10 +36,10 @@ __device__ T apply(T a, T b) {
 
 // N elements from `from` on, or its first one N times where the innermost axis is repeated.
 template <int N, class T>
-__device__ Pack<T, N> load_operand(const T* from, std::int64_t inner_stride) {
-  if (inner_stride != 0) return load_pack<T, N>(from);
-  Pack<T, N> all;
-  const T value = *from;
+__device__ Pack<Wide<T>, N> load_operand(const T* from, std::int64_t inner_stride) {
+  if (inner_stride != 0) return load_wide<T, N>(from);
+  Pack<Wide<T>, N> all;
+  const Wide<T> value = widen(*from);
 #pragma unroll
   for (int i = 0; i < N; ++i) all.v[i] = value;
   return all;
@@ -60,17 +60,17 @@ __global__ void binary_kernel(BroadcastWalk walk, std::int64_t items, bool accum
       at_a += static_cast<std::int64_t>(index) * step * walk.stride_a[axis];
       at_b += static_cast<std::int64_t>(index) * step * walk.stride_b[axis];
     }
-    const Pack<T, N> left = load_operand<N>(a + at_a, walk.stride_a[last]);
-    const Pack<T, N> right = load_operand<N>(b + at_b, walk.stride_b[last]);
-    Pack<T, N> out;
+    const Pack<Wide<T>, N> left = load_operand<N>(a + at_a, walk.stride_a[last]);
+    const Pack<Wide<T>, N> right = load_operand<N>(b + at_b, walk.stride_b[last]);
+    Pack<Wide<T>, N> out;
 #pragma unroll
     for (int i = 0; i < N; ++i) out.v[i] = apply<op>(left.v[i], right.v[i]);
     if (accumulate) {
-      const Pack<T, N> before = load_pack<T, N>(y + item * N);
+      const Pack<Wide<T>, N> before = load_wide<T, N>(y + item * N);
 #pragma unroll
       for (int i = 0; i < N; ++i) out.v[i] = before.v[i] + out.v[i];
     }
-    store_pack(y + item * N, out);
+    store_narrow<T, N>(y + item * N, out);
   }
 }
 

@@ -1,8 +1,7 @@
 // One pass over elements: a thread takes packs of 16 bytes in a grid-stride loop, then the tail element by element.
 // Where a pointer is not 16-byte aligned there are no packs, and all of it is tail. Bytes moved: each operand once.
+// Functors compute in Wide<T>.
 #pragma once
-
-#include <cuda_bf16.h>
 
 #include <type_traits>
 
@@ -15,26 +14,26 @@ template <class T, class F, class... X>
 __global__ void map_kernel(F f, bool accumulate, std::int64_t n, std::int64_t packs, T* y, const X*... x) {
   constexpr int N = kPack<T>;
   for (std::int64_t p = grid_thread(); p < packs; p += grid_threads()) {
-    Pack<T, N> out = f.pack(load_pack<X, N>(x + p * N)...);
+    Pack<Wide<T>, N> out = f.pack(load_wide<X, N>(x + p * N)...);
     if (accumulate) {
-      const Pack<T, N> before = load_pack<T, N>(y + p * N);
+      const Pack<Wide<T>, N> before = load_wide<T, N>(y + p * N);
 #pragma unroll
       for (int i = 0; i < N; ++i) out.v[i] = before.v[i] + out.v[i];
     }
-    store_pack(y + p * N, out);
+    store_narrow<T, N>(y + p * N, out);
   }
   for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) {
-    const T out = f(x[i]...);
-    y[i] = accumulate ? y[i] + out : out;
+    const Wide<T> out = f(widen(x[i])...);
+    y[i] = narrow<T>(accumulate ? widen(y[i]) + out : out);
   }
 }
 
 // Applies the functor to packs.
-template <class Self, class T>
+template <class Self, class V>
 struct ByPack {
   template <int N, class... X>
-  __device__ Pack<T, N> pack(Pack<X, N>... x) const {
-    Pack<T, N> out;
+  __device__ Pack<V, N> pack(Pack<X, N>... x) const {
+    Pack<V, N> out;
 #pragma unroll
     for (int i = 0; i < N; ++i) out.v[i] = static_cast<const Self&>(*this)(x.v[i]...);
     return out;
@@ -82,19 +81,21 @@ struct Axpby : ByPack<Axpby<T>, T> {
 
 template <class T>
 void unary(Queue& q, Unary op, double a, double b, std::int64_t n, const T* x, T* y) {
-  for_unary<T>(op, a, b, [&]<Unary which>(UnaryFunction<T, which> f) {
-    map(q, "unary", Forward<T, which>(f), Write::overwrite, n, y, x);
+  using V = Wide<T>;
+  for_unary<V>(op, a, b, [&]<Unary which>(UnaryFunction<V, which> f) {
+    map(q, "unary", Forward<V, which>(f), Write::overwrite, n, y, x);
   });
 }
 
 template <class T>
 void unary_backward(Queue& q, Unary op, double a, double b, std::int64_t n, const T* x, const T* y, const T* dy, T* dx,
                     Write write) {
-  for_unary<T>(op, a, b, [&]<Unary which>(UnaryFunction<T, which> f) {
-    const Backward<T, which> backward(f);
-    if constexpr (UnaryFunction<T, which>::kNeedsX) {
+  using V = Wide<T>;
+  for_unary<V>(op, a, b, [&]<Unary which>(UnaryFunction<V, which> f) {
+    const Backward<V, which> backward(f);
+    if constexpr (UnaryFunction<V, which>::kNeedsX) {
       map(q, "unary_backward", backward, write, n, dx, dy, x);
-    } else if constexpr (UnaryFunction<T, which>::kNeedsY) {
+    } else if constexpr (UnaryFunction<V, which>::kNeedsY) {
       map(q, "unary_backward", backward, write, n, dx, dy, y);
     } else {
       map(q, "unary_backward", backward, write, n, dx, dy);
@@ -104,7 +105,7 @@ void unary_backward(Queue& q, Unary op, double a, double b, std::int64_t n, cons
 
 template <class T>
 void axpby(Queue& q, double alpha, const T* x, double beta, std::int64_t n, T* y) {
-  const Axpby<T> f(static_cast<T>(alpha), static_cast<T>(beta));
+  const Axpby<Wide<T>> f(static_cast<Wide<T>>(alpha), static_cast<Wide<T>>(beta));
   if (beta == 0) {
     map(q, "axpby", f, Write::overwrite, n, y, x);
   } else {
@@ -132,14 +133,14 @@ void fill(Queue& q, T value, std::int64_t n, T* y) {
 template <class T, class F>
 __global__ void scale_by_kernel(std::int64_t n, std::int64_t packs, T* x, const F* factor) {
   constexpr int N = kPack<T>;
-  const T by = static_cast<T>(*factor);
+  const Wide<T> by = static_cast<Wide<T>>(widen(*factor));
   for (std::int64_t p = grid_thread(); p < packs; p += grid_threads()) {
-    Pack<T, N> pack = load_pack<T, N>(x + p * N);
+    Pack<Wide<T>, N> pack = load_wide<T, N>(x + p * N);
 #pragma unroll
     for (int i = 0; i < N; ++i) pack.v[i] *= by;
-    store_pack(x + p * N, pack);
+    store_narrow<T, N>(x + p * N, pack);
   }
-  for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) x[i] *= by;
+  for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) x[i] = narrow<T>(widen(x[i]) * by);
 }
 
 template <class T, class F>
@@ -169,14 +170,26 @@ __host__ __device__ To convert_element(From x) {
   }
 }
 
+// A pack is 16 bytes of the narrower type; of the wider one they are several loads or stores.
 template <class To, class From>
-__global__ void convert_kernel(std::int64_t n, const From* x, To* y) {
-  for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) y[i] = convert_element<To>(x[i]);
+__global__ void convert_kernel(std::int64_t n, std::int64_t packs, const From* x, To* y) {
+  constexpr int N = kPack<std::conditional_t<sizeof(To) < sizeof(From), To, From>>;
+  for (std::int64_t p = grid_thread(); p < packs; p += grid_threads()) {
+    const Pack<From, N> in = load_long<From, N>(x + p * N);
+    Pack<To, N> out;
+#pragma unroll
+    for (int i = 0; i < N; ++i) out.v[i] = convert_element<To>(in.v[i]);
+    store_long<To, N>(y + p * N, out);
+  }
+  for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) y[i] = convert_element<To>(x[i]);
 }
 
 template <class To, class From>
 void convert(Queue& q, std::int64_t n, const From* x, To* y) {
-  launch(q, "convert", convert_kernel<To, From>, blocks_for(q, n), kThreads, 0, n, x, y);
+  constexpr std::int64_t N = kPack<std::conditional_t<sizeof(To) < sizeof(From), To, From>>;
+  const std::int64_t packs = aligned16(x, y) ? n / N : 0;
+  const std::int64_t work = packs > 0 ? packs : n;
+  launch(q, "convert", convert_kernel<To, From>, blocks_for(q, work), kThreads, 0, n, packs, x, y);
 }
 
 }  // namespace descent::gpu

@@ -22,6 +22,7 @@ template <class T, int N>
 __global__ void gather_images_kernel(const std::uint8_t* x, std::int64_t rows, const std::int32_t* index,
                                      std::int64_t packs, std::int64_t width, const float* shift, const float* scale,
                                      std::int64_t channels, T* y) {
+  using V = Wide<T>;
   constexpr int kStore = N < kPack<T> ? N : kPack<T>;
   const std::int64_t packs_per_row = width / N;
   for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
@@ -31,14 +32,14 @@ __global__ void gather_images_kernel(const std::uint8_t* x, std::int64_t rows, c
         inside ? load_pack<std::uint8_t, N>(x + from * width + at) : Pack<std::uint8_t, N>{};
     std::int64_t channel = at % channels;
     for (int part = 0; part < N; part += kStore) {
-      Pack<T, kStore> out;
+      Pack<V, kStore> out;
       for (int k = 0; k < kStore; ++k) {
-        const T value =
-            (static_cast<T>(bytes.v[part + k]) - static_cast<T>(shift[channel])) * static_cast<T>(scale[channel]);
-        out.v[k] = inside ? value : T(0);
+        const V value =
+            (static_cast<V>(bytes.v[part + k]) - static_cast<V>(shift[channel])) * static_cast<V>(scale[channel]);
+        out.v[k] = inside ? value : V(0);
         if (++channel == channels) channel = 0;
       }
-      store_pack<T, kStore>(y + i * N + part, out);
+      store_narrow<T, kStore>(y + i * N + part, out);
     }
   }
 }

@@ -45,7 +45,8 @@ __global__ void add_block_kernel(const T* src, std::int64_t src_pitch, T* dst, s
                                  std::int64_t rows, std::int64_t width) {
   for (std::int64_t i = grid_thread(); i < rows * width; i += grid_threads()) {
     const std::int64_t row = i / width, at = i - row * width;
-    dst[row * dst_pitch + at] += src[row * src_pitch + at];
+    T& to = dst[row * dst_pitch + at];
+    to = narrow<T>(widen(to) + widen(src[row * src_pitch + at]));
   }
 }
 

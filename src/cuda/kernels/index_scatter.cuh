@@ -40,8 +40,8 @@ __global__ void run_starts_kernel(const Key* keys, std::int64_t count, std::int6
   }
 }
 
-// A thread per element of dx adds its run's elements in T, one after another; loads are four ahead. Reads dy once, in
-// pieces of a row; writes every row (overwrite), or those that have a run.
+// A thread per element of dx adds its run's elements in Wide<T>, one after another; loads are four ahead. Reads dy
+// once, in pieces of a row; writes every row (overwrite), or those that have a run.
 template <class T>
 __global__ void add_runs_kernel(const T* dy, const std::int32_t* numbers, const std::int32_t* starts, T* dx,
                                 std::int64_t rows, std::int64_t width, bool accumulate) {
@@ -51,14 +51,14 @@ __global__ void add_runs_kernel(const T* dy, const std::int32_t* numbers, const 
     std::int64_t at = starts[row];
     const std::int64_t end = starts[row + 1];
     if (accumulate && at == end) continue;
-    T sum = accumulate ? dx[i] : T(0);
+    Wide<T> sum = accumulate ? widen(dx[i]) : Wide<T>(0);
     for (; at + kAhead <= end; at += kAhead) {
       T values[kAhead];
       for (int k = 0; k < kAhead; ++k) values[k] = dy[numbers[at + k] * width + column];
-      for (int k = 0; k < kAhead; ++k) sum += values[k];
+      for (int k = 0; k < kAhead; ++k) sum += widen(values[k]);
     }
-    for (; at < end; ++at) sum += dy[numbers[at] * width + column];
-    dx[i] = sum;
+    for (; at < end; ++at) sum += widen(dy[numbers[at] * width + column]);
+    dx[i] = narrow<T>(sum);
   }
 }
 

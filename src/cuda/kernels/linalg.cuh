@@ -21,18 +21,6 @@ struct FinishTerms {
   }
 };
 
-// N numbers of the bias in loads of 16 bytes: beside a pack of bf16 they are two.
-template <class V, int N>
-__device__ Pack<V, N> load_bias(const V* from) {
-  constexpr int M = N < kPack<V> ? N : kPack<V>;
-  Pack<V, N> all;
-  for (int part = 0; part < N; part += M) {
-    const Pack<V, M> loaded = load_pack<V, M>(from + part);
-    for (int j = 0; j < M; ++j) all.v[part + j] = loaded.v[j];
-  }
-  return all;
-}
-
 // A thread takes packs of 16 bytes in a grid-stride loop, and then single elements of what is left (all of it where
 // packs don't fit: `packs` is 0). A pack lies in one row. Bytes moved: c written, c and x read where they count; bias,
 // which stays in the cache. In Wide<T>.
@@ -46,7 +34,7 @@ __global__ void finish_kernel(FinishTerms<Wide<T>> terms, std::int64_t total, st
     Pack<V, N> from_x{}, from_c{}, from_bias{};
     if (x != nullptr) from_x = load_wide<T, N>(x + i);
     if (terms.beta != V(0)) from_c = load_wide<T, N>(c + i);
-    if (bias != nullptr) from_bias = load_bias<V, N>(bias + i % n);
+    if (bias != nullptr) from_bias = load_long<V, N>(bias + i % n);
     Pack<V, N> out;
     for (int j = 0; j < N; ++j) out.v[j] = terms(from_x.v[j], from_c.v[j], from_bias.v[j]);
     store_narrow<T, N>(c + i, out);

@@ -38,46 +38,46 @@ struct Four {
 // The elements at, at + 1, at + 2, at + 3 of n, those that exist; `packed` when y is 16-byte aligned. Missing ones are
 // 0.
 template <class T>
-__device__ Four<T> load_four(const T* x, std::int64_t at, std::int64_t n, bool packed) {
-  constexpr int N = kPack<T>;
-  Four<T> four{};
+__device__ Four<Wide<T>> load_four(const T* x, std::int64_t at, std::int64_t n, bool packed) {
+  constexpr int N = kPack<T> < 4 ? kPack<T> : 4;
+  Four<Wide<T>> four{};
   if (packed && at + 4 <= n) {
     for (int part = 0; part < 4; part += N) {
-      const Pack<T, N> pack = load_pack<T, N>(x + at + part);
+      const Pack<Wide<T>, N> pack = load_wide<T, N>(x + at + part);
       for (int k = 0; k < N; ++k) four.v[part + k] = pack.v[k];
     }
   } else {
     for (int k = 0; k < 4; ++k) {
-      if (at + k < n) four.v[k] = x[at + k];
+      if (at + k < n) four.v[k] = widen(x[at + k]);
     }
   }
   return four;
 }
 
 template <class T>
-__device__ void store_four(T* y, std::int64_t at, std::int64_t n, bool packed, Four<T> four) {
-  constexpr int N = kPack<T>;
+__device__ void store_four(T* y, std::int64_t at, std::int64_t n, bool packed, Four<Wide<T>> four) {
+  constexpr int N = kPack<T> < 4 ? kPack<T> : 4;
   if (packed && at + 4 <= n) {
     for (int part = 0; part < 4; part += N) {
-      Pack<T, N> pack;
+      Pack<Wide<T>, N> pack;
       for (int k = 0; k < N; ++k) pack.v[k] = four.v[part + k];
-      store_pack<T, N>(y + at + part, pack);
+      store_narrow<T, N>(y + at + part, pack);
     }
   } else {
     for (int k = 0; k < 4; ++k) {
-      if (at + k < n) y[at + k] = four.v[k];
+      if (at + k < n) y[at + k] = narrow<T>(four.v[k]);
     }
   }
 }
 
-// Writes y; the arithmetic is in f64 and rounded to T at the end.
+// Writes y; the arithmetic is in f64 and rounded to Wide<T>, and to T, at the end.
 template <class T>
 __global__ void uniform_kernel(RandomCall call, double low, double range, std::int64_t n, bool packed, T* y) {
   for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
     const philox::Block words = call.block(at / 4);
-    Four<T> out;
+    Four<Wide<T>> out;
     for (int k = 0; k < 4; ++k) {
-      out.v[k] = static_cast<T>(low + rounded_product(range, philox::uniform<double>(words.word[k])));
+      out.v[k] = static_cast<Wide<T>>(low + rounded_product(range, philox::uniform<double>(words.word[k])));
     }
     store_four(y, at, n, packed, out);
   }
@@ -88,12 +88,12 @@ template <class T>
 __global__ void normal_kernel(RandomCall call, double mean, double std, std::int64_t n, bool packed, T* y) {
   for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
     const philox::Block words = call.block(at / 4);
-    Four<T> out;
+    Four<Wide<T>> out;
     for (int k = 0; k < 4; k += 2) {
       double first = 0, second = 0;
       philox::normal_pair(words.word[k], words.word[k + 1], first, second);
-      out.v[k] = static_cast<T>(mean + rounded_product(std, first));
-      out.v[k + 1] = static_cast<T>(mean + rounded_product(std, second));
+      out.v[k] = static_cast<Wide<T>>(mean + rounded_product(std, first));
+      out.v[k + 1] = static_cast<Wide<T>>(mean + rounded_product(std, second));
     }
     store_four(y, at, n, packed, out);
   }
@@ -102,16 +102,16 @@ __global__ void normal_kernel(RandomCall call, double mean, double std, std::int
 // Reads x, writes (and, to accumulate, reads) y, which may be x. An element is kept where the upper 24 bits of its word
 // reach `threshold`, which is the same as comparing the uniform number with p in f64.
 template <class T>
-__global__ void dropout_kernel(RandomCall call, std::uint32_t threshold, T scale, std::int64_t n, bool packed,
+__global__ void dropout_kernel(RandomCall call, std::uint32_t threshold, Wide<T> scale, std::int64_t n, bool packed,
                                const T* x, T* y, bool accumulate) {
   for (std::int64_t at = 4 * grid_thread(); at < n; at += 4 * grid_threads()) {
     const philox::Block words = call.block(at / 4);
-    Four<T> out = load_four(x, at, n, packed);
+    Four<Wide<T>> out = load_four(x, at, n, packed);
     for (int k = 0; k < 4; ++k) {
-      out.v[k] = (words.word[k] >> 8) >= threshold ? rounded_product(out.v[k], scale) : T(0);
+      out.v[k] = (words.word[k] >> 8) >= threshold ? rounded_product(out.v[k], scale) : Wide<T>(0);
     }
     if (accumulate) {
-      const Four<T> before = load_four<T>(y, at, n, packed);
+      const Four<Wide<T>> before = load_four<T>(y, at, n, packed);
       for (int k = 0; k < 4; ++k) out.v[k] += before.v[k];
     }
     store_four(y, at, n, packed, out);
@@ -157,7 +157,7 @@ template <class T>
 void dropout(Queue& q, const RandomCall& call, double p, const T* x, T* y, std::int64_t n, Write write) {
   const auto threshold = static_cast<std::uint32_t>(ceil(p * 16777216.0));
   launch(q, "dropout", dropout_kernel<T>, dim3(blocks_for(q, n, 4 * kThreads)), dim3(kThreads), 0, call, threshold,
-         static_cast<T>(1.0 / (1.0 - p)), n, aligned16(x, y), x, y, write == Write::accumulate);
+         static_cast<Wide<T>>(1.0 / (1.0 - p)), n, aligned16(x, y), x, y, write == Write::accumulate);
 }
 
 // y = 0..n-1 in the order of (word of element i, i); `sort` as DeviceSort of index_sort.cuh.

@@ -7,29 +7,30 @@
 
 namespace descent::gpu {
 
-template <class T>
-void reduce(Queue& q, Reduction op, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, T* y,
+// Y: T, or float beside bf16.
+template <class T, class Y>
+void reduce(Queue& q, Reduction op, const T* x, std::int64_t outer, std::int64_t n, std::int64_t inner, Y* y,
             Write write) {
   if (op == Reduction::max) {
-    return reduce_groups<MaximumState<T>>(q, x, outer, n, inner, AddValue{}, WriteValue<T>{y, 1, write});
+    return reduce_groups<MaximumState<Wide<T>>>(q, x, outer, n, inner, AddValue{}, WriteValue<Y>{y, 1, write});
   }
   const double divisor = op == Reduction::mean ? static_cast<double>(n) : 1;
-  reduce_groups<Sum<T>>(q, x, outer, n, inner, AddValue{}, WriteValue<T>{y, divisor, write});
+  reduce_groups<Sum<Wide<T>>>(q, x, outer, n, inner, AddValue{}, WriteValue<Y>{y, divisor, write});
 }
 
-template <class T>
-void sum_to(Queue& q, const T* x, const Shape& from, const Shape& to, T* y, Write write) {
-  if (to.numel() != 0) sum_axes<Sum<T>>(q, x, SumAxes(from, to), AddValue{}, WriteValue<T>{y, 1, write});
+template <class T, class Y>
+void sum_to(Queue& q, const T* x, const Shape& from, const Shape& to, Y* y, Write write) {
+  if (to.numel() != 0) sum_axes<Sum<Wide<T>>>(q, x, SumAxes(from, to), AddValue{}, WriteValue<Y>{y, 1, write});
 }
 
 template <class T>
 void argmax_rows(Queue& q, const T* x, std::int64_t rows, std::int64_t n, std::int32_t* y) {
-  if (rows != 0) reduce_rows<ArgmaxState<T>>(q, x, rows, n, AddPlace{}, WritePlain<std::int32_t>{y});
+  if (rows != 0) reduce_rows<ArgmaxState<Wide<T>>>(q, x, rows, n, AddPlace{}, WritePlain<std::int32_t>{y});
 }
 
 template <class T>
 void sum_of_squares(Queue& q, const T* x, std::int64_t n, double* y) {
-  reduce_rows<Sum<T>>(q, x, 1, n, AddSquare{}, WritePlain<double>{y});
+  reduce_rows<Sum<Wide<T>>>(q, x, 1, n, AddSquare{}, WritePlain<double>{y});
 }
 
 template <class T>

@@ -52,12 +52,12 @@ __global__ void __launch_bounds__(kThreads, 1)
         Pack<In, V> ahead[kPacksAhead];
         for (int a = 0; a < kPacksAhead; ++a) ahead[a] = load_any<In, V>(from + (i + a * step) * c.inner, aligned);
         for (int a = 0; a < kPacksAhead; ++a) {
-          for (int v = 0; v < V; ++v) visit(state[v], group + v, i + a * step, ahead[a].v[v]);
+          for (int v = 0; v < V; ++v) visit(state[v], group + v, i + a * step, widen(ahead[a].v[v]));
         }
       }
       for (; i < c.n; i += step) {
         const Pack<In, V> values = load_any<In, V>(from + i * c.inner, aligned);
-        for (int v = 0; v < V; ++v) visit(state[v], group + v, i, values.v[v]);
+        for (int v = 0; v < V; ++v) visit(state[v], group + v, i, widen(values.v[v]));
       }
     }
     for (int v = 0; v < V; ++v) shared[v * kThreads] = state[v];
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
     State state[V];
     for (std::int64_t i = 0; i < n; ++i, from += inner) {
       const Pack<In, V> values = load_any<In, V>(from, aligned);
-      for (int v = 0; v < V; ++v) visit(state[v], group + v, i, values.v[v]);
+      for (int v = 0; v < V; ++v) visit(state[v], group + v, i, widen(values.v[v]));
     }
     for (int v = 0; v < V; ++v) emit(group + v, state[v]);
   }

@@ -15,12 +15,13 @@ __global__ void __launch_bounds__(kThreads)
   for (std::int64_t group = grid_thread(); group < outer * inner; group += grid_threads()) {
     const std::int64_t start = group / inner * n * inner + group % inner;
     FirstState state;
-    for (std::int64_t i = 0; i < n; ++i) visit(state, group, i, x[start + i * inner]);
+    for (std::int64_t i = 0; i < n; ++i) visit(state, group, i, widen(x[start + i * inner]));
     const std::int64_t first = state.value();
     if (write == Write::overwrite) {
-      for (std::int64_t i = 0; i < n; ++i) dx[start + i * inner] = i == first ? dy[group] : T(0);
+      for (std::int64_t i = 0; i < n; ++i) dx[start + i * inner] = i == first ? dy[group] : narrow<T>(0);
     } else if (first >= 0) {
-      dx[start + first * inner] += dy[group];
+      T& to = dx[start + first * inner];
+      to = narrow<T>(widen(to) + widen(dy[group]));
     }
   }
 }
@@ -31,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) max_backward_zero_kernel(T* dx, std:
   constexpr int N = kPack<T>;
   const std::int64_t body = aligned ? n / N * N : 0;
   for (std::int64_t i = grid_thread() * N; i < body; i += grid_threads() * N) store_pack<T, N>(dx + i, Pack<T, N>{});
-  for (std::int64_t i = body + grid_thread(); i < n; i += grid_threads()) dx[i] = 0;
+  for (std::int64_t i = body + grid_thread(); i < n; i += grid_threads()) dx[i] = narrow<T>(0);
 }
 
 // A thread takes a group's one element.
@@ -41,7 +42,8 @@ __global__ void __launch_bounds__(kThreads)
                               std::int64_t inner, T* dx) {
   for (std::int64_t group = grid_thread(); group < groups; group += grid_threads()) {
     if (first[group] < 0) continue;
-    dx[(group / inner * n + first[group]) * inner + group % inner] += dy[group];
+    T& to = dx[(group / inner * n + first[group]) * inner + group % inner];
+    to = narrow<T>(widen(to) + widen(dy[group]));
   }
 }
 

@@ -63,19 +63,21 @@ __device__ void gather_run(State& state, const Visit& visit, std::int64_t group,
                            std::int64_t end, bool aligned, std::int64_t lane, std::int64_t lanes) {
   constexpr int N = kPack<In>;
   const RunSplit run(begin, end, N);
-  for (std::int64_t k = lane; k < run.edges(); k += lanes) visit(state, group, run.edge(k) - begin, x[run.edge(k)]);
+  for (std::int64_t k = lane; k < run.edges(); k += lanes) {
+    visit(state, group, run.edge(k) - begin, widen(x[run.edge(k)]));
+  }
   const std::int64_t step = lanes * N;
   std::int64_t i = run.body + lane * N;
   for (; i + (kPacksAhead - 1) * step < run.stop; i += kPacksAhead * step) {
     Pack<In, N> ahead[kPacksAhead];
     for (int a = 0; a < kPacksAhead; ++a) ahead[a] = load_any<In, N>(x + i + a * step, aligned);
     for (int a = 0; a < kPacksAhead; ++a) {
-      for (int v = 0; v < N; ++v) visit(state, group, i + a * step + v - begin, ahead[a].v[v]);
+      for (int v = 0; v < N; ++v) visit(state, group, i + a * step + v - begin, widen(ahead[a].v[v]));
     }
   }
   for (; i < run.stop; i += step) {
     const Pack<In, N> pack = load_any<In, N>(x + i, aligned);
-    for (int v = 0; v < N; ++v) visit(state, group, i + v - begin, pack.v[v]);
+    for (int v = 0; v < N; ++v) visit(state, group, i + v - begin, widen(pack.v[v]));
   }
 }
 

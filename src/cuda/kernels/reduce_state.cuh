@@ -65,7 +65,7 @@ struct ArgmaxState {
   }
 };
 
-// ---- visits: how element i of a group enters its state
+// ---- visits: how element i of a group enters its state; bf16 comes as float
 struct AddValue {
   template <class State, class T>
   __device__ void operator()(State& state, std::int64_t, std::int64_t, T value) const {
@@ -93,8 +93,8 @@ struct AddNonfinite {
 template <class T>
 struct AddEqual {  // to the group's element of y; NaN equals NaN
   const T* y;
-  __device__ void operator()(FirstState& state, std::int64_t group, std::int64_t i, T value) const {
-    const T top = y[group];
+  __device__ void operator()(FirstState& state, std::int64_t group, std::int64_t i, Wide<T> value) const {
+    const Wide<T> top = widen(y[group]);
     if (value == top || (isnan(value) && isnan(top))) state.add(i);
   }
 };
@@ -119,7 +119,8 @@ struct WriteValue {
   template <class State>
   __device__ void operator()(std::int64_t group, State state) const {
     const double value = static_cast<double>(state.value()) / divisor;
-    y[group] = static_cast<T>(write == Write::accumulate ? static_cast<double>(y[group]) + value : value);
+    const double before = write == Write::accumulate ? static_cast<double>(widen(y[group])) : 0.0;
+    y[group] = narrow<T>(static_cast<Wide<T>>(write == Write::accumulate ? before + value : value));
   }
 };
 template <class T>
