@@ -147,6 +147,7 @@ __device__ void store_narrow(T* to, Pack<Wide<T>, N> pack) {
 // Packs longer than 16 bytes, as so many loads or stores of 16; shorter ones as one.
 template <class T, int N>
 __device__ Pack<T, N> load_long(const T* from) {
+  if constexpr (N <= kPack<T>) return load_pack<T, N>(from);
   constexpr int M = N < kPack<T> ? N : kPack<T>;
   Pack<T, N> all;
 #pragma unroll
@@ -159,6 +160,7 @@ __device__ Pack<T, N> load_long(const T* from) {
 }
 template <class T, int N>
 __device__ void store_long(T* to, Pack<T, N> all) {
+  if constexpr (N <= kPack<T>) return store_pack<T, N>(to, all);
   constexpr int M = N < kPack<T> ? N : kPack<T>;
 #pragma unroll
   for (int part = 0; part < N; part += M) {

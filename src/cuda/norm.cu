@@ -9,7 +9,7 @@ namespace {
 
 template <class T>
 BatchParameters<T> parameters_of(const BatchNormState& s) {
-  return {s.gamma.as<T>(), s.beta.as<T>(), s.running_mean.as<T>(), s.running_var.as<T>(), s.momentum, s.eps};
+  return {s.gamma.as<T>(), s.beta.as<T>(), s.running_mean.as<Wide<T>>(), s.running_var.as<T>(), s.momentum, s.eps};
 }
 
 template <class T>
@@ -28,9 +28,9 @@ class GpuNorm final : public Norm {
     Queue& q = context_.queue();
     const std::int64_t channels = mean.numel();
     if (channels == 0) return;
-    for_floating(x.dtype, [&]<class T>(T) {
-      gpu::batch_train<T>(q, x.numel() / channels, channels, parameters_of<T>(s), x.as<T>(), activation, y.as<T>(),
-                          mean.as<T>(), inv_std.as<T>());
+    for_storage(x.dtype, [&]<class T>(T) {
+      gpu::batch_train<T>(q, x.numel() / channels, channels, parameters_of<Wide<T>>(s), x.as<T>(), activation,
+                          y.as<T>(), mean.as<Wide<T>>(), inv_std.as<Wide<T>>());
     });
   }
 
@@ -38,8 +38,9 @@ class GpuNorm final : public Norm {
     Queue& q = context_.queue();
     const std::int64_t channels = s.running_mean.numel();
     if (channels == 0) return;
-    for_floating(x.dtype, [&]<class T>(T) {
-      gpu::batch_eval<T>(q, x.numel() / channels, channels, parameters_of<T>(s), x.as<T>(), activation, y.as<T>());
+    for_storage(x.dtype, [&]<class T>(T) {
+      gpu::batch_eval<T>(q, x.numel() / channels, channels, parameters_of<Wide<T>>(s), x.as<T>(), activation,
+                         y.as<T>());
     });
   }
 
@@ -48,29 +49,29 @@ class GpuNorm final : public Norm {
     Queue& q = context_.queue();
     const std::int64_t channels = mean.numel();
     if (channels == 0) return;
-    for_floating(x.dtype, [&]<class T>(T) {
-      const BatchSaved<T> saved{gamma.as<T>(), mean.as<T>(), inv_std.as<T>()};
+    for_storage(x.dtype, [&]<class T>(T) {
+      const BatchSaved<Wide<T>> saved{gamma.as<Wide<T>>(), mean.as<Wide<T>>(), inv_std.as<Wide<T>>()};
       gpu::batch_backward<T>(q, training, activation, x.numel() / channels, channels, x.as<T>(), y.as<T>(), dy.as<T>(),
-                             saved, into<T>(dx), into<T>(dgamma), into<T>(dbeta));
+                             saved, into<T>(dx), into<Wide<T>>(dgamma), into<Wide<T>>(dbeta));
     });
   }
 
   void batch_train_relu_pool(const BatchNormState& s, ConstView x, View y, View code, View mean,
                              View inv_std) override {
     Queue& q = context_.queue();
-    for_floating(x.dtype, [&]<class T>(T) {
-      gpu::batch_train_relu_pool<T>(q, pooled(x.shape, y.shape), parameters_of<T>(s), x.as<T>(), y.as<T>(),
-                                    code.as<std::uint8_t>(), mean.as<T>(), inv_std.as<T>());
+    for_storage(x.dtype, [&]<class T>(T) {
+      gpu::batch_train_relu_pool<T>(q, pooled(x.shape, y.shape), parameters_of<Wide<T>>(s), x.as<T>(), y.as<T>(),
+                                    code.as<std::uint8_t>(), mean.as<Wide<T>>(), inv_std.as<Wide<T>>());
     });
   }
 
   void batch_backward_relu_pool(ConstView x, ConstView dy, ConstView code, ConstView gamma, ConstView mean,
                                 ConstView inv_std, Grad dx, Grad dgamma, Grad dbeta) override {
     Queue& q = context_.queue();
-    for_floating(x.dtype, [&]<class T>(T) {
-      const BatchSaved<T> saved{gamma.as<T>(), mean.as<T>(), inv_std.as<T>()};
+    for_storage(x.dtype, [&]<class T>(T) {
+      const BatchSaved<Wide<T>> saved{gamma.as<Wide<T>>(), mean.as<Wide<T>>(), inv_std.as<Wide<T>>()};
       gpu::batch_backward_relu_pool<T>(q, pooled(x.shape, dy.shape), x.as<T>(), dy.as<T>(), code.as<std::uint8_t>(),
-                                       saved, into<T>(dx), into<T>(dgamma), into<T>(dbeta));
+                                       saved, into<T>(dx), into<Wide<T>>(dgamma), into<Wide<T>>(dbeta));
     });
   }
 
@@ -78,9 +79,9 @@ class GpuNorm final : public Norm {
     Queue& q = context_.queue();
     const std::int64_t rows = mean.numel();
     if (rows == 0) return;
-    for_floating(x.dtype, [&]<class T>(T) {
-      gpu::layer<T>(q, rows, x.numel() / rows, x.as<T>(), gamma.as<T>(), beta.as<T>(), eps, y.as<T>(), mean.as<T>(),
-                    inv_std.as<T>());
+    for_storage(x.dtype, [&]<class T>(T) {
+      gpu::layer<T>(q, rows, x.numel() / rows, x.as<T>(), gamma.as<Wide<T>>(), beta.as<Wide<T>>(), eps, y.as<T>(),
+                    mean.as<Wide<T>>(), inv_std.as<Wide<T>>());
     });
   }
 
@@ -92,9 +93,10 @@ class GpuNorm final : public Norm {
                                                 : dgamma ? dgamma.view.numel()
                                                          : dbeta.view.numel();
     if (n == 0) return;
-    for_floating(x.dtype, [&]<class T>(T) {
-      const BatchSaved<T> saved{gamma.as<T>(), mean.as<T>(), inv_std.as<T>()};
-      gpu::layer_backward<T>(q, rows, n, x.as<T>(), dy.as<T>(), saved, into<T>(dx), into<T>(dgamma), into<T>(dbeta));
+    for_storage(x.dtype, [&]<class T>(T) {
+      const BatchSaved<Wide<T>> saved{gamma.as<Wide<T>>(), mean.as<Wide<T>>(), inv_std.as<Wide<T>>()};
+      gpu::layer_backward<T>(q, rows, n, x.as<T>(), dy.as<T>(), saved, into<T>(dx), into<Wide<T>>(dgamma),
+                             into<Wide<T>>(dbeta));
     });
   }
 

@@ -19,7 +19,7 @@ class GpuPool final : public descent::Pool {
   void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
     Queue& q = context_.queue();
     const PoolSize s = size_of_pool(g, x.shape, y.shape);
-    for_floating(x.dtype, [&]<class T>(T) {
+    for_storage(x.dtype, [&]<class T>(T) {
       if (code.dtype == DType::u8) return max_pool(q, s, x.as<T>(), y.as<T>(), code.as<std::uint8_t>());
       max_pool(q, s, x.as<T>(), y.as<T>(), code.as<std::int32_t>());
     });
@@ -29,7 +29,7 @@ class GpuPool final : public descent::Pool {
     Queue& q = context_.queue();
     if (!dx) return;
     const PoolSize s = size_of_pool(g, dx.view.shape, dy.shape);
-    for_floating(dy.dtype, [&]<class T>(T) {
+    for_storage(dy.dtype, [&]<class T>(T) {
       T* const to = dx.view.as<T>();
       if (code.dtype == DType::u8) return max_pool_backward(q, s, dy.as<T>(), code.as<std::uint8_t>(), to, dx.write);
       max_pool_backward(q, s, dy.as<T>(), code.as<std::int32_t>(), to, dx.write);
@@ -39,28 +39,28 @@ class GpuPool final : public descent::Pool {
   void average_forward(const PoolGeometry& g, ConstView x, View y) override {
     Queue& q = context_.queue();
     const PoolSize s = size_of_pool(g, x.shape, y.shape);
-    for_floating(x.dtype, [&]<class T>(T) { average_pool(q, s, x.as<T>(), y.as<T>()); });
+    for_storage(x.dtype, [&]<class T>(T) { average_pool(q, s, x.as<T>(), y.as<T>()); });
   }
 
   void average_backward(const PoolGeometry& g, ConstView dy, Grad dx) override {
     Queue& q = context_.queue();
     if (!dx) return;
     const PoolSize s = size_of_pool(g, dx.view.shape, dy.shape);
-    for_floating(dy.dtype, [&]<class T>(T) { average_pool_backward(q, s, dy.as<T>(), dx.view.as<T>(), dx.write); });
+    for_storage(dy.dtype, [&]<class T>(T) { average_pool_backward(q, s, dy.as<T>(), dx.view.as<T>(), dx.write); });
   }
 
   void global_average_forward(ConstView x, View y) override {
     Queue& q = context_.queue();
     const Shape& in = x.shape;
-    for_floating(x.dtype,
-                 [&]<class T>(T) { global_average_pool(q, in[0], in[1] * in[2], in[3], x.as<T>(), y.as<T>()); });
+    for_storage(x.dtype,
+                [&]<class T>(T) { global_average_pool(q, in[0], in[1] * in[2], in[3], x.as<T>(), y.as<T>()); });
   }
 
   void global_average_backward(ConstView dy, Grad dx) override {
     Queue& q = context_.queue();
     if (!dx) return;
     const Shape& in = dx.view.shape;
-    for_floating(dy.dtype, [&]<class T>(T) {
+    for_storage(dy.dtype, [&]<class T>(T) {
       global_average_pool_backward(q, in[0], in[1] * in[2], in[3], dy.as<T>(), dx.view.as<T>(), dx.write);
     });
   }

@@ -18,7 +18,7 @@
 
 namespace descent::gpu {
 
-using Wide = long double;
+using Long = long double;
 using test::norm_error;
 using test::random_values;
 using test::same_bits;
@@ -27,8 +27,8 @@ using test::unit;
 inline std::size_t at(std::int64_t i) { return static_cast<std::size_t>(i); }
 
 template <class T>
-Wide or_else(const std::vector<T>& values, std::int64_t i, Wide otherwise) {
-  return values.empty() ? otherwise : static_cast<Wide>(values[at(i)]);
+Long or_else(const std::vector<T>& values, std::int64_t i, Long otherwise) {
+  return values.empty() ? otherwise : static_cast<Long>(values[at(i)]);
 }
 
 // The numbers of an affine layer, or none of them.
@@ -43,7 +43,7 @@ struct Affine {
 
 // Elements of a group of x, first, first + step, ...: mean, biased variance and mean of |x|, as exact as they come.
 struct WideMoments {
-  Wide mean = 0, variance = 0, size = 0;
+  Long mean = 0, variance = 0, size = 0;
 };
 
 template <class T>
@@ -51,51 +51,51 @@ WideMoments wide_moments(const std::vector<T>& x, std::int64_t first, std::int64
   WideMoments m;
   if (n == 0) return m;
   for (std::int64_t i = 0; i < n; ++i) {
-    m.mean += static_cast<Wide>(x[at(first + i * step)]);
-    m.size += std::abs(static_cast<Wide>(x[at(first + i * step)]));
+    m.mean += static_cast<Long>(x[at(first + i * step)]);
+    m.size += std::abs(static_cast<Long>(x[at(first + i * step)]));
   }
-  m.mean /= static_cast<Wide>(n);
-  m.size /= static_cast<Wide>(n);
+  m.mean /= static_cast<Long>(n);
+  m.size /= static_cast<Long>(n);
   for (std::int64_t i = 0; i < n; ++i) {
-    const Wide d = static_cast<Wide>(x[at(first + i * step)]) - m.mean;
+    const Long d = static_cast<Long>(x[at(first + i * step)]) - m.mean;
     m.variance += d * d;
   }
-  m.variance /= static_cast<Wide>(n);
+  m.variance /= static_cast<Long>(n);
   return m;
 }
 
 template <class T>
-void expect_within(const char* what, T got, Wide want, Wide bound) {
-  const bool close = std::isnan(want) ? std::isnan(got) : std::abs(static_cast<Wide>(got) - want) <= bound;
+void expect_within(const char* what, T got, Long want, Long bound) {
+  const bool close = std::isnan(want) ? std::isnan(got) : std::abs(static_cast<Long>(got) - want) <= bound;
   if (!close) ADD_FAILURE() << what << " is " << got << ", expected " << want << " within " << bound;
 }
 
 // Rounding a mean to f64, as every merge of parts does, moves the variance by this much of itself (Chan, Golub and
 // LeVeque 1983): nothing in f32, where sums are f64.
-inline Wide merge_error(const WideMoments& m) {
+inline Long merge_error(const WideMoments& m) {
   return m.variance > 0 ? 4 * unit<double>() * std::sqrt(1 + m.mean * m.mean / m.variance) : 0;
 }
 
 template <class T>
 void expect_statistics(const WideMoments& m, double eps, T mean, T inv_std) {
-  const Wide inverse = 1 / std::sqrt(m.variance + static_cast<Wide>(eps));
+  const Long inverse = 1 / std::sqrt(m.variance + static_cast<Long>(eps));
   expect_within("mean", mean, m.mean, 8 * unit<T>() * m.size);
   expect_within("inv_std", inv_std, inverse, (8 * unit<T>() + merge_error(m)) * inverse);
 }
 
 // y from the statistics that were saved, so that it is y's own rounding that counts.
 template <class T>
-void expect_normalized(T x, T mean, T inv_std, Wide gamma, Wide beta, bool relu, T y) {
-  const Wide scaled = (static_cast<Wide>(x) - static_cast<Wide>(mean)) * static_cast<Wide>(inv_std) * gamma;
-  const Wide want = relu && scaled + beta < 0 ? 0 : scaled + beta;
+void expect_normalized(T x, T mean, T inv_std, Long gamma, Long beta, bool relu, T y) {
+  const Long scaled = (static_cast<Long>(x) - static_cast<Long>(mean)) * static_cast<Long>(inv_std) * gamma;
+  const Long want = relu && scaled + beta < 0 ? 0 : scaled + beta;
   expect_within("y", y, want, unit<T>() * (5 * std::abs(scaled) + std::abs(beta)));
 }
 
 // The sums over a group behind the gradients, with the sizes of their terms. deviation: of x from the mean.
 struct WideSums {
-  Wide sum = 0, product = 0, sum_size = 0, product_size = 0;
+  Long sum = 0, product = 0, sum_size = 0, product_size = 0;
 
-  void add(Wide dz, Wide deviation) {
+  void add(Long dz, Long deviation) {
     sum += dz;
     product += dz * deviation;
     sum_size += std::abs(dz);
@@ -105,19 +105,19 @@ struct WideSums {
 
 // A result that was added to `before`, or not. `own`: the bound of the addend.
 template <class T>
-void expect_gradient(const char* what, T got, Wide addend, Wide own, const std::vector<T>& before, std::int64_t i) {
-  const Wide old = or_else(before, i, 0);
-  const Wide rounding = before.empty() ? 0 : unit<T>() * 2 * (std::abs(old) + std::abs(addend));
+void expect_gradient(const char* what, T got, Long addend, Long own, const std::vector<T>& before, std::int64_t i) {
+  const Long old = or_else(before, i, 0);
+  const Long rounding = before.empty() ? 0 : unit<T>() * 2 * (std::abs(old) + std::abs(addend));
   expect_within(what, got, old + addend, own + rounding);
 }
 
 // dx of an element whose own gradient dz is multiplied by scale; sums null: the statistics were constants.
 template <class T>
-void expect_dx(T got, Wide scale, Wide dz, const WideSums* s, Wide count, Wide inv_std, Wide deviation,
+void expect_dx(T got, Long scale, Long dz, const WideSums* s, Long count, Long inv_std, Long deviation,
                const std::vector<T>& before, std::int64_t i) {
-  Wide want = scale * dz, size = std::abs(scale * dz);
+  Long want = scale * dz, size = std::abs(scale * dz);
   if (s != nullptr) {
-    const Wide slope = inv_std * inv_std / count * deviation;
+    const Long slope = inv_std * inv_std / count * deviation;
     want -= scale * (s->sum / count + s->product * slope);
     size += std::abs(scale) * (s->sum_size / count + std::abs(s->product_size * slope));
   }
@@ -137,10 +137,10 @@ void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool train
                             const BatchGradients<T>& before) {
   for (std::int64_t c = 0; c < channels; ++c) {
     SCOPED_TRACE("channel " + std::to_string(c));
-    const Wide middle = static_cast<Wide>(mean[at(c)]), inverse = static_cast<Wide>(inv_std[at(c)]);
-    const auto deviation = [&](std::int64_t r) { return static_cast<Wide>(x[at(r * channels + c)]) - middle; };
+    const Long middle = static_cast<Long>(mean[at(c)]), inverse = static_cast<Long>(inv_std[at(c)]);
+    const auto deviation = [&](std::int64_t r) { return static_cast<Long>(x[at(r * channels + c)]) - middle; };
     WideSums s;
-    for (std::int64_t r = 0; r < rows; ++r) s.add(static_cast<Wide>(dz[at(r * channels + c)]), deviation(r));
+    for (std::int64_t r = 0; r < rows; ++r) s.add(static_cast<Long>(dz[at(r * channels + c)]), deviation(r));
     const double u = unit<T>();
     if (!got.dgamma.empty()) {
       expect_gradient("dgamma", got.dgamma[at(c)], s.product * inverse, 8 * u * s.product_size * inverse, before.dgamma,
@@ -152,8 +152,8 @@ void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool train
     if (got.dx.empty()) continue;
     for (std::int64_t r = 0; r < rows && !testing::Test::HasFailure(); ++r) {
       const std::int64_t i = r * channels + c;
-      expect_dx(got.dx[at(i)], inverse * or_else(gamma, c, 1), static_cast<Wide>(dz[at(i)]), training ? &s : nullptr,
-                static_cast<Wide>(rows), inverse, deviation(r), before.dx, i);
+      expect_dx(got.dx[at(i)], inverse * or_else(gamma, c, 1), static_cast<Long>(dz[at(i)]), training ? &s : nullptr,
+                static_cast<Long>(rows), inverse, deviation(r), before.dx, i);
     }
   }
 }

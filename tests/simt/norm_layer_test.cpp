@@ -78,19 +78,19 @@ void expect_backward(const LayerCase<T>& c, const Forward<T>& f, const Backward<
   std::vector<WideSums> columns(at(n));
   for (std::int64_t r = 0; r < rows; ++r) {
     SCOPED_TRACE("row " + std::to_string(r));
-    const Wide mean = static_cast<Wide>(f.mean[at(r)]), inv_std = static_cast<Wide>(f.inv_std[at(r)]);
-    const auto deviation = [&](std::int64_t i) { return static_cast<Wide>(c.x[at(r * n + i)]) - mean; };
+    const Long mean = static_cast<Long>(f.mean[at(r)]), inv_std = static_cast<Long>(f.inv_std[at(r)]);
+    const auto deviation = [&](std::int64_t i) { return static_cast<Long>(c.x[at(r * n + i)]) - mean; };
     const auto dz = [&](std::int64_t i) {
-      return static_cast<Wide>(c.dy[at(r * n + i)]) * or_else(c.affine.gamma, i, 1);
+      return static_cast<Long>(c.dy[at(r * n + i)]) * or_else(c.affine.gamma, i, 1);
     };
     WideSums row;
     for (std::int64_t i = 0; i < n; ++i) {
       row.add(dz(i), deviation(i));
-      columns[at(i)].add(static_cast<Wide>(c.dy[at(r * n + i)]), deviation(i) * inv_std);
+      columns[at(i)].add(static_cast<Long>(c.dy[at(r * n + i)]), deviation(i) * inv_std);
     }
     if (b.got.dx.empty()) continue;
     for (std::int64_t i = 0; i < n && !testing::Test::HasFailure(); ++i) {
-      expect_dx(b.got.dx[at(r * n + i)], inv_std, dz(i), &row, static_cast<Wide>(n), inv_std, deviation(i), b.before.dx,
+      expect_dx(b.got.dx[at(r * n + i)], inv_std, dz(i), &row, static_cast<Long>(n), inv_std, deviation(i), b.before.dx,
                 r * n + i);
     }
   }

@@ -57,8 +57,8 @@ std::vector<T> forward(const BatchCase<T>& c, bool training, Activation activati
 }
 
 template <class T>
-void expect_running(const char* what, T got, T before, Wide batch, Wide size) {
-  const Wide old = static_cast<Wide>(before), momentum = kMomentum;
+void expect_running(const char* what, T got, T before, Long batch, Long size) {
+  const Long old = static_cast<Long>(before), momentum = kMomentum;
   expect_within(what, got, (1 - momentum) * old + momentum * batch, 8 * unit<T>() * (std::abs(old) + size));
 }
 
@@ -76,14 +76,14 @@ void expect_forward(const BatchCase<T>& c, bool training, Activation activation,
         EXPECT_EQ(s.running_mean[at(k)], c.running_mean[at(k)]);
         EXPECT_EQ(s.running_var[at(k)], c.running_var[at(k)]);
       } else {
-        const Wide unbiased = rows > 1 ? m.variance * rows / (rows - 1) : m.variance;
+        const Long unbiased = rows > 1 ? m.variance * rows / (rows - 1) : m.variance;
         expect_running("running_mean", s.running_mean[at(k)], c.running_mean[at(k)], m.mean, m.size);
         expect_running("running_var", s.running_var[at(k)], c.running_var[at(k)], unbiased,
                        unbiased * (2 + merge_error(m) / unit<T>()));
       }
     } else {
       s.mean[at(k)] = c.running_mean[at(k)];
-      s.inv_std[at(k)] = static_cast<T>(1 / std::sqrt(static_cast<Wide>(c.running_var[at(k)]) + Wide{kEps}));
+      s.inv_std[at(k)] = static_cast<T>(1 / std::sqrt(static_cast<Long>(c.running_var[at(k)]) + Long{kEps}));
     }
     for (std::int64_t i = k; i < rows * channels; i += channels) {
       expect_normalized(c.x[at(i)], s.mean[at(k)], s.inv_std[at(k)], or_else(c.affine.gamma, k, 1),

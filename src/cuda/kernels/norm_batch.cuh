@@ -41,12 +41,12 @@ struct ChannelNormalizer {  // of a thread's channels
 template <class T, class W>
 struct NormalizeBody {
   static constexpr int kInFlight = 4;
-  using Item = Pack<T, W::kN>;
+  using Item = Pack<Wide<T>, W::kN>;
   const T* x;  // x and y from the thread's channel on
   T* y;
   std::int64_t channels;
   bool relu;
-  ChannelNormalizer<T, W> normalizer;
+  ChannelNormalizer<Wide<T>, W> normalizer;
 
   __device__ Item load(std::int64_t row) const { return load_group<T, W>(x + row * channels); }
   __device__ void use(std::int64_t row, const Item& item) {
@@ -54,21 +54,21 @@ struct NormalizeBody {
   }
 };
 
-// Threads and data as in batch_moments_kernel. Reads x and writes y once; arithmetic in T.
+// Threads and data as in batch_moments_kernel. Reads x and writes y once; arithmetic in Wide<T>.
 template <class T, class W>
-__global__ void batch_normalize_kernel(NormColumns c, const T* x, ChannelScale<T> s, bool relu, T* y) {
+__global__ void batch_normalize_kernel(NormColumns c, const T* x, ChannelScale<Wide<T>> s, bool relu, T* y) {
   const std::int64_t channels = c.groups * W::kN;
   for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
     const std::int64_t channel = p.group * W::kN;
-    NormalizeBody<T, W> body{x + channel, y + channel, channels, relu, ChannelNormalizer<T, W>(s, channel)};
+    NormalizeBody<T, W> body{x + channel, y + channel, channels, relu, ChannelNormalizer<Wide<T>, W>(s, channel)};
     walk_rows(c, p, body);
   }
 }
 
 template <class T>
-void batch_normalize(Queue& q, std::int64_t rows, std::int64_t channels, const T* x, const ChannelScale<T>& s,
+void batch_normalize(Queue& q, std::int64_t rows, std::int64_t channels, const T* x, const ChannelScale<Wide<T>>& s,
                      Activation activation, T* y) {
   const auto run = [&](auto width) {
     using W = decltype(width);
@@ -79,20 +79,20 @@ void batch_normalize(Queue& q, std::int64_t rows, std::int64_t channels, const T
 }
 
 template <class T>
-void batch_train(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<T>& p, const T* x,
-                 Activation activation, T* y, T* mean, T* inv_std) {
+void batch_train(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<Wide<T>>& p, const T* x,
+                 Activation activation, T* y, Wide<T>* mean, Wide<T>* inv_std) {
   if (channels == 0) return;
-  const Scratch<T> scale(q, channels), shift(q, channels);
+  const Scratch<Wide<T>> scale(q, channels), shift(q, channels);
   batch_statistics(q, rows, channels, p, x, mean, inv_std, scale.data(), shift.data());
   batch_normalize<T>(q, rows, channels, x, {mean, scale.data(), shift.data()}, activation, y);
 }
 
 template <class T>
-void batch_eval(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<T>& p, const T* x,
+void batch_eval(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<Wide<T>>& p, const T* x,
                 Activation activation, T* y) {
   if (channels == 0 || rows == 0) return;
-  const Scratch<T> scale(q, channels), shift(q, channels);
-  launch(q, "batch_scale", batch_scale_kernel<T>, dim3(blocks_for(q, channels)), dim3(kThreads), 0, channels, p,
+  const Scratch<Wide<T>> scale(q, channels), shift(q, channels);
+  launch(q, "batch_scale", batch_scale_kernel<Wide<T>>, dim3(blocks_for(q, channels)), dim3(kThreads), 0, channels, p,
          scale.data(), shift.data());
   batch_normalize<T>(q, rows, channels, x, {p.running_mean, scale.data(), shift.data()}, activation, y);
 }

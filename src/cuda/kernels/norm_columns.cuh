@@ -128,6 +128,8 @@ void launch_merges(Queue& q, const char* name, void (*kernel)(bool, P...), std::
   }
 }
 
+// x, y, dy and dx are of T; parameters, statistics and what is computed are of Wide<T>.
+//
 // How many adjacent channels a thread takes at once, and whether they may be loaded and stored as 16 bytes. Addresses
 // decide over the second alone: what a thread sums, and so the bits of the sums, depends on sizes only.
 template <int kN_, bool kAligned_>
@@ -137,22 +139,22 @@ struct NormWidth {
 };
 
 template <class T, class W>
-__device__ Pack<T, W::kN> load_group(const T* from) {
+__device__ Pack<Wide<T>, W::kN> load_group(const T* from) {
   if constexpr (W::kAligned) {
-    return load_pack<T, W::kN>(from);
+    return widen_pack<T, W::kN>(load_long<T, W::kN>(from));
   } else {
-    Pack<T, W::kN> group;
-    for (int v = 0; v < W::kN; ++v) group.v[v] = from[v];
+    Pack<Wide<T>, W::kN> group;
+    for (int v = 0; v < W::kN; ++v) group.v[v] = widen(from[v]);
     return group;
   }
 }
 
 template <class T, class W>
-__device__ void store_group(T* to, Pack<T, W::kN> group) {
+__device__ void store_group(T* to, Pack<Wide<T>, W::kN> group) {
   if constexpr (W::kAligned) {
-    store_pack(to, group);
+    store_narrow<T, W::kN>(to, group);
   } else {
-    for (int v = 0; v < W::kN; ++v) to[v] = group.v[v];
+    for (int v = 0; v < W::kN; ++v) to[v] = narrow<T>(group.v[v]);
   }
 }
 

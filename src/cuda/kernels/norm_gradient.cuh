@@ -156,11 +156,12 @@ struct GradientWriter {  // of a thread's channels
 
 // dz where relu let the value through; NaN counts as through.
 template <class T, class W>
-__device__ Pack<T, W::kN> masked_gradient(const T* y, const T* dy, std::int64_t at) {
-  Pack<T, W::kN> dz = load_group<T, W>(dy + at);
+__device__ Pack<Wide<T>, W::kN> masked_gradient(const T* y, const T* dy, std::int64_t at) {
+  using V = Wide<T>;
+  Pack<V, W::kN> dz = load_group<T, W>(dy + at);
   if (y == nullptr) return dz;
-  const Pack<T, W::kN> out = load_group<T, W>(y + at);
-  for (int v = 0; v < W::kN; ++v) dz.v[v] = out.v[v] <= T(0) ? T(0) : dz.v[v];
+  const Pack<V, W::kN> out = load_group<T, W>(y + at);
+  for (int v = 0; v < W::kN; ++v) dz.v[v] = out.v[v] <= V(0) ? V(0) : dz.v[v];
   return dz;
 }
 
@@ -170,7 +171,7 @@ struct BatchTerms {
   const T *x, *y, *dy;  // y null: no activation
   std::int64_t channels;
   struct Item {
-    Pack<T, W::kN> x, dz;
+    Pack<Wide<T>, W::kN> x, dz;
   };
 
   __device__ Item load(std::int64_t row, std::int64_t channel) const {
@@ -185,12 +186,13 @@ struct BatchTerms {
 template <class T, class W>
 struct BatchGradientBody {
   static constexpr int kInFlight = 4;
+  using V = Wide<T>;
   struct Item {
-    Pack<T, W::kN> x, dz, old;
+    Pack<V, W::kN> x, dz, old;
   };
   const T *x, *y, *dy;
   std::int64_t channels, channel;
-  GradientWriter<T, W> writer;
+  GradientWriter<V, W> writer;
   bool constants;  // x is not read then
   GradientInto<T> dx;
 
@@ -203,9 +205,9 @@ struct BatchGradientBody {
     return item;
   }
   __device__ void use(std::int64_t row, const Item& item) {
-    Pack<T, W::kN> out;
+    Pack<V, W::kN> out;
     for (int v = 0; v < W::kN; ++v) {
-      const T dz = item.dz.v[v], value = constants ? writer.scale.v[v] * dz : writer.gradient(v, dz, item.x.v[v]);
+      const V dz = item.dz.v[v], value = constants ? writer.scale.v[v] * dz : writer.gradient(v, dz, item.x.v[v]);
       out.v[v] = dx.accumulate ? item.old.v[v] + value : value;
     }
     store_group<T, W>(dx.data + row * channels + channel, out);
@@ -213,16 +215,16 @@ struct BatchGradientBody {
 };
 
 // Threads and data as in batch_moments_kernel. Reads x, dy and y (where there is an activation) and writes dx once;
-// arithmetic in T.
+// arithmetic in Wide<T>.
 template <class T, class W>
-__global__ void batch_gradient_kernel(NormColumns c, const T* x, const T* y, const T* dy, ChannelGradient<T> g,
+__global__ void batch_gradient_kernel(NormColumns c, const T* x, const T* y, const T* dy, ChannelGradient<Wide<T>> g,
                                       GradientInto<T> dx) {
   for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
     const std::int64_t channel = p.group * W::kN;
     BatchGradientBody<T, W> body{
-        x, y, dy, c.groups * W::kN, channel, GradientWriter<T, W>(g, channel), g.slope == nullptr, dx};
+        x, y, dy, c.groups * W::kN, channel, GradientWriter<Wide<T>, W>(g, channel), g.slope == nullptr, dx};
     walk_rows(c, p, body);
   }
 }
@@ -237,8 +239,9 @@ void batch_gradient_finish(Queue& q, std::int64_t channels, std::int64_t chunks,
 
 template <class T>
 void batch_backward(Queue& q, bool training, Activation activation, std::int64_t rows, std::int64_t channels,
-                    const T* x, const T* y, const T* dy, const BatchSaved<T>& saved, const GradientInto<T>& dx,
-                    const GradientInto<T>& dgamma, const GradientInto<T>& dbeta) {
+                    const T* x, const T* y, const T* dy, const BatchSaved<Wide<T>>& saved, const GradientInto<T>& dx,
+                    const GradientInto<Wide<T>>& dgamma, const GradientInto<Wide<T>>& dbeta) {
+  using V = Wide<T>;
   const bool to_x = dx.data != nullptr, to_parameters = dgamma.data != nullptr || dbeta.data != nullptr;
   if (channels == 0 || (!to_x && !to_parameters)) return;
   const T* const mask = activation == Activation::relu ? y : nullptr;
@@ -247,17 +250,17 @@ void batch_backward(Queue& q, bool training, Activation activation, std::int64_t
     const NormColumns c = norm_columns(rows, channels / W::kN);
     const std::int64_t chunks = training || to_parameters ? c.chunks : 0;
     const Scratch<double> parts(q, 2 * channels * chunks);
-    const Scratch<T> coefficients(q, 3 * channels);
-    T* const scale = coefficients.data();
-    const ChannelGradientOut<T> out{to_x ? scale : nullptr, scale + channels,
+    const Scratch<V> coefficients(q, 3 * channels);
+    V* const scale = coefficients.data();
+    const ChannelGradientOut<V> out{to_x ? scale : nullptr, scale + channels,
                                     to_x && training ? scale + 2 * channels : nullptr};
     if (chunks > 0) {
-      gradient_sums<T, W>(q, "batch_gradient_sums", c, BatchTerms<T, W>{x, mask, dy, channels}, saved.mean,
+      gradient_sums<V, W>(q, "batch_gradient_sums", c, BatchTerms<T, W>{x, mask, dy, channels}, saved.mean,
                           parts.data());
     }
-    batch_gradient_finish<T>(q, channels, chunks, parts.data(), rows, saved, dgamma, dbeta, out);
+    batch_gradient_finish<V>(q, channels, chunks, parts.data(), rows, saved, dgamma, dbeta, out);
     if (!to_x) return;
-    const ChannelGradient<T> g{saved.mean, out.scale, training ? out.offset : nullptr, out.slope};
+    const ChannelGradient<V> g{saved.mean, out.scale, training ? out.offset : nullptr, out.slope};
     launch_columns(q, "batch_gradient", batch_gradient_kernel<T, W>, c, 0, x, mask, dy, g, dx);
   };
   with_norm_width<T>(channels, run, x, mask, dy, static_cast<const T*>(dx.data));

@@ -45,10 +45,11 @@ struct RowTeam {  // this thread's, and which rows the team has: first, first + 
 };
 
 // A team takes a row, its members every size-th group of W::kN elements. Reads x twice, the second time from the cache
-// while a row fits there, and writes y once; the moments accumulate as Sum<T> does, y is computed in T.
+// while a row fits there, and writes y once; the moments accumulate as Sum does, y is computed in Wide<T>.
 template <class T, class W, bool kBlock>
-__global__ void layer_kernel(std::int64_t rows, std::int64_t n, const T* x, const T* gamma, const T* beta, double eps,
-                             T* y, T* mean, T* inv_std) {
+__global__ void layer_kernel(std::int64_t rows, std::int64_t n, const T* x, const Wide<T>* gamma, const Wide<T>* beta,
+                             double eps, T* y, Wide<T>* mean, Wide<T>* inv_std) {
+  using V = Wide<T>;
   NormMoments* const shared = dynamic_shared<NormMoments>();
   const RowTeam<kBlock> team;
   const std::int64_t groups = n / W::kN,
@@ -56,21 +57,21 @@ __global__ void layer_kernel(std::int64_t rows, std::int64_t n, const T* x, cons
   for (std::int64_t row = team.first; row < rows; row += team.step) {
     const T* const from = x + row * n;
     T* const to = y + row * n;
-    ShiftedSums<T> sums;
-    if (own > 0) sums.begin(from[team.member * W::kN]);
+    ShiftedSums<V> sums;
+    if (own > 0) sums.begin(widen(from[team.member * W::kN]));
     for (std::int64_t i = team.member; i < groups; i += team.size) {
-      const Pack<T, W::kN> values = load_group<T, W>(from + i * W::kN);
+      const Pack<V, W::kN> values = load_group<T, W>(from + i * W::kN);
       for (int v = 0; v < W::kN; ++v) sums.add(values.v[v]);
     }
     const NormMoments m = team.merge(sums.moments(own * W::kN), shared);
     const double count = n > 0 ? static_cast<double>(n) : 1.0;
-    const T middle = static_cast<T>(m.mean), scale = static_cast<T>(1 / sqrt(m.squares / count + eps));
+    const V middle = static_cast<V>(m.mean), scale = static_cast<V>(1 / sqrt(m.squares / count + eps));
     for (std::int64_t i = team.member; i < groups; i += team.size) {
-      Pack<T, W::kN> values = load_group<T, W>(from + i * W::kN);
-      const Pack<T, W::kN> g = gamma != nullptr ? load_group<T, W>(gamma + i * W::kN) : Pack<T, W::kN>{};
-      const Pack<T, W::kN> b = beta != nullptr ? load_group<T, W>(beta + i * W::kN) : Pack<T, W::kN>{};
+      Pack<V, W::kN> values = load_group<T, W>(from + i * W::kN);
+      const Pack<V, W::kN> g = gamma != nullptr ? load_group<V, W>(gamma + i * W::kN) : Pack<V, W::kN>{};
+      const Pack<V, W::kN> b = beta != nullptr ? load_group<V, W>(beta + i * W::kN) : Pack<V, W::kN>{};
       for (int v = 0; v < W::kN; ++v) {
-        T value = (values.v[v] - middle) * scale;
+        V value = (values.v[v] - middle) * scale;
         if (gamma != nullptr) value *= g.v[v];
         if (beta != nullptr) value += b.v[v];
         values.v[v] = value;
@@ -85,20 +86,21 @@ __global__ void layer_kernel(std::int64_t rows, std::int64_t n, const T* x, cons
 }
 
 // Teams and data as in layer_kernel. Reads x and dy twice, the second time from the cache while rows fit there, and
-// writes dx once; the sums of dz = dy * gamma and dz * (x - mean) accumulate as Sum<T> does, dx is computed in T.
+// writes dx once; the sums of dz = dy * gamma and dz * (x - mean) accumulate as Sum does, dx is computed in Wide<T>.
 template <class T, class W, bool kBlock>
-__global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T* x, const T* dy, BatchSaved<T> saved,
-                                      GradientInto<T> dx) {
-  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+__global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T* x, const T* dy,
+                                      BatchSaved<Wide<T>> saved, GradientInto<T> dx) {
+  using V = Wide<T>;
+  GradientSums<V>* const shared = dynamic_shared<GradientSums<V>>();
   const RowTeam<kBlock> team;
   const std::int64_t groups = n / W::kN;
   for (std::int64_t row = team.first; row < rows; row += team.step) {
-    const T middle = saved.mean[row], inv_std = saved.inv_std[row];
-    GradientSums<T> sums;
+    const V middle = saved.mean[row], inv_std = saved.inv_std[row];
+    GradientSums<V> sums;
     for (std::int64_t i = team.member; i < groups; i += team.size) {
-      const Pack<T, W::kN> in = load_group<T, W>(x + row * n + i * W::kN),
+      const Pack<V, W::kN> in = load_group<T, W>(x + row * n + i * W::kN),
                            top = load_group<T, W>(dy + row * n + i * W::kN);
-      const Pack<T, W::kN> g = saved.gamma != nullptr ? load_group<T, W>(saved.gamma + i * W::kN) : Pack<T, W::kN>{};
+      const Pack<V, W::kN> g = saved.gamma != nullptr ? load_group<V, W>(saved.gamma + i * W::kN) : Pack<V, W::kN>{};
       for (int v = 0; v < W::kN; ++v) {
         const double dz = static_cast<double>(top.v[v]) * (saved.gamma != nullptr ? static_cast<double>(g.v[v]) : 1.0);
         sums.add(dz, static_cast<double>(in.v[v]) - static_cast<double>(middle));
@@ -106,17 +108,17 @@ __global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T
     }
     sums = team.merge(sums, shared);
     const double count = static_cast<double>(n), scale = static_cast<double>(inv_std);
-    const T offset = static_cast<T>(sums.sum.value() / count);
-    const T slope = static_cast<T>(sums.product.value() / count * scale * scale);
+    const V offset = static_cast<V>(sums.sum.value() / count);
+    const V slope = static_cast<V>(sums.product.value() / count * scale * scale);
     for (std::int64_t i = team.member; i < groups; i += team.size) {
       const std::int64_t at = row * n + i * W::kN;
-      const Pack<T, W::kN> in = load_group<T, W>(x + at), top = load_group<T, W>(dy + at);
-      const Pack<T, W::kN> g = saved.gamma != nullptr ? load_group<T, W>(saved.gamma + i * W::kN) : Pack<T, W::kN>{};
-      const Pack<T, W::kN> old = dx.accumulate ? load_group<T, W>(dx.data + at) : Pack<T, W::kN>{};
-      Pack<T, W::kN> out;
+      const Pack<V, W::kN> in = load_group<T, W>(x + at), top = load_group<T, W>(dy + at);
+      const Pack<V, W::kN> g = saved.gamma != nullptr ? load_group<V, W>(saved.gamma + i * W::kN) : Pack<V, W::kN>{};
+      const Pack<V, W::kN> old = dx.accumulate ? load_group<T, W>(dx.data + at) : Pack<V, W::kN>{};
+      Pack<V, W::kN> out;
       for (int v = 0; v < W::kN; ++v) {
-        const T dz = saved.gamma != nullptr ? top.v[v] * g.v[v] : top.v[v];
-        const T value = inv_std * (dz - (offset + slope * (in.v[v] - middle)));
+        const V dz = saved.gamma != nullptr ? top.v[v] * g.v[v] : top.v[v];
+        const V value = inv_std * (dz - (offset + slope * (in.v[v] - middle)));
         out.v[v] = dx.accumulate ? old.v[v] + value : value;
       }
       store_group<T, W>(dx.data + at, out);
@@ -128,11 +130,13 @@ __global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T
 template <class T, class W>
 struct LayerTerms {
   static constexpr int kInFlight = 4;
-  const T *x, *dy, *mean, *inv_std;
+  using V = Wide<T>;
+  const T *x, *dy;
+  const V *mean, *inv_std;
   std::int64_t n;
   struct Item {
-    Pack<T, W::kN> x, dz;
-    T mean, inv_std;
+    Pack<V, W::kN> x, dz;
+    V mean, inv_std;
   };
 
   __device__ Item load(std::int64_t row, std::int64_t column) const {
@@ -173,8 +177,8 @@ void with_row_team(std::int64_t n, F&& f, const Pointers*... pointers) {
 }
 
 template <class T>
-void layer(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* gamma, const T* beta, double eps, T* y,
-           T* mean, T* inv_std) {
+void layer(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const Wide<T>* gamma, const Wide<T>* beta,
+           double eps, T* y, Wide<T>* mean, Wide<T>* inv_std) {
   const auto run = [&](auto width, auto block) {
     using W = decltype(width);
     constexpr bool kBlock = decltype(block)::value;
@@ -185,14 +189,16 @@ void layer(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* gam
 }
 
 template <class T>
-void layer_backward(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* dy, const BatchSaved<T>& saved,
-                    const GradientInto<T>& dx, const GradientInto<T>& dgamma, const GradientInto<T>& dbeta) {
+void layer_backward(Queue& q, std::int64_t rows, std::int64_t n, const T* x, const T* dy,
+                    const BatchSaved<Wide<T>>& saved, const GradientInto<T>& dx, const GradientInto<Wide<T>>& dgamma,
+                    const GradientInto<Wide<T>>& dbeta) {
+  using V = Wide<T>;
   if (dx.data != nullptr) {
     const auto run = [&](auto width, auto block) {
       using W = decltype(width);
       constexpr bool kBlock = decltype(block)::value;
       launch(q, "layer_gradient", layer_gradient_kernel<T, W, kBlock>,
-             dim3(blocks_for(q, rows, kBlock ? 1 : kThreads / kWarp)), dim3(kThreads), kWarp * sizeof(GradientSums<T>),
+             dim3(blocks_for(q, rows, kBlock ? 1 : kThreads / kWarp)), dim3(kThreads), kWarp * sizeof(GradientSums<V>),
              rows, n, x, dy, saved, dx);
     };
     with_row_team<T>(n, run, x, dy, saved.gamma, static_cast<const T*>(dx.data));
@@ -202,9 +208,9 @@ void layer_backward(Queue& q, std::int64_t rows, std::int64_t n, const T* x, con
     using W = decltype(width);
     const NormColumns c = norm_columns(rows, n / W::kN);
     const Scratch<double> parts(q, 2 * n * c.chunks);
-    gradient_sums<T, W>(q, "layer_gradient_sums", c, LayerTerms<T, W>{x, dy, saved.mean, saved.inv_std, n},
-                        static_cast<const T*>(nullptr), parts.data());
-    launch_merges(q, "layer_parameters", layer_parameters_kernel<T>, n, c.chunks, sizeof(GradientSums<T>), n, c.chunks,
+    gradient_sums<V, W>(q, "layer_gradient_sums", c, LayerTerms<T, W>{x, dy, saved.mean, saved.inv_std, n},
+                        static_cast<const V*>(nullptr), parts.data());
+    launch_merges(q, "layer_parameters", layer_parameters_kernel<V>, n, c.chunks, sizeof(GradientSums<V>), n, c.chunks,
                   parts.data(), dgamma, dbeta);
   };
   with_norm_width<T>(n, run, x, dy);

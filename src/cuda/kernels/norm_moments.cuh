@@ -52,10 +52,10 @@ struct ShiftedSums {
 template <class T, class W>
 struct MomentsBody {
   static constexpr int kInFlight = 4;
-  using Item = Pack<T, W::kN>;
+  using Item = Pack<Wide<T>, W::kN>;
   const T* x;  // from the thread's channel on
   std::int64_t channels;
-  ShiftedSums<T> sums[W::kN];
+  ShiftedSums<Wide<T>> sums[W::kN];
 
   __device__ Item load(std::int64_t row) const { return load_group<T, W>(x + row * channels); }
   __device__ void use(std::int64_t, const Item& item) {
@@ -75,7 +75,7 @@ __global__ void batch_moments_kernel(NormColumns c, const T* x, double* parts) {
     body.x = x + p.group * W::kN;
     body.channels = channels;
     if (p.count > 0) {
-      const Pack<T, W::kN> first = body.load(p.row);
+      const Pack<Wide<T>, W::kN> first = body.load(p.row);
       for (int v = 0; v < W::kN; ++v) body.sums[v].begin(first.v[v]);
     }
     walk_rows(c, p, body);
@@ -144,14 +144,14 @@ __global__ void batch_statistics_kernel(bool block, NormColumns c, std::int64_t 
 
 // Statistics of x [rows, channels], and what normalization needs of them: scale and shift [channels].
 template <class T>
-void batch_statistics(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<T>& p, const T* x,
-                      T* mean, T* inv_std, T* scale, T* shift) {
+void batch_statistics(Queue& q, std::int64_t rows, std::int64_t channels, const BatchParameters<Wide<T>>& p, const T* x,
+                      Wide<T>* mean, Wide<T>* inv_std, Wide<T>* scale, Wide<T>* shift) {
   const auto run = [&](auto width) {
     using W = decltype(width);
     const NormColumns c = norm_columns(rows, channels / W::kN);
     const Scratch<double> parts(q, 2 * channels * c.chunks);
     launch_columns(q, "batch_moments", batch_moments_kernel<T, W>, c, sizeof(NormMoments), x, parts.data());
-    launch_merges(q, "batch_statistics", batch_statistics_kernel<T>, channels, c.chunks, sizeof(NormMoments), c,
+    launch_merges(q, "batch_statistics", batch_statistics_kernel<Wide<T>>, channels, c.chunks, sizeof(NormMoments), c,
                   channels, parts.data(), p, mean, inv_std, scale, shift);
   };
   with_norm_width<T>(channels, run, x);

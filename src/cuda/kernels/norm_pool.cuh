@@ -29,30 +29,31 @@ __device__ inline std::int64_t pooled_pixel(const PooledShape& s, const PooledWi
 }
 
 // A thread has W::kN channels and every row_lanes-th window of a chunk of windows. Reads the pixels of windows once,
-// writes y and code once; arithmetic in T.
+// writes y and code once; arithmetic in Wide<T>.
 template <class T, class W>
-__global__ void batch_pool_kernel(NormColumns c, PooledShape s, const T* x, ChannelScale<T> scale, T* y,
+__global__ void batch_pool_kernel(NormColumns c, PooledShape s, const T* x, ChannelScale<Wide<T>> scale, T* y,
                                   std::uint8_t* code) {
+  using V = Wide<T>;
   for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
     const std::int64_t channel = p.group * W::kN;
-    const ChannelNormalizer<T, W> normalizer(scale, channel);
+    const ChannelNormalizer<V, W> normalizer(scale, channel);
     for (std::int64_t window = p.row; window < p.end; window += c.row_lanes) {
       const PooledWindow at(window, s.out_h, s.out_w);
-      Pack<T, W::kN> pixels[4];
+      Pack<V, W::kN> pixels[4];
       for (int k = 0; k < 4; ++k) pixels[k] = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
-      Pack<T, W::kN> best = normalizer.apply(pixels[0], true);
+      Pack<V, W::kN> best = normalizer.apply(pixels[0], true);
       Pack<std::uint8_t, W::kN> winner{};
       for (int k = 1; k < 4; ++k) {
-        const Pack<T, W::kN> value = normalizer.apply(pixels[k], true);
+        const Pack<V, W::kN> value = normalizer.apply(pixels[k], true);
         for (int v = 0; v < W::kN; ++v) {
           if (value.v[v] <= best.v[v] || isnan(best.v[v])) continue;  // greater, or the first NaN
           best.v[v] = value.v[v];
           winner.v[v] = static_cast<std::uint8_t>(k);
         }
       }
-      for (int v = 0; v < W::kN; ++v) winner.v[v] = best.v[v] <= T(0) ? std::uint8_t{4} : winner.v[v];
+      for (int v = 0; v < W::kN; ++v) winner.v[v] = best.v[v] <= V(0) ? std::uint8_t{4} : winner.v[v];
       store_group<T, W>(y + window * s.c + channel, best);
       store_group<std::uint8_t, W>(code + window * s.c + channel, winner);
     }
@@ -66,8 +67,9 @@ struct PooledTerms {
   PooledShape s;
   const T *x, *dy;
   const std::uint8_t* code;
+  using V = Wide<T>;
   struct Item {
-    Pack<T, W::kN> x, dz;
+    Pack<V, W::kN> x, dz;
   };
 
   // All four pixels are read, whoever won: winners of neighbouring channels lie in different ones.
@@ -76,10 +78,10 @@ struct PooledTerms {
     const Pack<std::uint8_t, W::kN> winner = load_group<std::uint8_t, W>(code + window * s.c + channel);
     Item item{load_group<T, W>(x + pooled_pixel(s, at, 0) + channel), load_group<T, W>(dy + window * s.c + channel)};
     for (int k = 1; k < 4; ++k) {
-      const Pack<T, W::kN> pixel = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
+      const Pack<V, W::kN> pixel = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
       for (int v = 0; v < W::kN; ++v) item.x.v[v] = winner.v[v] == k ? pixel.v[v] : item.x.v[v];
     }
-    for (int v = 0; v < W::kN; ++v) item.dz.v[v] = winner.v[v] < 4 ? item.dz.v[v] : T(0);
+    for (int v = 0; v < W::kN; ++v) item.dz.v[v] = winner.v[v] < 4 ? item.dz.v[v] : V(0);
     return item;
   }
   __device__ double deviation(const Item& item, int v, double mean) const {
@@ -88,19 +90,20 @@ struct PooledTerms {
 };
 
 // Threads as in batch_pool_kernel, over windows that cover the odd edges too; those have no dy. Reads x, dy and code
-// and writes dx once; arithmetic in T.
+// and writes dx once; arithmetic in Wide<T>.
 template <class T, class W>
 __global__ void batch_pool_gradient_kernel(NormColumns c, PooledShape s, const T* x, const T* dy,
-                                           const std::uint8_t* code, ChannelGradient<T> g, GradientInto<T> dx) {
+                                           const std::uint8_t* code, ChannelGradient<Wide<T>> g, GradientInto<T> dx) {
+  using V = Wide<T>;
   const std::int64_t down = (s.h + 1) / 2, across = (s.w + 1) / 2;
   for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
     const std::int64_t channel = p.group * W::kN;
-    const GradientWriter<T, W> writer(g, channel);
+    const GradientWriter<V, W> writer(g, channel);
     for (std::int64_t window = p.row; window < p.end; window += c.row_lanes) {
       const PooledWindow at(window, down, across);
-      Pack<T, W::kN> top{};
+      Pack<V, W::kN> top{};
       Pack<std::uint8_t, W::kN> winner{};
       if (at.row < s.out_h && at.column < s.out_w) {
         const std::int64_t pooled = ((at.image * s.out_h + at.row) * s.out_w + at.column) * s.c + channel;
@@ -110,11 +113,11 @@ __global__ void batch_pool_gradient_kernel(NormColumns c, PooledShape s, const T
       for (int k = 0; k < 4; ++k) {
         if (2 * at.row + k / 2 >= s.h || 2 * at.column + k % 2 >= s.w) continue;
         const std::int64_t pixel = pooled_pixel(s, at, k) + channel;
-        const Pack<T, W::kN> value = load_group<T, W>(x + pixel);
-        Pack<T, W::kN> out{};
+        const Pack<V, W::kN> value = load_group<T, W>(x + pixel);
+        Pack<V, W::kN> out{};
         if (dx.accumulate) out = load_group<T, W>(dx.data + pixel);
         for (int v = 0; v < W::kN; ++v) {
-          const T gradient = writer.gradient(v, winner.v[v] == k ? top.v[v] : T(0), value.v[v]);
+          const V gradient = writer.gradient(v, winner.v[v] == k ? top.v[v] : V(0), value.v[v]);
           out.v[v] = dx.accumulate ? out.v[v] + gradient : gradient;
         }
         store_group<T, W>(dx.data + pixel, out);
@@ -124,15 +127,16 @@ __global__ void batch_pool_gradient_kernel(NormColumns c, PooledShape s, const T
 }
 
 template <class T>
-void batch_train_relu_pool(Queue& q, const PooledShape& s, const BatchParameters<T>& p, const T* x, T* y,
-                           std::uint8_t* code, T* mean, T* inv_std) {
+void batch_train_relu_pool(Queue& q, const PooledShape& s, const BatchParameters<Wide<T>>& p, const T* x, T* y,
+                           std::uint8_t* code, Wide<T>* mean, Wide<T>* inv_std) {
+  using V = Wide<T>;
   if (s.c == 0) return;
-  const Scratch<T> scale(q, s.c), shift(q, s.c);
+  const Scratch<V> scale(q, s.c), shift(q, s.c);
   batch_statistics(q, s.n * s.h * s.w, s.c, p, x, mean, inv_std, scale.data(), shift.data());
   const auto run = [&](auto width) {
     using W = decltype(width);
     const NormColumns c = norm_columns(s.n * s.out_h * s.out_w, s.c / W::kN);
-    const ChannelScale<T> channel_scale{mean, scale.data(), shift.data()};
+    const ChannelScale<V> channel_scale{mean, scale.data(), shift.data()};
     launch_columns(q, "batch_pool", batch_pool_kernel<T, W>, c, 0, s, x, channel_scale, y, code);
   };
   with_norm_width<T>(s.c, run, x, static_cast<const T*>(y), static_cast<const std::uint8_t*>(code));
@@ -140,22 +144,23 @@ void batch_train_relu_pool(Queue& q, const PooledShape& s, const BatchParameters
 
 template <class T>
 void batch_backward_relu_pool(Queue& q, const PooledShape& s, const T* x, const T* dy, const std::uint8_t* code,
-                              const BatchSaved<T>& saved, const GradientInto<T>& dx, const GradientInto<T>& dgamma,
-                              const GradientInto<T>& dbeta) {
+                              const BatchSaved<Wide<T>>& saved, const GradientInto<T>& dx,
+                              const GradientInto<Wide<T>>& dgamma, const GradientInto<Wide<T>>& dbeta) {
+  using V = Wide<T>;
   const bool to_x = dx.data != nullptr;
   if (s.c == 0 || (!to_x && dgamma.data == nullptr && dbeta.data == nullptr)) return;
   const auto run = [&](auto width) {
     using W = decltype(width);
     const NormColumns c = norm_columns(s.n * s.out_h * s.out_w, s.c / W::kN);
     const Scratch<double> parts(q, 2 * s.c * c.chunks);
-    const Scratch<T> coefficients(q, 3 * s.c);
-    T* const scale = coefficients.data();
-    const ChannelGradientOut<T> out{to_x ? scale : nullptr, scale + s.c, to_x ? scale + 2 * s.c : nullptr};
-    gradient_sums<T, W>(q, "batch_pool_gradient_sums", c, PooledTerms<T, W>{s, x, dy, code}, saved.mean, parts.data());
-    batch_gradient_finish<T>(q, s.c, c.chunks, parts.data(), s.n * s.h * s.w, saved, dgamma, dbeta, out);
+    const Scratch<V> coefficients(q, 3 * s.c);
+    V* const scale = coefficients.data();
+    const ChannelGradientOut<V> out{to_x ? scale : nullptr, scale + s.c, to_x ? scale + 2 * s.c : nullptr};
+    gradient_sums<V, W>(q, "batch_pool_gradient_sums", c, PooledTerms<T, W>{s, x, dy, code}, saved.mean, parts.data());
+    batch_gradient_finish<V>(q, s.c, c.chunks, parts.data(), s.n * s.h * s.w, saved, dgamma, dbeta, out);
     if (!to_x) return;
     const NormColumns all = norm_columns(s.n * ((s.h + 1) / 2) * ((s.w + 1) / 2), s.c / W::kN);
-    const ChannelGradient<T> g{saved.mean, out.scale, out.offset, out.slope};
+    const ChannelGradient<V> g{saved.mean, out.scale, out.offset, out.slope};
     launch_columns(q, "batch_pool_gradient", batch_pool_gradient_kernel<T, W>, all, 0, s, x, dy, code, g, dx);
   };
   with_norm_width<T>(s.c, run, x, dy, code, static_cast<const T*>(dx.data));

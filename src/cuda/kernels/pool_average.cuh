@@ -1,4 +1,4 @@
-// Average pooling, and the average of whole images. Sums are Sum<T> (f64 for elements of f32), in a fixed order.
+// Average pooling, and the average of whole images. Sums are in f64 for elements of f32 and bf16, in a fixed order.
 #pragma once
 
 #include "cuda/accumulate.cuh"
@@ -33,17 +33,17 @@ __global__ void average_pool_kernel(PoolSize s, std::int64_t packs, const T* x, 
     const PoolSpan rows = window_span(at.row, s.h, g.kernel_h, g.stride_h, g.pad_h);
     const PoolSpan cols = window_span(at.col, s.w, g.kernel_w, g.stride_w, g.pad_w);
     const T* const image = x + at.image * s.h * s.w * s.c + at.channel;
-    Sum<T> sums[N];
+    Sum<Wide<T>> sums[N];
     for (std::int64_t h = rows.begin; h < rows.end; ++h) {
       for (std::int64_t w = cols.begin; w < cols.end; ++w) {
-        const Pack<T, N> values = load_pack<T, N>(image + (h * s.w + w) * s.c);
+        const Pack<Wide<T>, N> values = load_wide<T, N>(image + (h * s.w + w) * s.c);
         for (int k = 0; k < N; ++k) sums[k].add(static_cast<double>(values.v[k]));
       }
     }
-    const T divisor = static_cast<T>(average_divisor(s, at.row, at.col));
-    Pack<T, N> out;
-    for (int k = 0; k < N; ++k) out.v[k] = static_cast<T>(sums[k].value()) / divisor;
-    store_pack<T, N>(y + i * N, out);
+    const Wide<T> divisor = static_cast<Wide<T>>(average_divisor(s, at.row, at.col));
+    Pack<Wide<T>, N> out;
+    for (int k = 0; k < N; ++k) out.v[k] = static_cast<Wide<T>>(sums[k].value()) / divisor;
+    store_narrow<T, N>(y + i * N, out);
   }
 }
 
@@ -55,17 +55,18 @@ __global__ void average_pool_backward_kernel(PoolSize s, std::int64_t packs, con
     const PoolPlace at = pool_place<N>(i, s.h, s.w, s.c / N);
     const PoolSpan rows = covering_span(at.row, s.out_h, g.kernel_h, g.stride_h, g.pad_h);
     const PoolSpan cols = covering_span(at.col, s.out_w, g.kernel_w, g.stride_w, g.pad_w);
-    Sum<T> sums[N];
+    Sum<Wide<T>> sums[N];
     for (std::int64_t oh = rows.begin; oh < rows.end; ++oh) {
       for (std::int64_t ow = cols.begin; ow < cols.end; ++ow) {
-        const T divisor = static_cast<T>(average_divisor(s, oh, ow));
-        const Pack<T, N> gradient = load_pack<T, N>(dy + ((at.image * s.out_h + oh) * s.out_w + ow) * s.c + at.channel);
+        const Wide<T> divisor = static_cast<Wide<T>>(average_divisor(s, oh, ow));
+        const Pack<Wide<T>, N> gradient =
+            load_wide<T, N>(dy + ((at.image * s.out_h + oh) * s.out_w + ow) * s.c + at.channel);
         for (int k = 0; k < N; ++k) sums[k].add(static_cast<double>(gradient.v[k] / divisor));
       }
     }
-    Pack<T, N> out = accumulate ? load_pack<T, N>(dx + i * N) : Pack<T, N>{};
-    for (int k = 0; k < N; ++k) out.v[k] += static_cast<T>(sums[k].value());
-    store_pack<T, N>(dx + i * N, out);
+    Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};
+    for (int k = 0; k < N; ++k) out.v[k] += static_cast<Wide<T>>(sums[k].value());
+    store_narrow<T, N>(dx + i * N, out);
   }
 }
 

@@ -28,22 +28,23 @@ inline GlobalPool global_pool_plan(std::int64_t n, std::int64_t pixels, std::int
 }
 
 // A block per part of an image and tile of channels: a thread sums every (blockDim.x / lanes)-th pixel of its channel
-// in Sum<T>, then halves are merged in shared memory. Reads x once; writes y where an image is one part, else the
+// in Sum, then halves are merged in shared memory. Reads x once; writes y where an image is one part, else the
 // part's sums.
 template <class T>
-__global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<T>* partial) {
-  alignas(16) __shared__ unsigned char raw[kThreads * sizeof(Sum<T>)];
-  Sum<T>* const sums = reinterpret_cast<Sum<T>*>(raw);
+__global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<Wide<T>>* partial) {
+  using State = Sum<Wide<T>>;
+  alignas(16) __shared__ unsigned char raw[kThreads * sizeof(State)];
+  State* const sums = reinterpret_cast<State*>(raw);
   const int lanes = static_cast<int>(p.lanes), rows = static_cast<int>(blockDim.x) / lanes;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % lanes, row = thread / lanes;
   for (std::int64_t group = blockIdx.x; group < p.n * p.parts * p.tiles; group += gridDim.x) {
     const std::int64_t image_part = group / p.tiles, image = image_part / p.parts, part = image_part % p.parts;
     const std::int64_t c = group % p.tiles * lanes + lane;
     const std::int64_t end = p.pixels * (part + 1) / p.parts;
-    Sum<T> sum;
+    State sum;
     if (c < p.channels) {
       for (std::int64_t pixel = p.pixels * part / p.parts + row; pixel < end; pixel += rows) {
-        sum.add(static_cast<double>(x[(image * p.pixels + pixel) * p.channels + c]));
+        sum.add(static_cast<double>(widen(x[(image * p.pixels + pixel) * p.channels + c])));
       }
     }
     sums[thread] = sum;
@@ -56,7 +57,7 @@ __global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<T
     }
     if (row == 0 && c < p.channels) {
       if (p.parts == 1) {
-        y[image * p.channels + c] = static_cast<T>(sum.value() / static_cast<double>(p.pixels));
+        y[image * p.channels + c] = narrow<T>(static_cast<Wide<T>>(sum.value() / static_cast<double>(p.pixels)));
       } else {
         partial[image_part * p.channels + c] = sum;
       }
@@ -67,14 +68,14 @@ __global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<T
 
 // A thread per mean: merges the sums of the parts in order.
 template <class T>
-__global__ void global_average_pool_parts_kernel(GlobalPool p, const Sum<T>* partial, T* y) {
+__global__ void global_average_pool_parts_kernel(GlobalPool p, const Sum<Wide<T>>* partial, T* y) {
   for (std::int64_t i = grid_thread(); i < p.n * p.channels; i += grid_threads()) {
     const std::int64_t image = i / p.channels, c = i % p.channels;
-    Sum<T> sum;
+    Sum<Wide<T>> sum;
     for (std::int64_t part = 0; part < p.parts; ++part) {
       sum.merge(partial[(image * p.parts + part) * p.channels + c]);
     }
-    y[i] = static_cast<T>(sum.value() / static_cast<double>(p.pixels));
+    y[i] = narrow<T>(static_cast<Wide<T>>(sum.value() / static_cast<double>(p.pixels)));
   }
 }
 
@@ -82,13 +83,13 @@ __global__ void global_average_pool_parts_kernel(GlobalPool p, const Sum<T>* par
 template <class T, int N>
 __global__ void global_average_pool_backward_kernel(std::int64_t count, std::int64_t pixels, std::int64_t packs,
                                                     const T* dy, T* dx, bool accumulate) {
-  const T divisor = static_cast<T>(pixels);
+  const Wide<T> divisor = static_cast<Wide<T>>(pixels);
   for (std::int64_t i = grid_thread(); i < count; i += grid_threads()) {
     const std::int64_t pixel = i / packs, image = pixel / pixels;
-    const Pack<T, N> gradient = load_pack<T, N>(dy + (image * packs + i - pixel * packs) * N);
-    Pack<T, N> out = accumulate ? load_pack<T, N>(dx + i * N) : Pack<T, N>{};
+    const Pack<Wide<T>, N> gradient = load_wide<T, N>(dy + (image * packs + i - pixel * packs) * N);
+    Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};
     for (int k = 0; k < N; ++k) out.v[k] += gradient.v[k] / divisor;
-    store_pack<T, N>(dx + i * N, out);
+    store_narrow<T, N>(dx + i * N, out);
   }
 }
 
@@ -96,7 +97,7 @@ template <class T>
 void global_average_pool(Queue& q, std::int64_t n, std::int64_t pixels, std::int64_t channels, const T* x, T* y) {
   if (n * channels == 0) return;
   const GlobalPool p = global_pool_plan(n, pixels, channels);
-  Scratch<Sum<T>> partial(q, p.parts == 1 ? 0 : n * p.parts * channels);
+  Scratch<Sum<Wide<T>>> partial(q, p.parts == 1 ? 0 : n * p.parts * channels);
   launch(q, "global_average_pool", global_average_pool_kernel<T>, dim3(blocks_for(q, n * p.parts * p.tiles, 1)),
          dim3(kThreads), 0, p, x, y, partial.data());
   if (p.parts == 1) return;

@@ -8,17 +8,17 @@
 
 namespace descent::gpu {
 
-// The running maximum of N channels and its place.
-template <class T, int N, class Code>
+// The running maximum of N channels and its place; V: the type that bf16 and itself compare in.
+template <class V, int N, class Code>
 struct Maximum {
-  Pack<T, N> best;
+  Pack<V, N> best;
   Pack<Code, N> code;
 
-  __device__ void start(Pack<T, N> values, std::int64_t place) {
+  __device__ void start(Pack<V, N> values, std::int64_t place) {
     best = values;
     for (int k = 0; k < N; ++k) code.v[k] = static_cast<Code>(place);
   }
-  __device__ void meet(Pack<T, N> values, std::int64_t place) {
+  __device__ void meet(Pack<V, N> values, std::int64_t place) {
     for (int k = 0; k < N; ++k) {
       const bool wins = !(values.v[k] <= best.v[k]) && !isnan(best.v[k]);  // greater, or the first NaN
       best.v[k] = wins ? values.v[k] : best.v[k];
@@ -38,15 +38,15 @@ __global__ void max_pool_kernel(PoolSize s, std::int64_t packs, const T* x, T* y
     const T* const image = x + at.image * s.h * s.w * s.c + at.channel;
     // The place of pixel (h, w) is h * kernel_w + w - origin.
     const std::int64_t origin = (at.row * g.stride_h - g.pad_h) * g.kernel_w + at.col * g.stride_w - g.pad_w;
-    Maximum<T, N, Code> maximum;
-    maximum.start(load_pack<T, N>(image + (rows.begin * s.w + cols.begin) * s.c),
+    Maximum<Wide<T>, N, Code> maximum;
+    maximum.start(load_wide<T, N>(image + (rows.begin * s.w + cols.begin) * s.c),
                   rows.begin * g.kernel_w + cols.begin - origin);
     for (std::int64_t h = rows.begin; h < rows.end; ++h) {
       for (std::int64_t w = cols.begin; w < cols.end; ++w) {
-        maximum.meet(load_pack<T, N>(image + (h * s.w + w) * s.c), h * g.kernel_w + w - origin);
+        maximum.meet(load_wide<T, N>(image + (h * s.w + w) * s.c), h * g.kernel_w + w - origin);
       }
     }
-    store_pack<T, N>(y + i * N, maximum.best);
+    store_narrow<T, N>(y + i * N, maximum.best);
     store_pack<Code, N>(code + i * N, maximum.code);
   }
 }
@@ -57,12 +57,12 @@ __global__ void max_pool_2x2_kernel(PoolSize s, std::int64_t packs, const T* x, 
   for (std::int64_t i = grid_thread(); i < packs; i += grid_threads()) {
     const PoolPlace at = pool_place<N>(i, s.out_h, s.out_w, s.c / N);
     const T* const from = x + ((at.image * s.h + 2 * at.row) * s.w + 2 * at.col) * s.c + at.channel;
-    Pack<T, N> values[4];
-    for (int k = 0; k < 4; ++k) values[k] = load_pack<T, N>(from + ((k / 2) * s.w + k % 2) * s.c);
-    Maximum<T, N, std::uint8_t> maximum;
+    Pack<Wide<T>, N> values[4];
+    for (int k = 0; k < 4; ++k) values[k] = load_wide<T, N>(from + ((k / 2) * s.w + k % 2) * s.c);
+    Maximum<Wide<T>, N, std::uint8_t> maximum;
     maximum.start(values[0], 0);
     for (int k = 1; k < 4; ++k) maximum.meet(values[k], k);
-    store_pack<T, N>(y + i * N, maximum.best);
+    store_narrow<T, N>(y + i * N, maximum.best);
     store_pack<std::uint8_t, N>(code + i * N, maximum.code);
   }
 }
@@ -76,22 +76,22 @@ __global__ void max_pool_backward_kernel(PoolSize s, std::int64_t packs, const T
     const PoolPlace at = pool_place<N>(i, s.h, s.w, s.c / N);
     const PoolSpan rows = covering_span(at.row, s.out_h, g.kernel_h, g.stride_h, g.pad_h);
     const PoolSpan cols = covering_span(at.col, s.out_w, g.kernel_w, g.stride_w, g.pad_w);
-    Sum<T> sums[N];
+    Sum<Wide<T>> sums[N];
     for (std::int64_t oh = rows.begin; oh < rows.end; ++oh) {
       for (std::int64_t ow = cols.begin; ow < cols.end; ++ow) {
         const std::int64_t from = ((at.image * s.out_h + oh) * s.out_w + ow) * s.c + at.channel;
         const std::int64_t place =
             (at.row + g.pad_h - oh * g.stride_h) * g.kernel_w + at.col + g.pad_w - ow * g.stride_w;
         const Pack<Code, N> winner = load_pack<Code, N>(code + from);
-        const Pack<T, N> gradient = load_pack<T, N>(dy + from);
+        const Pack<Wide<T>, N> gradient = load_wide<T, N>(dy + from);
         for (int k = 0; k < N; ++k) {
           if (winner.v[k] == place) sums[k].add(static_cast<double>(gradient.v[k]));
         }
       }
     }
-    Pack<T, N> out = accumulate ? load_pack<T, N>(dx + i * N) : Pack<T, N>{};
-    for (int k = 0; k < N; ++k) out.v[k] += static_cast<T>(sums[k].value());
-    store_pack<T, N>(dx + i * N, out);
+    Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};
+    for (int k = 0; k < N; ++k) out.v[k] += static_cast<Wide<T>>(sums[k].value());
+    store_narrow<T, N>(dx + i * N, out);
   }
 }
 
@@ -103,20 +103,20 @@ __global__ void max_pool_2x2_backward_kernel(PoolSize s, std::int64_t packs, con
     const PoolPlace at = pool_place<N>(i, (s.h + 1) / 2, (s.w + 1) / 2, s.c / N);
     const bool window = at.row < s.out_h && at.col < s.out_w;
     if (!window && accumulate) continue;
-    Pack<T, N> gradient{};
+    Pack<Wide<T>, N> gradient{};
     Pack<std::uint8_t, N> winner{};
     if (window) {
       const std::int64_t from = ((at.image * s.out_h + at.row) * s.out_w + at.col) * s.c + at.channel;
-      gradient = load_pack<T, N>(dy + from);
+      gradient = load_wide<T, N>(dy + from);
       winner = load_pack<std::uint8_t, N>(code + from);
     }
     for (int place = 0; place < 4; ++place) {
       const std::int64_t h = 2 * at.row + place / 2, w = 2 * at.col + place % 2;
       if (h >= s.h || w >= s.w) continue;
       T* const to = dx + ((at.image * s.h + h) * s.w + w) * s.c + at.channel;
-      Pack<T, N> out = accumulate ? load_pack<T, N>(to) : Pack<T, N>{};
-      for (int k = 0; k < N; ++k) out.v[k] += winner.v[k] == place ? gradient.v[k] : T(0);
-      store_pack<T, N>(to, out);
+      Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(to) : Pack<Wide<T>, N>{};
+      for (int k = 0; k < N; ++k) out.v[k] += winner.v[k] == place ? gradient.v[k] : Wide<T>(0);
+      store_narrow<T, N>(to, out);
     }
   }
 }
