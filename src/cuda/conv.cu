@@ -5,6 +5,8 @@
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
+#include "cuda/kernels/conv_apart.cuh"
+#include "cuda/precision.h"
 #include "cuda/twins.h"
 
 #if DESCENT_HAS_CUDNN
@@ -75,6 +77,13 @@ class GpuConv final : public Conv {
     Queue& q = context_.queue();
     const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
     if (y.numel() == 0) return;
+    if (by_parts(s, x.dtype)) {
+      const Scratch<std::byte> memory(q, bytes_before_pool(s, x.dtype));
+      const View whole{memory.data(), shape_before_pool(s), x.dtype};
+      forward(g, x, w, bias, Activation::relu, whole);
+      siblings().pool->max_forward(PoolGeometry(), whole, y, code);
+      return for_storage(y.dtype, [&]<class T>(T) { mark_zeros(q, y.numel(), y.as<T>(), code.as<std::uint8_t>()); });
+    }
     Twins twins(q);
     x = twins.wide(x);
     y = twins.result(y);
@@ -88,6 +97,14 @@ class GpuConv final : public Conv {
                           Grad dw, Grad dbias) override {
     Queue& q = context_.queue();
     const ConvShape s = conv_shape_before_pool(g, x.shape, w.shape);
+    if (by_parts(s, x.dtype)) {
+      const Scratch<std::byte> memory(q, bytes_before_pool(s, x.dtype));
+      const View whole{memory.data(), shape_before_pool(s), x.dtype};
+      siblings().pool->max_backward(PoolGeometry(), dy, code, {whole, Write::overwrite});
+      backward_filter(g, x, whole, dw);
+      backward_data(g, whole, w, dx);
+      return siblings().reduce->reduce(Reduction::sum, whole, 1, whole.numel() / s.out_channels, s.out_channels, dbias);
+    }
     Twins twins(q);
     x = twins.wide(x);
     dy = twins.wide(dy);
@@ -102,6 +119,25 @@ class GpuConv final : public Conv {
   }
 
  private:
+  Backend& siblings() { return gpu::backend(context_.device()); }
+
+  // Whether convolution, ReLU and pooling are three primitives: where cuDNN may use the tensor cores, which ours
+  // doesn't.
+  static bool by_parts(const ConvShape& s, DType dtype) {
+#if DESCENT_HAS_CUDNN
+    const bool tensor_cores = dtype == DType::bf16 || (dtype == DType::f32 && precision() == Precision::tf32);
+    return tensor_cores && s.images > 0 && worth_cudnn(s, dtype);
+#else
+    static_cast<void>(s);
+    static_cast<void>(dtype);
+    return false;
+#endif
+  }
+  static Shape shape_before_pool(const ConvShape& s) { return {s.images, s.out_height, s.out_width, s.out_channels}; }
+  static std::int64_t bytes_before_pool(const ConvShape& s, DType dtype) {
+    return shape_before_pool(s).numel() * static_cast<std::int64_t>(size_of(dtype));
+  }
+
 #if DESCENT_HAS_CUDNN
   static bool any(const ConstView& from, const Grad& to) { return from.numel() > 0 && to.view.numel() > 0; }
 #endif

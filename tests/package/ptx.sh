@@ -7,26 +7,28 @@ build=$1
 mkdir -p "$build/ptx"
 
 # Kernels that move 16 bytes at a time, of which every instance that is named so must: what must be there, and an
-# extended regular expression on the demangled name. Other instances are for pointers or sizes that don't allow it.
+# extended regular expression on the demangled name. Other instances are for pointers or sizes that don't allow it;
+# random numbers come by fours, which of bf16 are 8 bytes.
 # batch_normalize should store 16 bytes too, but nvcc 13.0 splits its store into elements.
 vector_kernels='
 load,store ::map_kernel<
-load,store ::binary_kernel<[^,]*, [24],
+load,store ::convert_kernel<(float|__nv_bfloat16), (float|__nv_bfloat16)>
+load,store ::binary_kernel<[^,]*, [248],
 load,store ::scale_by_kernel<
 store      ::fill_kernel<
 load,store ::finish_kernel<
 load,store ::optim_kernel<
-load,store ::dropout_kernel<
-store      ::(uniform|normal)_kernel<
+load,store ::dropout_kernel<[a-z]+>
+store      ::(uniform|normal)_kernel<[a-z]+>
 load,store ::(gather_rows|copy_block)_kernel<descent::gpu::Pack<
 store      ::gather_images_kernel<[a-z]+, 4>
-load,store ::(max|average|global_average)_pool(_2x2)?(_backward)?_kernel<[a-z]+, [24][,>]
-load,store ::batch_(gradient|pool|pool_gradient)_kernel<[a-z]+, descent::gpu::NormWidth<[24], true>
-load       ::batch_normalize_kernel<[a-z]+, descent::gpu::NormWidth<[24], true>
-load,store ::layer(_gradient)?_kernel<[a-z]+, descent::gpu::NormWidth<[24], true>
-load       ::(batch_moments|gradient_sums)_kernel<[a-z]+, descent::gpu::NormWidth<[24], true>
-load       ::reduce_(short|long)_rows_kernel<descent::gpu::[A-Z][A-Za-z<>]*, (float|double),
-load       ::reduce_(columns|few_rows)_kernel<descent::gpu::[A-Z][A-Za-z<>]*, [24], (float|double),
+load,store ::(max|average|global_average)_pool(_2x2)?(_backward)?_kernel<[a-z0-9_]+, [248][,>]
+load,store ::batch_(gradient|pool|pool_gradient)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load       ::batch_normalize_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load,store ::layer(_gradient)?_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load       ::(batch_moments|gradient_sums)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load       ::reduce_(short|long)_rows_kernel<descent::gpu::[A-Z][A-Za-z<>]*, (float|double|__nv_bfloat16),
+load       ::reduce_(columns|few_rows)_kernel<descent::gpu::[A-Z][A-Za-z<>]*, [248], (float|double|__nv_bfloat16),
 store      ::max_backward_zero_kernel<
 load,store ::(softmax|softmax_backward|cross_entropy)_streamed_kernel<
 load,store ::pairwise_loss_kernel<
