@@ -7,9 +7,9 @@
 // is read inside a step. Reductions are ordered: the same input gives the same bits for any number of threads.
 //
 // Mixed precision. Activations and their gradients (x, y, dy, dx, and a, b, c of a gemm) may be bf16 where all of them
-// are; weights, biases, statistics and their gradients are f32 then. Arithmetic and accumulation are f32, and a result is
-// rounded once, when it is stored; weights and biases of matrix products and convolutions may be rounded to bf16 first.
-// Loss and Optim know f32 and f64 alone.
+// are; weights, biases, statistics and their gradients are f32 then. Arithmetic and accumulation are f32, and a result
+// is rounded once, when it is stored; weights and biases of matrix products and convolutions may be rounded to bf16
+// first. Loss and Optim know f32 and f64 alone.
 #pragma once
 
 #include <cstddef>
@@ -136,8 +136,11 @@ class Reduce {
   // The gradient of max: dy goes to the first maximum of each group.
   virtual void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n,
                             std::int64_t inner, Grad dx) = 0;
-  virtual void sum_to(ConstView x, Grad y) = 0;           // sums x over the axes along which y broadcasts to x
-  virtual void argmax_rows(ConstView x, View y) = 0;      // [rows, n] -> i32 [rows]: the first maximum
+  virtual void sum_to(ConstView x, Grad y) = 0;       // sums x over the axes along which y broadcasts to x
+  virtual void argmax_rows(ConstView x, View y) = 0;  // [rows, n] -> i32 [rows]: the first maximum
+  // The k largest of each row of x [rows, n], the largest first: values [rows, k] of x's type, places i32 [rows, k].
+  // Equal ones in the order of their places, NaN before everything; k at most n.
+  virtual void top_k(ConstView x, View values, View places) = 0;
   virtual void sum_of_squares(ConstView x, View y) = 0;   // -> f64 [1]
   virtual void first_nonfinite(ConstView x, View y) = 0;  // -> f64 [1]: index of the first NaN or Inf, or -1
 };
@@ -313,6 +316,9 @@ class Index {
   // dx[index[i]] += dy[i], in the order of i.
   virtual void scatter_add_rows(ConstView dy, ConstView index, Grad dx) = 0;
   virtual void one_hot(ConstView index, View y) = 0;  // [n] -> [n, classes]
+  // counts[row[i], column[i]] += 1 where that is inside; row and column i32 [n], an empty row is 0; counts i32 [R, C]:
+  // class counts, and a confusion matrix.
+  virtual void count_pairs(ConstView row, ConstView column, View counts) = 0;
   // y[i, f] = (x[index[i], f] - shift[f % channels]) * scale[f % channels]; x u8, shift and scale f32 [channels].
   virtual void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) = 0;
   // dst[r * dst_pitch + i] (=, +=) src[r * src_pitch + i] for r < rows, i < width, in elements, any dtype (accumulate:

@@ -55,6 +55,12 @@ DESCENT_API Tensor sum(const Tensor& x, int axis, bool keep_dim = false);
 DESCENT_API Tensor mean(const Tensor& x, int axis, bool keep_dim = false);
 DESCENT_API Tensor max(const Tensor& x, int axis, bool keep_dim = false);
 DESCENT_API Tensor argmax(const Tensor& x);  // over the last axis -> i32, not differentiable
+struct TopK {
+  Tensor values, indices;  // the last axis is k; indices i32
+};
+// The k largest along the last axis, the largest first; of equal ones the earlier first, NaN before everything. Not
+// differentiable.
+DESCENT_API TopK topk(const Tensor& x, std::int64_t k);
 
 // ---- shape ----------------------------------------------------------------------------------------------------------
 DESCENT_API Tensor reshape(const Tensor& x, std::span<const std::int64_t> dims);  // a view; one dimension may be -1
@@ -129,6 +135,11 @@ DESCENT_API Tensor dropout(const Tensor& x, double p, Generator& generator);
 // weight [rows, D], index i32 of any shape -> [..., D]; the gradient is summed in the order of the indices.
 DESCENT_API Tensor embedding(const Tensor& weight, const Tensor& index);
 DESCENT_API Tensor one_hot(const Tensor& index, std::int64_t classes, DType dtype = DType::f32);
+// How often each of 0 to classes - 1 occurs in index i32 -> i32 [classes]. Indices outside are errors on the CPU and
+// not counted on a GPU; so it is for confusion_matrix.
+DESCENT_API Tensor bincount(const Tensor& index, std::int64_t classes);
+// labels and predicted i32 of one shape -> i32 [classes, classes]: in row l, column p how often l was taken for p.
+DESCENT_API Tensor confusion_matrix(const Tensor& labels, const Tensor& predicted, std::int64_t classes);
 DESCENT_API Tensor gather_rows(const Tensor& x, const Tensor& index);  // any dtype; differentiable for floating x
 
 // ---- losses ---------------------------------------------------------------------------------------------------------

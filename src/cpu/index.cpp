@@ -133,6 +133,14 @@ class CpuIndex final : public Index {
     });
   }
 
+  void count_pairs(ConstView row, ConstView column, View counts) override {
+    const std::int64_t rows = counts.shape[0], columns = counts.shape[1];
+    for (std::int64_t i = 0; i < column.numel(); ++i) {
+      const std::int64_t r = row ? row.as<std::int32_t>()[i] : 0, c = column.as<std::int32_t>()[i];
+      if (r >= 0 && r < rows && c >= 0 && c < columns) ++counts.as<std::int32_t>()[r * columns + c];
+    }
+  }
+
   void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) override {
     if (index.numel() == 0) return;
     const std::int64_t rows = x.shape[0], width = y.numel() / index.numel();

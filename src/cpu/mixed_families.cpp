@@ -79,6 +79,11 @@ class MixedReduce final : public Reduce {
     w.finish();
   }
   void argmax_rows(ConstView x, View y) override { inner_.argmax_rows(Widened().read(x), y); }
+  void top_k(ConstView x, View values, View places) override {
+    Widened w;
+    inner_.top_k(w.read(x), w.write(values), places);
+    w.finish();
+  }
   void sum_of_squares(ConstView x, View y) override { inner_.sum_of_squares(Widened().read(x), y); }
   void first_nonfinite(ConstView x, View y) override { inner_.first_nonfinite(Widened().read(x), y); }
 
@@ -275,6 +280,7 @@ class MixedIndex final : public Index {
     w.finish();
   }
   void one_hot(ConstView index, View y) override { inner_.one_hot(index, y); }
+  void count_pairs(ConstView row, ConstView column, View counts) override { inner_.count_pairs(row, column, counts); }
   void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) override {
     Widened w;
     inner_.gather_images(x, index, shift, scale, w.write(y));

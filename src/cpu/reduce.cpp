@@ -7,7 +7,9 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <numeric>
 #include <type_traits>
+#include <vector>
 
 #include "cpu/accumulate.h"
 #include "cpu/argmax.h"
@@ -245,6 +247,18 @@ std::int64_t find_nonfinite(const T* x, std::int64_t begin, std::int64_t end) {
   return -1;
 }
 
+// order[0..k): the places of the k largest elements of a row.
+template <class T>
+void top_of_row(const T* row, std::int64_t k, std::vector<std::int32_t>& order) {
+  std::iota(order.begin(), order.end(), 0);
+  std::partial_sort(order.begin(), order.begin() + k, order.end(), [row](std::int32_t a, std::int32_t b) {
+    const bool nan_a = std::isnan(row[a]), nan_b = std::isnan(row[b]);
+    if (nan_a != nan_b) return nan_a;
+    if (!nan_a && row[a] != row[b]) return row[a] > row[b];
+    return a < b;
+  });
+}
+
 class CpuReduce final : public Reduce {
  public:
   void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) override {
@@ -312,6 +326,24 @@ class CpuReduce final : public Reduce {
                       [&](std::int64_t begin, std::int64_t end) {
                         for (std::int64_t r = begin; r < end; ++r) {
                           y.as<std::int32_t>()[r] = static_cast<std::int32_t>(first_maximum(x.as<T>() + r * n, n));
+                        }
+                      });
+    });
+  }
+
+  void top_k(ConstView x, View values, View places) override {
+    const std::int64_t rows = x.shape[0], n = x.shape[1], k = values.shape[1];
+    for_floating(x.dtype, [&]<class T>(T) {
+      parallel_pieces(rows, std::max<std::int64_t>(1, kPiece / std::max<std::int64_t>(1, n)),
+                      [&](std::int64_t begin, std::int64_t end) {
+                        std::vector<std::int32_t> order(static_cast<std::size_t>(n));
+                        for (std::int64_t r = begin; r < end; ++r) {
+                          top_of_row(x.as<T>() + r * n, k, order);
+                          for (std::int64_t i = 0; i < k; ++i) {
+                            const std::int32_t place = order[static_cast<std::size_t>(i)];
+                            values.as<T>()[r * k + i] = x.as<T>()[r * n + place];
+                            places.as<std::int32_t>()[r * k + i] = place;
+                          }
                         }
                       });
     });

@@ -61,6 +61,14 @@ class GpuIndex final : public Index {
             [&]<class T>(T) { gpu::one_hot(q, index.as<std::int32_t>(), count, y.numel() / count, y.as<T>()); });
   }
 
+  void count_pairs(ConstView row, ConstView column, View counts) override {
+    if (counts.numel() > std::numeric_limits<std::int32_t>::max()) {
+      throw InvalidArgument("cuda: found " + std::to_string(counts.numel()) + " counts, expected at most 2147483647");
+    }
+    gpu::count_pairs(context_.queue(), DeviceSort{}, row.as<std::int32_t>(), column.as<std::int32_t>(), column.numel(),
+                     counts.as<std::int32_t>(), counts.shape[0], counts.shape[1]);
+  }
+
   void gather_images(ConstView x, ConstView index, ConstView shift, ConstView scale, View y) override {
     Queue& q = context_.queue();
     const std::int64_t count = index.numel();

@@ -4,6 +4,7 @@
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
+#include "cuda/kernels/index_sort.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -48,6 +49,14 @@ class GpuReduce final : public Reduce {
     Queue& q = context_.queue();
     const std::int64_t rows = y.numel(), n = rows == 0 ? 0 : x.numel() / rows;
     for_storage(x.dtype, [&]<class T>(T) { gpu::argmax_rows<T>(q, x.as<T>(), rows, n, y.as<std::int32_t>()); });
+  }
+
+  void top_k(ConstView x, View values, View places) override {
+    Queue& q = context_.queue();
+    for_storage(x.dtype, [&]<class T>(T) {
+      gpu::top_k(q, DeviceSort{}, x.as<T>(), x.shape[0], x.shape[1], values.shape[1], values.as<T>(),
+                 places.as<std::int32_t>());
+    });
   }
 
   void sum_of_squares(ConstView x, View y) override {

@@ -198,5 +198,27 @@ TEST(IndexKernels, CopyBlock) {
   });
 }
 
+TEST(IndexKernels, CountPairs) {
+  for_schedules([] {
+    for (const std::int64_t n : kLengths) {
+      for (const Shape& shape : {Shape{1, 1}, Shape{1, 10}, Shape{3, 4}, Shape{40, 33}}) {
+        for (const bool with_rows : {false, true}) {
+          SCOPED_TRACE(testing::Message() << n << " pairs in " << to_string(shape) << ", rows " << with_rows);
+          std::vector<std::int32_t> row = some_indices(n, shape[0]), column = some_indices(n, shape[1]);
+          std::reverse(column.begin(), column.end());
+          std::vector<std::int32_t> want(static_cast<std::size_t>(shape.numel()), 7);  // counts are added to
+          TestQueue q;
+          const DeviceArray<std::int32_t> rows(row), columns(column), counts(want);
+          cpu::backend().index->count_pairs(with_rows ? ConstView(view_of(row, {n})) : ConstView(),
+                                            view_of(column, {n}), view_of(want, shape));
+          count_pairs(q, TestSort{}, with_rows ? rows.data() : nullptr, columns.data(), n, counts.data(), shape[0],
+                      shape[1]);
+          EXPECT_EQ(counts.host(), want);
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace descent::gpu

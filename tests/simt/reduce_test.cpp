@@ -9,6 +9,7 @@
 
 #include "backend_test.h"
 #include "device_array.hpp"
+#include "index_sort.hpp"
 
 #include "cuda/kernels/reduce.cuh"
 
@@ -304,6 +305,43 @@ TEST(SimtReduce, InfiniteSums) {
     check_infinite_sums<float>(n);
     check_infinite_sums<double>(n);
   }
+}
+
+template <class T>
+void check_top_k() {
+  for_schedules([] {
+    for (const Shape& shape : {Shape{0, 5}, Shape{1, 1}, Shape{1, 33}, Shape{7, 10}, Shape{33, 31}, Shape{3, 1025}}) {
+      for (const std::int64_t k : {std::int64_t{1}, (shape[1] + 1) / 2, shape[1]}) {
+        SCOPED_TRACE(testing::Message() << k << " of " << to_string(shape));
+        std::vector<T> x = wide_values<T>(shape.numel(), 5);
+        for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(x[i]));  // equal ones
+        if (x.size() > 9) {
+          x[2] = x[5] = static_cast<T>(kNan);
+          x[3] = T(0);
+          x[6] = -T(0);
+          x[7] = static_cast<T>(kInf);
+          x[8] = static_cast<T>(-kInf);
+        }
+        const std::int64_t count = shape[0] * k;
+        std::vector<T> values(static_cast<std::size_t>(count));
+        std::vector<std::int32_t> places(static_cast<std::size_t>(count));
+        cpu_backend().reduce->top_k(ConstView(x.data(), shape, dtype_of<T>),
+                                    View{values.data(), {shape[0], k}, dtype_of<T>},
+                                    View{places.data(), {shape[0], k}, DType::i32});
+        TestQueue q;
+        const DeviceArray<T> in(x), out(count);
+        const DeviceArray<std::int32_t> at(count);
+        top_k(q, TestSort{}, in.data(), shape[0], shape[1], k, out.data(), at.data());
+        EXPECT_TRUE(same_bits(out.host(), values));
+        EXPECT_EQ(at.host(), places);
+      }
+    }
+  });
+}
+
+TEST(SimtReduce, TopK) {
+  check_top_k<float>();
+  check_top_k<double>();
 }
 
 }  // namespace

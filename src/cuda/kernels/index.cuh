@@ -2,6 +2,7 @@
 // nothing: its row becomes zeros, and what would be added there is dropped.
 #pragma once
 
+#include "cuda/kernels/index_count.cuh"
 #include "cuda/kernels/index_move.cuh"
 #include "cuda/kernels/index_scatter.cuh"
 

@@ -4,6 +4,7 @@
 
 #include "cuda/kernels/reduce_axes.cuh"
 #include "cuda/kernels/reduce_max_backward.cuh"
+#include "cuda/kernels/reduce_top_k.cuh"
 
 namespace descent::gpu {
 
