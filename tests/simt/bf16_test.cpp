@@ -14,6 +14,7 @@
 #include "index_sort.hpp"
 
 #include "cuda/kernels/broadcast.cuh"
+#include "cuda/kernels/conv_apart.cuh"
 #include "cuda/kernels/elementwise.cuh"
 #include "cuda/kernels/index.cuh"
 #include "cuda/kernels/linalg.cuh"
@@ -348,6 +349,20 @@ PoolSize pool_size(const Shape& x, const PoolGeometry& g) {
           (x[1] + 2 * g.pad_h - g.kernel_h) / g.stride_h + 1,
           (x[2] + 2 * g.pad_w - g.kernel_w) / g.stride_w + 1,
           g};
+}
+
+// What max-pooling doesn't know of the ReLU in front of it.
+TEST(Bf16, ZerosGetNoGradient) {
+  const Floats y{0, 1, -0.0F, std::numeric_limits<float>::quiet_NaN(), 0.5, 0};
+  const auto marked = [&]<class T>(T) {
+    TestQueue q;
+    const DeviceArray<T> in(stored<T>(y));
+    const DeviceArray<std::uint8_t> code({0, 1, 2, 3, 0, 1});
+    mark_zeros(q, 6, in.data(), code.data());
+    EXPECT_EQ(code.host(), (std::vector<std::uint8_t>{4, 1, 4, 3, 0, 4}));
+  };
+  marked(float());
+  marked(Bf16());
 }
 
 TEST(Bf16, Pooling) {

@@ -4,7 +4,7 @@
 run, under ASan, and for faults in synchronization under the race checker. At least 95 % must be caught; the list explains the others.
 The build folder must hold the tests of tests/simt, built.
 
-    tests/simt/mutate.py build/release [-j 2] [--only pool] [--part 1/4] [--json results.json]
+    tests/simt/mutate.py build/release [--check] [-j 2] [--only pool] [--part 1/4] [--json results.json]
 """
 
 import argparse
@@ -64,11 +64,23 @@ def replace_value(words, option, value):
     return [*words[:at], value, *words[at + 1:]], words[at]
 
 
+def read(mutant):
+    with open(os.path.join(SOURCE, "src", "cuda", mutant.file), encoding="utf-8") as file:
+        return file.read()
+
+
+def check_list():
+    stale = [(m, read(m).count(m.text)) for m in MUTANTS if read(m).count(m.text) != 1]
+    for mutant, count in stale:
+        print(f"mutate: {mutant.file} has {count} times, not once: {mutant.text!r}")
+    print(f"{len(MUTANTS)} mutants, {len(stale)} of them stale")
+    return 1 if stale else 0
+
+
 def mutate(mutant, folder):
     """A copy of the mutant's file, mutated, below `folder`, which goes before src/ in the search path."""
     path = os.path.join("cuda", mutant.file)
-    with open(os.path.join(SOURCE, "src", path), encoding="utf-8") as file:
-        text = file.read()
+    text = read(mutant)
     if text.count(mutant.text) != 1:
         raise SystemExit(f"mutate: {mutant.file} has {text.count(mutant.text)} times, not once: {mutant.text!r}")
     copy = os.path.join(folder, path)
@@ -139,8 +151,11 @@ def main():
     parser.add_argument("-j", "--jobs", type=int, default=2)
     parser.add_argument("--only", default="", help="mutants whose file, test or kind contains this")
     parser.add_argument("--part", default="1/1", help="K/N: every N-th of them from the K-th on")
+    parser.add_argument("--check", action="store_true", help="only look whether each mutant still fits its file")
     parser.add_argument("--json", help="write the results there; those of other mutants that it holds are kept")
     args = parser.parse_args()
+    if args.check:
+        return check_list()
     part, parts = map(int, args.part.split("/"))
     chosen = [m for m in MUTANTS if args.only in m.file or args.only in m.test or args.only in m.kind][part - 1::parts]
     build = Build(args.build)
