@@ -1,6 +1,7 @@
 """compare_torch.py on a GPU: whole training steps of descent against three peers. P-eager is PyTorch as most write it; P-compile is
 torch.compile(mode="max-autotune") with fused Adam; P-graph, the real bar, is ONE CUDA graph of the whole step, the better of two layouts.
-Both sides keep the images on the GPU and compute in the same class of precision: T may round products' inputs to TF32, S may not."""
+Both sides keep the images on the GPU and compute in the same class of precision: T may round products' inputs to TF32, S may not, B is
+mixed precision, bf16 beside f32 weights (PyTorch's autocast)."""
 
 import json
 import os
@@ -22,7 +23,8 @@ JOBS = [
     ("G2", "mlp-1024", "mlp", 1024, DENSE, 10, 2),
     ("G5", "cnn-example", "cnn-example", 128, CONV, 3, 1.5),
 ]
-PRECISION = {"T": "tf32", "S": "f32"}
+PRECISION = {"T": "tf32", "S": "f32", "B": "bf16"}
+WORDS = {"T": ["--tf32"], "S": [], "B": ["--tf32", "--bf16"]}  # of torch_worker
 STEPS = {"eager": 600, "compile": 1500, "graph": 4000}  # of a block
 
 # The CNN of PyTorch's MNIST example, which is no preset.
@@ -38,7 +40,7 @@ def peer_of(setting):
 
 
 def start(job, model, batch, settings, klass):
-    words = ["--device", "cuda", "--batch-size", str(batch), "--warmup", "30"] + (["--tf32"] if klass == "T" else [])
+    words = ["--device", "cuda", "--batch-size", str(batch), "--warmup", "30", *WORDS[klass]]
     return {setting: Torch(model, setting, [*words, "--steps", str(STEPS[peer_of(setting)])]) for setting in settings}
 
 

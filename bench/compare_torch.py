@@ -67,7 +67,7 @@ def main():
     parser.add_argument("--jobs", help="comma-separated (default: all)")
     parser.add_argument("--settings", help="comma-separated PyTorch settings instead of all of them")
     parser.add_argument("--json", help="write the results there too")
-    parser.add_argument("--classes", default="T,S", help="on CUDA: T (TF32 on both sides), S (strict f32)")
+    parser.add_argument("--classes", default="T,S,B", help="on CUDA: T (TF32 on both sides), S (strict f32), B (bf16 beside f32 weights)")
     parser.add_argument("--seconds", type=float, help="on CUDA: begin no job that would not end in this time")
     args = parser.parse_args()
     if args.device == "cuda":

@@ -77,7 +77,7 @@ class CudaTraining:
     """The same step with everything on the GPU, as a peer: `eager`, `compile` (max-autotune), or `graph`, ONE CUDA graph of the whole
     step, the gather included. The last two take fused Adam and, with the word channels_last, filters in that order."""
 
-    def __init__(self, job, setting, batch_size, tf32):
+    def __init__(self, job, setting, batch_size, tf32, bf16):
         if not torch.cuda.is_available():
             raise SystemExit("torch_worker: PyTorch " + torch.__version__ +
                              (" finds no CUDA device" if torch.backends.cuda.is_built() else " is built without CUDA"))
@@ -91,9 +91,12 @@ class CudaTraining:
         self.model = make_model(job).cuda()
         if "channels_last" in setting:
             self.model = self.model.to(memory_format=torch.channels_last)
-        self.forward = lambda x, y: nn.functional.cross_entropy(self.model(x), y)
-        if "compile" in setting:
-            self.forward = torch.compile(self.forward, mode="max-autotune")
+
+        def forward(x, y):  # a graph must hold its own casts of the weights, so none is kept from one step to the next
+            with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
+                return nn.functional.cross_entropy(self.model(x), y)
+
+        self.forward = torch.compile(forward, mode="max-autotune") if "compile" in setting else forward
         fast = "eager" not in setting
         self.optimizer = torch.optim.Adam(self.model.parameters(), fused=True if fast else None, capturable=fast)
         self.order = torch.empty(60000, dtype=torch.int64, device="cuda")
@@ -182,13 +185,14 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--tf32", action="store_true", help="on CUDA: products may round their inputs to TF32")
+    parser.add_argument("--bf16", action="store_true", help="on CUDA: mixed precision, autocast to bf16")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     setting = args.setting.split("+")
     if args.device == "cuda":
         if args.infer:
             parser.error("--device cuda trains only")
-        contestant = CudaTraining(args.job, setting, args.batch_size, args.tf32)
+        contestant = CudaTraining(args.job, setting, args.batch_size, args.tf32, args.bf16)
     else:
         contestant = (Inference if args.infer else Training)(args.job, setting, args.batch_size)
     contestant.run(args.warmup)

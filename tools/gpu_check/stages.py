@@ -210,7 +210,8 @@ def bench(check, details):
     details["jobs"] = []
     for model in ("mlp", "lenet5", "cnn", "cnn-bn"):
         row = {"model": model}
-        for where, more in (("cpu", []), ("cuda", []), ("cuda, no graph", ["--no-graph"]), ("cuda, tf32", ["--precision", "tf32"])):
+        for where, more in (("cpu", []), ("cuda", []), ("cuda, no graph", ["--no-graph"]), ("cuda, tf32", ["--precision", "tf32"]),
+                            ("cuda, bf16", ["--precision", "bf16"])):
             done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *more], 25)
             if done.code == 0 and not done.timed_out:
                 row[where] = parse.result(done.out)["seconds_per_epoch"]
