@@ -136,6 +136,26 @@ TEST_F(Cli, TheModelIsTheSameForAnyNumberOfThreads) {
   EXPECT_NE(sha("threads1"), sha("seed4"));
 }
 
+TEST_F(Cli, MixedPrecisionTrainsResumesAndEvaluates) {
+  const std::vector<std::string> mixed = {"--epochs", "3", "--schedule", "constant", "--precision", "bf16", "--json"};
+  const Ran ran = run_cli(train("mixed", mixed));
+  ASSERT_EQ(ran.code, 0) << ran.err;
+  EXPECT_NE(ran.err.find("warning: bf16 on the CPU"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("activations in bf16"), std::string::npos) << ran.err;
+  ASSERT_EQ(run_cli(train("f32", {"--epochs", "3", "-q", "--schedule", "constant"})).code, 0);
+  EXPECT_NE(sha("mixed"), sha("f32"));
+  const Json trained = Json::parse(ran.out);
+  EXPECT_GT(trained["test_accuracy"], 0.9);
+  const Ran eval = run_cli({"eval", "--model", path("mixed"), "--data", data_, "--precision", "bf16", "--json"});
+  ASSERT_EQ(eval.code, 0) << eval.err;
+  EXPECT_EQ(Json::parse(eval.out)["loss"], trained["test_loss"]);
+  // A run goes on as it began, and its weights are f32.
+  ASSERT_EQ(run_cli(train("short", {"--epochs", "2", "-q", "--schedule", "constant", "--precision", "bf16"})).code, 0);
+  ASSERT_EQ(run_cli({"train", "--resume", "--out", path("short"), "--epochs", "3", "-q"}).code, 0);
+  EXPECT_EQ(sha("short"), sha("mixed"));
+  EXPECT_EQ(run_cli({"inspect", path("mixed")}).out.find("bf16"), std::string::npos);
+}
+
 TEST_F(Cli, AnExistingRunIsOnlyReplacedByForce) {
   ASSERT_EQ(run_cli(train("twice", {"--epochs", "1", "-q"})).code, 0);
   io::write_text(path("twice") + "/notes.txt", "mine");

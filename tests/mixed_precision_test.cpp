@@ -10,6 +10,7 @@
 #include "descent/nn.h"
 #include "op_checks.h"
 #include "support.h"
+#include "training_fixture.h"
 
 namespace descent {
 namespace {
@@ -162,6 +163,24 @@ TEST(MixedPrecision, ModelsTakeIt) {
     EXPECT_EQ(mixed.dtype(), DType::bf16) << name;
     EXPECT_LT(test::distance(mixed.to_vector<double>(), full.to_vector<double>()), 8 * kUnit) << name;
   }
+}
+
+// Step for step near the same training in f32, with the same images: master weights keep what bf16 would lose.
+TEST(MixedPrecision, TrainsLikeF32) {
+  const data::Dataset images = test::quadrants(320);
+  std::vector<train::Metrics> results;
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    test::Parts parts(test::kStateful);
+    train::TrainerOptions options = test::small_options(6);
+    options.dtype = dtype;
+    train::Trainer trainer(*parts.model.module, *parts.optimizer, options);
+    trainer.fit(images);
+    for (const nn::NamedTensor& p : parts.model.module->named_parameters()) EXPECT_EQ(p.tensor.dtype(), DType::f32);
+    results.push_back(train::evaluate(*parts.model.module, images, options.normalization, {.dtype = dtype}).metrics);
+  }
+  EXPECT_GT(results[0].accuracy, 0.97);
+  EXPECT_NEAR(results[1].accuracy, results[0].accuracy, 0.01);
+  EXPECT_NEAR(results[1].loss, results[0].loss, 0.1 * results[0].loss);
 }
 
 }  // namespace

@@ -14,11 +14,21 @@ namespace {
 
 std::atomic<Precision> current_precision{Precision::f32};
 
+bool cuda_works() {
+  if (!cuda_unavailable_reason().empty()) return false;
+  try {
+    backend(Device::cuda());
+    return true;
+  } catch (const DeviceError&) {  // of a kind that this build has no code for, or in exclusive use: `cuda` says why
+    return false;
+  }
+}
+
 }  // namespace
 
 Device parse_device(std::string_view text) {
   if (text == "cpu") return Device::cpu();
-  if (text == "auto") return cuda_unavailable_reason().empty() ? Device::cuda() : Device::cpu();
+  if (text == "auto") return cuda_works() ? Device::cuda() : Device::cpu();
   Device device = Device::cuda();
   bool valid = text == "cuda";
   if (text.starts_with("cuda:")) {

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "cuda/check.h"
+#include "cuda/probe.h"
 #include "descent/error.h"
 
 namespace descent::gpu {
@@ -30,6 +31,20 @@ void check_launch(cudaError_t status, const char* name, const char* step) {
                                 cudaGetErrorString(status)));
 }
 
+void check_architecture(int device) {
+  const cudaError_t status = probe();
+  if (status == cudaSuccess) return;
+  static_cast<void>(cudaGetLastError());
+  if (status != cudaErrorNoKernelImageForDevice && status != cudaErrorInvalidDeviceFunction) check(status, "probe");
+  int major = 0, minor = 0;
+  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "cudaDeviceGetAttribute");
+  check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device), "cudaDeviceGetAttribute");
+  throw DeviceError(
+      fmt::format("cuda:{}: its compute capability is {}.{}, for which this build has no code; build with "
+                  "-DCMAKE_CUDA_ARCHITECTURES=native",
+                  device, major, minor));
+}
+
 }  // namespace
 
 void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared,
@@ -47,6 +62,7 @@ void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid
 
 Context::Context(int device) : device_(device), allocator_(device) {
   check(cudaSetDevice(device), "cudaSetDevice");
+  check_architecture(device);
   check(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
   check(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device), "cudaDeviceGetAttribute");
 }

@@ -80,9 +80,9 @@ class GpuConv final : public Conv {
     if (by_parts(s, x.dtype)) {
       const Scratch<std::byte> memory(q, bytes_before_pool(s, x.dtype));
       const View whole{memory.data(), shape_before_pool(s), x.dtype};
-      forward(g, x, w, bias, Activation::relu, whole);
+      forward(g, x, w, bias, Activation::none, whole);
       siblings().pool->max_forward(PoolGeometry(), whole, y, code);
-      return for_storage(y.dtype, [&]<class T>(T) { mark_zeros(q, y.numel(), y.as<T>(), code.as<std::uint8_t>()); });
+      return for_storage(y.dtype, [&]<class T>(T) { relu_pooled(q, y.numel(), y.as<T>(), code.as<std::uint8_t>()); });
     }
     Twins twins(q);
     x = twins.wide(x);

@@ -96,7 +96,7 @@ template <class T>
 using Wide = std::conditional_t<std::is_same_v<T, __nv_bfloat16>, float, T>;
 
 template <class T>
-__device__ Wide<T> widen(T x) {
+__host__ __device__ Wide<T> widen(T x) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
     return __bfloat162float(x);
   } else {
@@ -104,7 +104,7 @@ __device__ Wide<T> widen(T x) {
   }
 }
 template <class T>
-__device__ T narrow(Wide<T> x) {
+__host__ __device__ T narrow(Wide<T> x) {
   if constexpr (std::is_same_v<T, __nv_bfloat16>) {
     return __float2bfloat16_rn(x);
   } else {

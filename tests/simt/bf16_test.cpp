@@ -351,18 +351,20 @@ PoolSize pool_size(const Shape& x, const PoolGeometry& g) {
           g};
 }
 
-// What max-pooling doesn't know of the ReLU in front of it.
-TEST(Bf16, ZerosGetNoGradient) {
-  const Floats y{0, 1, -0.0F, std::numeric_limits<float>::quiet_NaN(), 0.5, 0};
-  const auto marked = [&]<class T>(T) {
+TEST(Bf16, ReluBehindPooling) {
+  const Floats y{0, 1, -2, std::numeric_limits<float>::quiet_NaN(), 0.5, -0.0F};
+  const auto check_type = [&]<class T>(T) {
     TestQueue q;
-    const DeviceArray<T> in(stored<T>(y));
+    const DeviceArray<T> pooled(stored<T>(y));
     const DeviceArray<std::uint8_t> code({0, 1, 2, 3, 0, 1});
-    mark_zeros(q, 6, in.data(), code.data());
+    relu_pooled(q, 6, pooled.data(), code.data());
     EXPECT_EQ(code.host(), (std::vector<std::uint8_t>{4, 1, 4, 3, 0, 4}));
+    const Floats got = floats(pooled.host());
+    EXPECT_TRUE(std::isnan(got[3]));
+    EXPECT_EQ((Floats{got[0], got[1], got[2], got[4], got[5]}), (Floats{0, 1, 0, 0.5, 0}));
   };
-  marked(float());
-  marked(Bf16());
+  check_type(float());
+  check_type(Bf16());
 }
 
 TEST(Bf16, Pooling) {

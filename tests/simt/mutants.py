@@ -342,7 +342,8 @@ MUTANTS = [
     )],
     *family(
         "conv_apart.cuh", "bf16",
-        ("sign", "if (widen(y[i]) <= 0)", "if (widen(y[i]) < 0)"),
-        ("sign", "if (widen(y[i]) <= 0)", "if (!(widen(y[i]) > 0))"),
+        ("sign", "if (value <= 0) code", "if (value < 0) code"),
+        ("sign", "if (value <= 0) code", "if (!(value > 0)) code"),
+        ("stale", "if (value < 0) y[i] = narrow<T>(0);", ""),
     ),
 ]

@@ -1,0 +1,16 @@
+// See probe.h. All device files are compiled for the same architectures, so one kernel speaks for all.
+#include "cuda/probe.h"
+
+namespace descent::gpu {
+namespace {
+
+__global__ void probe_kernel() {}
+
+}  // namespace
+
+cudaError_t probe() {
+  cudaFuncAttributes attributes{};
+  return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe_kernel));
+}
+
+}  // namespace descent::gpu
