@@ -177,7 +177,7 @@ class Conv {
   virtual void backward_filter(const ConvGeometry& g, ConstView x, ConstView dy, Grad dw) = 0;
   // y = max_pool2x2(relu(conv(x, w) + bias)), stride 2, odd edges dropped; code (u8, y's shape): 0 to 3 the window's
   // maximum in row-major order, 4 where relu gave 0 (no gradient). The same bits as the three primitives one after
-  // another.
+  // another; in mixed precision the convolution need not be rounded before the maximum is found.
   virtual void forward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView bias, View y,
                                  View code) = 0;
   virtual void backward_relu_pool(const ConvGeometry& g, ConstView x, ConstView w, ConstView dy, ConstView code,

