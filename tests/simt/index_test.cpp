@@ -36,14 +36,23 @@ std::vector<std::int32_t> some_indices(std::int64_t n, std::int64_t rows) {
   return index;
 }
 
+// Where inputs and outputs begin, in elements: each alone decides over the widest words that fit.
+struct Offsets {
+  int in, out;
+  friend std::ostream& operator<<(std::ostream& to, const Offsets& at) {
+    return to << "offsets " << at.in << " and " << at.out;
+  }
+};
+constexpr Offsets kOffsets[] = {{0, 0}, {1, 1}, {1, 0}, {0, 2}};
+
 template <class T>
-void check_gather(std::int64_t rows, std::int64_t n, std::int64_t width, int offset) {
-  SCOPED_TRACE(testing::Message() << rows << " rows of " << width << ", " << n << " taken, offset " << offset);
+void check_gather(std::int64_t rows, std::int64_t n, std::int64_t width, const Offsets& at) {
+  SCOPED_TRACE(testing::Message() << rows << " rows of " << width << ", " << n << " taken, " << at);
   std::vector<std::int32_t> index = some_indices(n, rows);
   std::vector<T> x = random_values<T>(rows * width, 51, 0, 100), want(static_cast<std::size_t>(n * width));
   cpu::backend().index->gather_rows(view_of(x, {rows, width}), view_of(index, {n}), view_of(want, {n, width}));
   TestQueue q;
-  const DeviceArray<T> in(x, offset), out(n * width, offset);
+  const DeviceArray<T> in(x, at.in), out(n * width, at.out);
   const DeviceArray<std::int32_t> which(index);
   gather_rows(q, in.data(), rows, which.data(), n, width * static_cast<std::int64_t>(sizeof(T)), out.data());
   EXPECT_TRUE(same_bits(out.host(), want));
@@ -51,18 +60,18 @@ void check_gather(std::int64_t rows, std::int64_t n, std::int64_t width, int off
 
 TEST(IndexKernels, GatherRows) {
   for_schedules([] {
-    for (const int offset : {0, 1, 2}) {
+    for (const Offsets& at : kOffsets) {
       for (const std::int64_t n : kLengths) {
-        check_gather<float>(50, n, 8, offset);
-        check_gather<double>(50, n, 1, offset);
-        check_gather<std::int32_t>(7, n, 5, offset);
-        check_gather<std::uint8_t>(20, n, 48, offset);
-        check_gather<std::uint8_t>(20, n, 6, offset);
-        check_gather<std::uint8_t>(1, n, 3, offset);
+        check_gather<float>(50, n, 8, at);
+        check_gather<double>(50, n, 1, at);
+        check_gather<std::int32_t>(7, n, 5, at);
+        check_gather<std::uint8_t>(20, n, 48, at);
+        check_gather<std::uint8_t>(20, n, 6, at);
+        check_gather<std::uint8_t>(1, n, 3, at);
       }
     }
-    check_gather<float>(50, 10, 0, 0);
-    check_gather<float>(5, 9, 1025, 0);
+    check_gather<float>(50, 10, 0, {});
+    check_gather<float>(5, 9, 1025, {});
   });
 }
 
@@ -143,12 +152,12 @@ TYPED_TEST(IndexKernels, GatherImages) {
       cpu::backend().index->gather_images(view_of(x, {kRows, width}), view_of(index, {n}), view_of(shift, {c.channels}),
                                           view_of(scale, {c.channels}), view_of(want, {n, width}));
       for_schedules([&] {
-        for (const int offset : {0, 1}) {
+        for (const Offsets& at : kOffsets) {
           TestQueue q;
-          const DeviceArray<std::uint8_t> in(x, offset);
+          const DeviceArray<std::uint8_t> in(x, at.in);
           const DeviceArray<std::int32_t> which(index);
           const DeviceArray<float> shifts(shift), scales(scale);
-          const DeviceArray<T> out(n * width, offset);
+          const DeviceArray<T> out(n * width, at.out);
           gather_images(q, in.data(), kRows, which.data(), n, width, shifts.data(), scales.data(), c.channels,
                         out.data());
           EXPECT_TRUE(same_bits(out.host(), want));
@@ -160,7 +169,7 @@ TYPED_TEST(IndexKernels, GatherImages) {
 
 template <class T>
 void check_copy_block(std::int64_t rows, std::int64_t width, std::int64_t src_pitch, std::int64_t dst_pitch,
-                      Write write, int offset) {
+                      Write write, const Offsets& at) {
   SCOPED_TRACE(testing::Message() << rows << " rows of " << width << ", pitches " << src_pitch << " and " << dst_pitch);
   const std::int64_t from = rows == 0 ? 0 : (rows - 1) * src_pitch + width;
   const std::int64_t to = rows == 0 ? 0 : (rows - 1) * dst_pitch + width;
@@ -169,7 +178,7 @@ void check_copy_block(std::int64_t rows, std::int64_t width, std::int64_t src_pi
   std::vector<T> want = before;
   cpu::backend().index->copy_block(view_of(src, {from}), src_pitch, view_of(want, {to}), dst_pitch, rows, width, write);
   TestQueue q;
-  const DeviceArray<T> in(src, offset), out(before, offset);
+  const DeviceArray<T> in(src, at.in), out(before, at.out);
   constexpr auto size = static_cast<std::int64_t>(sizeof(T));
   if (write == Write::overwrite) {
     copy_block(q, in.data(), src_pitch * size, out.data(), dst_pitch * size, rows, width * size);
@@ -181,19 +190,19 @@ void check_copy_block(std::int64_t rows, std::int64_t width, std::int64_t src_pi
 
 TEST(IndexKernels, CopyBlock) {
   for_schedules([] {
-    for (const int offset : {0, 1}) {
+    for (const Offsets& at : kOffsets) {
       for (const std::int64_t width : kLengths) {
         for (const std::int64_t rows : {0, 1, 5}) {
-          check_copy_block<float>(rows, width, width + 3, width, Write::overwrite, offset);
-          check_copy_block<float>(rows, width, width + 4, width + 8, Write::overwrite, offset);
-          check_copy_block<float>(rows, width, width, width + 5, Write::accumulate, offset);
-          check_copy_block<double>(rows, width, width + 1, width + 2, Write::accumulate, offset);
-          check_copy_block<std::int32_t>(rows, width, width, width, Write::overwrite, offset);
-          check_copy_block<std::uint8_t>(rows, width, width + 7, width + 1, Write::overwrite, offset);
+          check_copy_block<float>(rows, width, width + 3, width, Write::overwrite, at);
+          check_copy_block<float>(rows, width, width + 4, width + 8, Write::overwrite, at);
+          check_copy_block<float>(rows, width, width, width + 5, Write::accumulate, at);
+          check_copy_block<double>(rows, width, width + 1, width + 2, Write::accumulate, at);
+          check_copy_block<std::int32_t>(rows, width, width, width, Write::overwrite, at);
+          check_copy_block<std::uint8_t>(rows, width, width + 7, width + 1, Write::overwrite, at);
         }
       }
-      check_copy_block<float>(1, 16000, 3, 5, Write::overwrite, offset);  // one row: its pitch means nothing
-      check_copy_block<float>(700, 4, 4, 8, Write::accumulate, offset);
+      check_copy_block<float>(1, 16000, 3, 5, Write::overwrite, at);  // one row: its pitch means nothing
+      check_copy_block<float>(700, 4, 4, 8, Write::accumulate, at);
     }
   });
 }

@@ -147,8 +147,8 @@ MUTANTS = [
     ),
     *family(
         "pool_average.cuh", "pool",
-        ("index", "return kernel < room ? kernel : room;", "return kernel;"),
-        ("index", "if (!include_pad) {", "if (include_pad) {"),
+        ("index", "if (include_pad) return kernel;", "if (!include_pad) return kernel;"),
+        ("tail", "return span.end - span.begin;", "return kernel;"),
     ),
     *family(
         "pool_global.cuh", "pool",

@@ -6,16 +6,13 @@
 
 namespace descent::gpu {
 
-// The elements along one axis that the average of window `out` counts: its pixels and, where wanted, the padding, but
-// never what lies beyond the padding.
+// The elements along one axis that the average of window `out` counts: its pixels and, where wanted, the padding, of
+// which no window reaches beyond the end.
 __device__ inline std::int64_t counted(std::int64_t out, std::int64_t size, std::int64_t kernel, std::int64_t stride,
                                        std::int64_t pad, bool include_pad) {
-  if (!include_pad) {
-    const PoolSpan span = window_span(out, size, kernel, stride, pad);
-    return span.end - span.begin;
-  }
-  const std::int64_t room = size + 2 * pad - out * stride;
-  return kernel < room ? kernel : room;
+  if (include_pad) return kernel;
+  const PoolSpan span = window_span(out, size, kernel, stride, pad);
+  return span.end - span.begin;
 }
 
 __device__ inline std::int64_t average_divisor(const PoolSize& s, std::int64_t oh, std::int64_t ow) {
