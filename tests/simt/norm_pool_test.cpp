@@ -174,7 +174,8 @@ TYPED_TEST(BatchNormPoolKernels, SameBitsForEverySchedule) {
 }
 
 // Values of a window differ by 1/8 or more, so that rounding picks no winner, or (in every other channel) are often the
-// same, and so stay the same; only values near 0 could differ in whether relu stopped them, and there are none of these.
+// same, and so stay the same; only values near 0 could differ in whether relu stopped them, and there are none of
+// these.
 TYPED_TEST(BatchNormPoolKernels, CodesAreTheCpuBackends) {
   using T = TypeParam;
   for (const Shape& shape : {Shape{5, 9, 12, 16}, Shape{4, 8, 8, 5}}) {
