@@ -233,7 +233,8 @@ MUTANTS = [
     *family(
         "reduce_max_backward.cuh", "reduce",
         ("stale", "dx[start + i * inner] = i == first ? dy[group] : narrow<T>(0);", "if (i == first) dx[start + i * inner] = dy[group];"),
-        ("index", "if (first[group] < 0) continue;", ""),
+        ("index", "if (first[group] < 0) continue;", "",
+         "a maximum is one of its group: this guards memory against a y that is not x's maximum"),
     ),
     *family(
         "loss_rows.cuh", "loss_softmax",

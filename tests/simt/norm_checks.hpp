@@ -2,7 +2,8 @@
 // per element, in units u (half an ulp of 1) of the type times the terms that the element is made of.
 //   sums (mean, dgamma, dbeta): 8 u of the sum of the terms' sizes; inv_std: 8 u of itself, and see merge_error
 //   y: four roundings of (x - mean) * scale, one of the sum with beta; dx: 16 u of its three terms, two of which hold
-//   sums
+//   sums; both move once more where they are stored in bf16
+// A type T is that of x, y, dy and dx; everything is held in Wide<T> here (stored.hpp).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -15,6 +16,7 @@
 #include "backend_test.h"
 #include "cuda/kernels/norm.cuh"
 #include "device_array.hpp"
+#include "stored.hpp"
 
 namespace descent::gpu {
 
@@ -85,10 +87,11 @@ void expect_statistics(const WideMoments& m, double eps, T mean, T inv_std) {
 
 // y from the statistics that were saved, so that it is y's own rounding that counts.
 template <class T>
-void expect_normalized(T x, T mean, T inv_std, Long gamma, Long beta, bool relu, T y) {
+void expect_normalized(Wide<T> x, Wide<T> mean, Wide<T> inv_std, Long gamma, Long beta, bool relu, Wide<T> y) {
   const Long scaled = (static_cast<Long>(x) - static_cast<Long>(mean)) * static_cast<Long>(inv_std) * gamma;
   const Long want = relu && scaled + beta < 0 ? 0 : scaled + beta;
-  expect_within("y", y, want, unit<T>() * (5 * std::abs(scaled) + std::abs(beta)));
+  const Long bound = unit<Wide<T>>() * (5 * std::abs(scaled) + std::abs(beta));
+  expect_within("y", y, want, storing_bound<T>(std::abs(want), bound));
 }
 
 // The sums over a group behind the gradients, with the sizes of their terms. deviation: of x from the mean.
@@ -103,57 +106,59 @@ struct WideSums {
   }
 };
 
-// A result that was added to `before`, or not. `own`: the bound of the addend.
+// A result, stored in T, that was added to `before`, or not. `own`: the bound of the addend.
 template <class T>
-void expect_gradient(const char* what, T got, Long addend, Long own, const std::vector<T>& before, std::int64_t i) {
+void expect_gradient(const char* what, Wide<T> got, Long addend, Long own, const std::vector<Wide<T>>& before,
+                     std::int64_t i) {
   const Long old = or_else(before, i, 0);
-  const Long rounding = before.empty() ? 0 : unit<T>() * 2 * (std::abs(old) + std::abs(addend));
-  expect_within(what, got, old + addend, own + rounding);
+  const Long rounding = before.empty() ? 0 : unit<Wide<T>>() * 2 * (std::abs(old) + std::abs(addend));
+  expect_within(what, got, old + addend, storing_bound<T>(std::abs(old + addend), own + rounding));
 }
 
 // dx of an element whose own gradient dz is multiplied by scale; sums null: the statistics were constants.
 template <class T>
-void expect_dx(T got, Long scale, Long dz, const WideSums* s, Long count, Long inv_std, Long deviation,
-               const std::vector<T>& before, std::int64_t i) {
+void expect_dx(Wide<T> got, Long scale, Long dz, const WideSums* s, Long count, Long inv_std, Long deviation,
+               const std::vector<Wide<T>>& before, std::int64_t i) {
   Long want = scale * dz, size = std::abs(scale * dz);
   if (s != nullptr) {
     const Long slope = inv_std * inv_std / count * deviation;
     want -= scale * (s->sum / count + s->product * slope);
     size += std::abs(scale) * (s->sum_size / count + std::abs(s->product_size * slope));
   }
-  expect_gradient("dx", got, want, 16 * unit<T>() * size, before, i);
+  expect_gradient<T>("dx", got, want, 16 * unit<Wide<T>>() * size, before, i);
 }
 
 template <class T>
 struct BatchGradients {
-  std::vector<T> dx, dgamma, dbeta;  // empty: not wanted
+  std::vector<Wide<T>> dx, dgamma, dbeta;  // empty: not wanted
 };
 
 // The gradients of batch normalization from dz, which is dy behind the activation or the pooling.
 template <class T>
-void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool training, const std::vector<T>& x,
-                            const std::vector<T>& dz, const std::vector<T>& gamma, const std::vector<T>& mean,
-                            const std::vector<T>& inv_std, const BatchGradients<T>& got,
-                            const BatchGradients<T>& before) {
+void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool training, const std::vector<Wide<T>>& x,
+                            const std::vector<Wide<T>>& dz, const std::vector<Wide<T>>& gamma,
+                            const std::vector<Wide<T>>& mean, const std::vector<Wide<T>>& inv_std,
+                            const BatchGradients<T>& got, const BatchGradients<T>& before) {
+  using V = Wide<T>;
   for (std::int64_t c = 0; c < channels; ++c) {
     SCOPED_TRACE("channel " + std::to_string(c));
     const Long middle = static_cast<Long>(mean[at(c)]), inverse = static_cast<Long>(inv_std[at(c)]);
     const auto deviation = [&](std::int64_t r) { return static_cast<Long>(x[at(r * channels + c)]) - middle; };
     WideSums s;
     for (std::int64_t r = 0; r < rows; ++r) s.add(static_cast<Long>(dz[at(r * channels + c)]), deviation(r));
-    const double u = unit<T>();
+    const double u = unit<V>();
     if (!got.dgamma.empty()) {
-      expect_gradient("dgamma", got.dgamma[at(c)], s.product * inverse, 8 * u * s.product_size * inverse, before.dgamma,
-                      c);
+      expect_gradient<V>("dgamma", got.dgamma[at(c)], s.product * inverse, 8 * u * s.product_size * inverse,
+                         before.dgamma, c);
     }
     if (!got.dbeta.empty()) {
-      expect_gradient("dbeta", got.dbeta[at(c)], s.sum, 8 * u * s.sum_size, before.dbeta, c);
+      expect_gradient<V>("dbeta", got.dbeta[at(c)], s.sum, 8 * u * s.sum_size, before.dbeta, c);
     }
     if (got.dx.empty()) continue;
     for (std::int64_t r = 0; r < rows && !testing::Test::HasFailure(); ++r) {
       const std::int64_t i = r * channels + c;
-      expect_dx(got.dx[at(i)], inverse * or_else(gamma, c, 1), static_cast<Long>(dz[at(i)]), training ? &s : nullptr,
-                static_cast<Long>(rows), inverse, deviation(r), before.dx, i);
+      expect_dx<T>(got.dx[at(i)], inverse * or_else(gamma, c, 1), static_cast<Long>(dz[at(i)]), training ? &s : nullptr,
+                   static_cast<Long>(rows), inverse, deviation(r), before.dx, i);
     }
   }
 }
@@ -176,18 +181,18 @@ template <class T>
 class GradientArray {
  public:
   GradientArray(std::int64_t n, bool wanted, Write write, unsigned seed, int offset = 0)
-      : before_(wanted && write == Write::accumulate ? random_values<T>(n, seed) : std::vector<T>()),
+      : before_(wanted && write == Write::accumulate ? storable_values<T>(n, seed) : std::vector<Wide<T>>()),
         array_(wanted ? n : 0, wanted ? offset : 0),
         wanted_(wanted),
         write_(write) {
-    if (!before_.empty()) array_.set(before_);
+    if (!before_.empty()) array_.set(stored<T>(before_));
   }
   GradientInto<T> into() const { return {wanted_ ? array_.data() : nullptr, write_ == Write::accumulate}; }
-  std::vector<T> host() const { return array_.host(); }
-  const std::vector<T>& before() const { return before_; }
+  std::vector<Wide<T>> host() const { return widened(array_.host()); }
+  const std::vector<Wide<T>>& before() const { return before_; }
 
  private:
-  std::vector<T> before_;
+  std::vector<Wide<T>> before_;
   DeviceArray<T> array_;
   bool wanted_;
   Write write_;
@@ -202,10 +207,11 @@ View out_view(std::vector<T>& values, const Shape& shape) {
   return {values.data(), shape, dtype_of<T>};
 }
 
-// Against the CPU's fast paths, which sum runs in T: norm-wise.
+// Against the CPU's fast paths, which sum runs in T: norm-wise. Of what is stored in bf16 there is its rounding
+// besides.
 template <class T>
 constexpr double cpu_bound() {
-  return sizeof(T) == 4 ? 2e-6 : 4e-15;
+  return sizeof(Wide<T>) == 4 ? 2e-6 + storing_unit<T>() : 4e-15;
 }
 
 }  // namespace descent::gpu

@@ -1,4 +1,5 @@
-// Kernels of pooling: values and codes to the bit of the CPU backend's, sums against plain loops in long double.
+// Kernels of pooling: values and codes to the bit of the CPU backend's, sums against plain loops in long double. Of
+// elements stored in bf16 the CPU gets the same numbers in f32, and what it gives is rounded once.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,6 +8,7 @@
 
 #include "backend_test.h"
 #include "device_array.hpp"
+#include "stored.hpp"
 
 #include "cuda/kernels/pool.cuh"
 
@@ -42,8 +44,8 @@ std::vector<Case> cases() {
   all.push_back({0, 4, 4, 3, {}});
   all.push_back({2, 4, 4, 0, {}});
   all.push_back({1, 1, 1, 4, {1, 1, 1, 1, 0, 0, true}});
-  all.push_back({1, 20, 24, 4, {17, 18, 2, 3, 8, 9, true}});  // windows of more than 256 elements
-  all.push_back({3, 28, 28, 12, {}});                         // more than a grid holds
+  all.push_back({1, 20, 24, 8, {17, 18, 2, 3, 8, 9, true}});  // windows of more than 256 elements
+  all.push_back({3, 28, 28, 16, {}});                         // more than a grid holds
   return all;
 }
 
@@ -67,7 +69,7 @@ void for_windows(const Case& t, const F& f) {
   }
 }
 
-// Sums and what they may be off by: 8 units of the sum of magnitudes.
+// Sums and what they may be off by: 8 units of the sum of magnitudes, and what storing moves them by.
 struct Exact {
   std::vector<long double> sum, magnitude;
 
@@ -80,7 +82,8 @@ struct Exact {
   void expect(const std::vector<T>& got) const {
     ASSERT_EQ(got.size(), sum.size());
     for (std::size_t i = 0; i < got.size(); ++i) {
-      ASSERT_LE(std::abs(static_cast<long double>(got[i]) - sum[i]), 8 * unit<T>() * magnitude[i]) << "element " << i;
+      const long double bound = storing_bound<T>(std::abs(sum[i]), 8 * unit<Wide<T>>() * magnitude[i]);
+      ASSERT_LE(std::abs(static_cast<long double>(widen(got[i])) - sum[i]), bound) << "element " << i;
     }
   }
 };
@@ -92,8 +95,8 @@ View view_of(std::vector<T>& values, const Shape& shape) {
 
 template <class T>
 class PoolKernels : public testing::Test {};
-using Floating = testing::Types<float, double>;
-TYPED_TEST_SUITE(PoolKernels, Floating);
+using Stored = testing::Types<float, double, __nv_bfloat16>;
+TYPED_TEST_SUITE(PoolKernels, Stored);
 
 template <class T>
 std::vector<T> values_with_ties(std::int64_t n) {
@@ -107,24 +110,25 @@ std::vector<T> values_with_ties(std::int64_t n) {
 template <class T, class Code>
 void check_max(const Case& t, int offset) {
   TestQueue q;
-  std::vector<T> x = values_with_ties<T>(t.x().numel()), y(static_cast<std::size_t>(t.y().numel()));
+  using V = Wide<T>;
+  std::vector<V> x = values_with_ties<V>(t.x().numel()), y(static_cast<std::size_t>(t.y().numel()));
   std::vector<Code> code(y.size());
   cpu::backend().pool->max_forward(t.g, view_of(x, t.x()), view_of(y, t.y()), view_of(code, t.y()));
-  const DeviceArray<T> in(x, offset), out(t.y().numel(), offset);
+  const DeviceArray<T> in(stored<T>(x), offset), out(t.y().numel(), offset);
   const DeviceArray<Code> codes(t.y().numel(), offset);
   max_pool(q, t.size(), in.data(), out.data(), codes.data());
   ASSERT_EQ(codes.host(), code);
-  const std::vector<T> got = out.host();
+  const std::vector<V> got = widened(out.host());
   for (std::size_t i = 0; i < y.size(); ++i) {
     ASSERT_TRUE(got[i] == y[i] || (std::isnan(got[i]) && std::isnan(y[i]))) << "element " << i;
   }
 
-  std::vector<T> dy = random_values<T>(t.y().numel(), 32);
-  const std::vector<T> before = random_values<T>(t.x().numel(), 33);
-  const DeviceArray<T> up(dy, offset);
+  std::vector<V> dy = storable_values<T>(t.y().numel(), 32);
+  const std::vector<V> before = storable_values<T>(t.x().numel(), 33);
+  const DeviceArray<T> up(stored<T>(dy), offset);
   for (const Write write : {Write::overwrite, Write::accumulate}) {
     DeviceArray<T> dx(t.x().numel(), offset);
-    if (write == Write::accumulate) dx.set(before);
+    if (write == Write::accumulate) dx.set(stored<T>(before));
     max_pool_backward(q, t.size(), up.data(), codes.data(), dx.data(), write);
     Exact exact(t.x().numel());
     for_windows(t, [&](std::size_t at, std::int64_t place, std::size_t from) {
@@ -135,9 +139,9 @@ void check_max(const Case& t, int offset) {
     }
     exact.expect(dx.host());
     if (t.overlaps()) continue;
-    std::vector<T> want = before;  // no sums: the same bits
+    std::vector<V> want = before;  // no sums: the same bits
     cpu::backend().pool->max_backward(t.g, view_of(dy, t.y()), view_of(code, t.y()), {view_of(want, t.x()), write});
-    ASSERT_EQ(dx.host(), want);
+    ASSERT_EQ(widened(dx.host()), rounded<T>(want));
   }
 }
 
@@ -177,13 +181,14 @@ std::vector<long double> divisors(const Case& t) {
 template <class T>
 void check_average(const Case& t, int offset) {
   TestQueue q;
-  const std::vector<T> x = random_values<T>(t.x().numel(), 34), dy = random_values<T>(t.y().numel(), 35);
-  const std::vector<T> before = random_values<T>(t.x().numel(), 36);
+  using V = Wide<T>;
+  const std::vector<V> x = storable_values<T>(t.x().numel(), 34), dy = storable_values<T>(t.y().numel(), 35);
+  const std::vector<V> before = storable_values<T>(t.x().numel(), 36);
   const std::vector<long double> divisor = divisors(t);
   const auto divisor_of = [&](std::size_t out) {
     return divisor[out / static_cast<std::size_t>(t.c) % divisor.size()];
   };
-  const DeviceArray<T> in(x, offset), up(dy, offset), out(t.y().numel(), offset);
+  const DeviceArray<T> in(stored<T>(x), offset), up(stored<T>(dy), offset), out(t.y().numel(), offset);
   average_pool(q, t.size(), in.data(), out.data());
   Exact means(t.y().numel());
   for_windows(t, [&](std::size_t at, std::int64_t, std::size_t to) { means.add(to, x[at] / divisor_of(to)); });
@@ -191,7 +196,7 @@ void check_average(const Case& t, int offset) {
 
   for (const Write write : {Write::overwrite, Write::accumulate}) {
     DeviceArray<T> dx(t.x().numel(), offset);
-    if (write == Write::accumulate) dx.set(before);
+    if (write == Write::accumulate) dx.set(stored<T>(before));
     average_pool_backward(q, t.size(), up.data(), dx.data(), write);
     Exact shares(t.x().numel());
     for_windows(t,
@@ -224,21 +229,21 @@ TYPED_TEST(PoolKernels, GlobalAverage) {
   using T = TypeParam;
   for (const Images& s : kImages) {
     SCOPED_TRACE(testing::Message() << s.n << " images of " << s.pixels << " pixels of " << s.channels);
-    const std::vector<T> x = random_values<T>(s.n * s.pixels * s.channels, 37, -1, 2);
+    const auto x = storable_values<T>(s.n * s.pixels * s.channels, 37, -1, 2);
     Exact means(s.n * s.channels);
     for (std::int64_t i = 0; i < s.n * s.pixels * s.channels; ++i) {
       const std::int64_t to = i / (s.pixels * s.channels) * s.channels + i % s.channels;
       means.add(static_cast<std::size_t>(to), x[static_cast<std::size_t>(i)] / static_cast<long double>(s.pixels));
     }
-    std::vector<T> first;
+    std::vector<Wide<T>> first;
     for_schedules([&] {
       for (const int offset : {0, 1}) {
         TestQueue q;
-        const DeviceArray<T> in(x, offset), out(s.n * s.channels, offset);
+        const DeviceArray<T> in(stored<T>(x), offset), out(s.n * s.channels, offset);
         global_average_pool(q, s.n, s.pixels, s.channels, in.data(), out.data());
         means.expect(out.host());
-        if (first.empty()) first = out.host();
-        EXPECT_TRUE(same_bits(out.host(), first));
+        if (first.empty()) first = widened(out.host());
+        EXPECT_TRUE(same_bits(widened(out.host()), first));
       }
     });
   }
@@ -246,18 +251,20 @@ TYPED_TEST(PoolKernels, GlobalAverage) {
 
 TYPED_TEST(PoolKernels, GlobalAverageOfInfinitiesAndNan) {
   using T = TypeParam;
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
+  using V = Wide<T>;
+  constexpr V kInfinity = std::numeric_limits<V>::infinity();
   for (const std::int64_t pixels : {40, 5000}) {
-    std::vector<T> x(static_cast<std::size_t>(3 * pixels), T(1));
+    std::vector<V> x(static_cast<std::size_t>(3 * pixels), V(1));
     x[30] = kInfinity;
     x[31] = -kInfinity;
-    x[62] = std::numeric_limits<T>::quiet_NaN();
+    x[62] = std::numeric_limits<V>::quiet_NaN();
     TestQueue q;
-    const DeviceArray<T> in(x), out(3);
+    const DeviceArray<T> in(stored<T>(x)), out(3);
     global_average_pool(q, 1, pixels, 3, in.data(), out.data());
-    EXPECT_EQ(out.host()[0], kInfinity);
-    EXPECT_EQ(out.host()[1], -kInfinity);
-    EXPECT_TRUE(std::isnan(out.host()[2]));
+    const std::vector<V> got = widened(out.host());
+    EXPECT_EQ(got[0], kInfinity);
+    EXPECT_EQ(got[1], -kInfinity);
+    EXPECT_TRUE(std::isnan(got[2]));
   }
 }
 
@@ -265,20 +272,20 @@ TYPED_TEST(PoolKernels, GlobalAverageBackwardIsTheSameBits) {
   using T = TypeParam;
   for (const Images& s : kImages) {
     SCOPED_TRACE(testing::Message() << s.n << " images of " << s.pixels << " pixels of " << s.channels);
-    std::vector<T> dy = random_values<T>(s.n * s.channels, 38);
-    const std::vector<T> before = random_values<T>(s.n * s.pixels * s.channels, 39);
+    auto dy = storable_values<T>(s.n * s.channels, 38);
+    const auto before = storable_values<T>(s.n * s.pixels * s.channels, 39);
     for (const Write write : {Write::overwrite, Write::accumulate}) {
-      std::vector<T> want = before;
+      auto want = before;
       cpu::backend().pool->global_average_backward(view_of(dy, {s.n, s.channels}),
                                                    {view_of(want, {s.n, s.pixels, 1, s.channels}), write});
       for_schedules([&] {
         for (const int offset : {0, 1}) {
           TestQueue q;
-          const DeviceArray<T> up(dy, offset);
+          const DeviceArray<T> up(stored<T>(dy), offset);
           DeviceArray<T> dx(s.n * s.pixels * s.channels, offset);
-          if (write == Write::accumulate) dx.set(before);
+          if (write == Write::accumulate) dx.set(stored<T>(before));
           global_average_pool_backward(q, s.n, s.pixels, s.channels, up.data(), dx.data(), write);
-          EXPECT_EQ(dx.host(), want);
+          EXPECT_EQ(widened(dx.host()), rounded<T>(want));
         }
       });
     }

@@ -317,8 +317,8 @@ void check_top_k() {
         for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(x[i]));  // equal ones
         if (x.size() > 9) {
           x[2] = x[5] = static_cast<T>(kNan);
-          x[3] = T(0);
-          x[6] = -T(0);
+          x[3] = -T(0);  // equal to 0, and before it
+          x[6] = T(0);
           x[7] = static_cast<T>(kInf);
           x[8] = static_cast<T>(-kInf);
         }
