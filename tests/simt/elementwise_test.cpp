@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backend_test.h"
+#include "bf16.hpp"
 #include "device_array.hpp"
 
 #include "cuda/kernels/elementwise.cuh"
@@ -23,7 +24,7 @@ using test::unit;
 const std::vector<std::int64_t> kLengths{0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 6157};
 
 // `same`: IEEE operations alone, so the same bits. `library`: exp, log and tanh, 4 ulp. `composed`: several of those,
-// 8 units of the largest term.
+// 8 units of the largest term. Units are those of the arithmetic, f32 for bf16.
 enum class Rounding { same, library, composed };
 
 struct UnaryCase {
@@ -60,28 +61,24 @@ const std::vector<UnaryCase>& unary_cases() {
 template <class T>
 double error_bound(Rounding rounding, T value, double largest_term) {
   if (rounding == Rounding::same) return 0;
-  if (rounding == Rounding::library) return 8 * unit<T>() * std::abs(static_cast<double>(value));
-  return 8 * unit<T>() * (std::abs(static_cast<double>(value)) + largest_term);
+  if (rounding == Rounding::library) return 8 * unit<Wide<T>>() * std::abs(static_cast<double>(value));
+  return 8 * unit<Wide<T>>() * (std::abs(static_cast<double>(value)) + largest_term);
 }
 
-// The same NaN, the same infinities, and finite numbers within bound(i).
+// The same NaN, the same infinities, and finite numbers within bound(i) before they were stored.
 template <class T, class F>
 void expect_near(const std::vector<T>& got, const std::vector<T>& want, const F& bound) {
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < want.size(); ++i) {
-    if (std::isnan(want[i])) {
-      ASSERT_TRUE(std::isnan(got[i])) << "element " << i << " is " << got[i];
-    } else if (std::isinf(want[i]) || bound(i) == 0) {
-      ASSERT_EQ(got[i], want[i]) << "element " << i;
+    const auto value = static_cast<double>(got[i]), expected = static_cast<double>(want[i]);
+    if (std::isnan(expected)) {
+      ASSERT_TRUE(std::isnan(value)) << "element " << i << " is " << value;
+    } else if (std::isinf(expected) || bound(i) == 0) {
+      ASSERT_EQ(value, expected) << "element " << i;
     } else {
-      ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(want[i]), bound(i)) << "element " << i;
+      ASSERT_NEAR(value, expected, stored_bound(bound(i), want[i])) << "element " << i;
     }
   }
-}
-
-template <class T>
-View view_of(std::vector<T>& values) {
-  return {values.data(), Shape{static_cast<std::int64_t>(values.size())}, dtype_of<T>};
 }
 
 template <class T>
@@ -92,9 +89,10 @@ std::vector<T> cpu_forward(const UnaryCase& c, std::vector<T> x) {
 }
 
 template <class T>
-std::vector<T> cpu_backward(const UnaryCase& c, std::vector<T> x, std::vector<T> y, std::vector<T> dy) {
-  std::vector<T> dx(x.size());
-  cpu::backend().elementwise->unary_backward(c.op, c.a, c.b, view_of(x), view_of(y), view_of(dy), Grad{view_of(dx)});
+std::vector<T> cpu_backward(const UnaryCase& c, std::vector<T> x, std::vector<T> y, std::vector<T> dy,
+                            std::vector<T> dx, Write write) {
+  cpu::backend().elementwise->unary_backward(c.op, c.a, c.b, view_of(x), view_of(y), view_of(dy),
+                                             Grad{view_of(dx), write});
   return dx;
 }
 
@@ -119,9 +117,9 @@ void check_backward(const UnaryCase& c, const std::vector<T>& x, int offset_x, i
   TestQueue q;
   const auto n = static_cast<std::int64_t>(x.size());
   const std::vector<T> y = cpu_forward(c, x), dy = random_values<T>(n, 3), before = random_values<T>(n, 4);
-  const std::vector<T> want = cpu_backward(c, x, y, dy);
+  const std::vector<T> want = cpu_backward(c, x, y, dy, before, Write::overwrite);
   bool needs_x = false, needs_y = false;
-  for_unary<T>(c.op, c.a, c.b, [&](auto f) {
+  for_unary<Wide<T>>(c.op, c.a, c.b, [&](auto f) {
     needs_x = decltype(f)::kNeedsX;
     needs_y = decltype(f)::kNeedsY;
   });
@@ -137,17 +135,17 @@ void check_backward(const UnaryCase& c, const std::vector<T>& x, int offset_x, i
 
   dx.set(before);
   unary_backward(q, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::accumulate);
-  std::vector<T> sum(want);
-  for (std::size_t i = 0; i < sum.size(); ++i) sum[i] = before[i] + want[i];
+  const std::vector<T> sum = cpu_backward(c, x, y, dy, before, Write::accumulate);
   expect_near(dx.host(), sum, [&](std::size_t i) {  // a product may be fused with this addition
-    return bound(i) + 2 * unit<T>() * static_cast<double>(std::abs(before[i]) + std::abs(want[i]));
+    const auto first = static_cast<double>(before[i]), second = static_cast<double>(want[i]);
+    return bound(i) + 2 * unit<Wide<T>>() * (std::abs(first) + std::abs(second));
   });
 }
 
 template <class T>
 class ElementwiseKernels : public testing::Test {};
-using Floating = testing::Types<float, double>;
-TYPED_TEST_SUITE(ElementwiseKernels, Floating);
+using Stored = testing::Types<float, double, Bf16>;
+TYPED_TEST_SUITE(ElementwiseKernels, Stored);
 
 TYPED_TEST(ElementwiseKernels, UnaryForwardAndBackward) {
   using T = TypeParam;
@@ -180,17 +178,17 @@ TYPED_TEST(ElementwiseKernels, UnaryOfUnalignedPointers) {
 
 TYPED_TEST(ElementwiseKernels, UnaryOfSpecialValues) {
   using T = TypeParam;
-  using Limits = std::numeric_limits<T>;
+  using Limits = std::numeric_limits<Wide<T>>;
   for (const UnaryCase& c : unary_cases()) {
     SCOPED_TRACE(c.name);
-    const std::vector<T> x{Limits::quiet_NaN(),
-                           Limits::infinity(),
-                           -Limits::infinity(),
+    const std::vector<T> x{T(Limits::quiet_NaN()),
+                           T(Limits::infinity()),
+                           T(-Limits::infinity()),
                            T(0),
-                           -T(0),
-                           Limits::max(),
-                           Limits::lowest(),
-                           Limits::min(),
+                           T(-0.0),
+                           T(Limits::max()),
+                           T(Limits::lowest()),
+                           T(Limits::min()),
                            T(c.a),
                            T(c.b),
                            T(-88),
@@ -202,7 +200,7 @@ TYPED_TEST(ElementwiseKernels, UnaryOfSpecialValues) {
     unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
     expect_near(out.host(), want, [&](std::size_t i) { return error_bound(c.forward, want[i], 0); });
 
-    const std::vector<T> dy(x.size(), T(1.5)), slopes = cpu_backward(c, x, want, dy);
+    const std::vector<T> dy(x.size(), T(1.5)), slopes = cpu_backward(c, x, want, dy, dy, Write::overwrite);
     const DeviceArray<T> y(want), up(dy);
     DeviceArray<T> dx(in.size());
     unary_backward(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), static_cast<const T*>(y.data()),
@@ -213,6 +211,7 @@ TYPED_TEST(ElementwiseKernels, UnaryOfSpecialValues) {
 
 TYPED_TEST(ElementwiseKernels, Axpby) {
   using T = TypeParam;
+  using V = Wide<T>;
   for_schedules([] {
     for (const std::int64_t n : kLengths) {
       for (const int offset : {0, 1}) {
@@ -223,14 +222,14 @@ TYPED_TEST(ElementwiseKernels, Axpby) {
         DeviceArray<T> out(n);  // NaN: beta 0 does not read it
         axpby(q, 1.7, static_cast<const T*>(in.data()), 0, n, out.data());
         std::vector<T> want(x);
-        for (T& value : want) value *= T(1.7);
+        for (T& value : want) value = T(V(1.7) * V(value));
         expect_near(out.host(), want, [](std::size_t) { return 0; });
 
         out.set(y);
         axpby(q, 0.3, static_cast<const T*>(in.data()), -1.7, n, out.data());
-        for (std::size_t i = 0; i < want.size(); ++i) want[i] = T(0.3) * x[i] + T(-1.7) * y[i];
+        for (std::size_t i = 0; i < want.size(); ++i) want[i] = T(V(0.3) * V(x[i]) + V(-1.7) * V(y[i]));
         expect_near(out.host(), want, [&](std::size_t i) {
-          return unit<T>() * (0.3 * std::abs(static_cast<double>(x[i])) + 1.7 * std::abs(static_cast<double>(y[i])));
+          return unit<V>() * (0.3 * std::abs(static_cast<double>(x[i])) + 1.7 * std::abs(static_cast<double>(y[i])));
         });
       }
     }
@@ -248,7 +247,7 @@ void check_scale_by() {
       const DeviceArray<T> x(want, offset);
       const DeviceArray<F> factor({by});
       scale_by(q, n, x.data(), static_cast<const F*>(factor.data()));
-      for (T& value : want) value *= static_cast<T>(by);
+      for (T& value : want) value = T(Wide<T>(value) * static_cast<Wide<T>>(by));
       expect_near(x.host(), want, [](std::size_t) { return 0; });
     }
   }
@@ -284,24 +283,15 @@ TEST(ElementwiseKernels, FillsEveryType) {
     check_fill<double>(-0.1);
     check_fill<std::int32_t>(-7.9);
     check_fill<std::uint8_t>(254);
-    check_fill<__nv_bfloat16>(1.25);
+    check_fill<Bf16>(1.25);
   });
-}
-
-template <class T>
-constexpr DType type_of() {
-  if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    return DType::bf16;
-  } else {
-    return dtype_of<T>;
-  }
 }
 
 // Conversions from f64 to From on the CPU give the values, and those from From to To the expected bytes.
 template <class From, class To>
-void check_convert(std::int64_t n) {
+void check_convert(std::int64_t n, int offset_x, int offset_y) {
   SCOPED_TRACE(std::string(name_of(type_of<From>())) + " to " + std::string(name_of(type_of<To>())) + ", " +
-               std::to_string(n) + " elements");
+               std::to_string(n) + " elements at " + std::to_string(offset_x) + " and " + std::to_string(offset_y));
   const double inf = std::numeric_limits<double>::infinity();
   const std::vector<double> special{std::nan(""), inf,   -inf,  1e10,       -1e10,     1e300,
                                     300.5,        -0.75, 255.9, 1.00390625, 1.01171875};
@@ -314,8 +304,8 @@ void check_convert(std::int64_t n) {
   on_cpu.convert({wide.data(), shape, DType::f64}, {from.data(), shape, type_of<From>()});
   on_cpu.convert({from.data(), shape, type_of<From>()}, {want.data(), shape, type_of<To>()});
   TestQueue q;
-  const DeviceArray<From> x(from, 1);
-  DeviceArray<To> y(n);
+  const DeviceArray<From> x(from, offset_x);
+  const DeviceArray<To> y(n, offset_y);
   convert(q, n, static_cast<const From*>(x.data()), y.data());
   const std::vector<To> got = y.host();
   for (std::size_t i = 0; i < got.size(); ++i) {
@@ -327,12 +317,14 @@ void check_convert(std::int64_t n) {
 
 template <class From>
 void check_conversions_from() {
-  for (const std::int64_t n : {0, 1, 33, 257, 1025}) {
-    check_convert<From, float>(n);
-    check_convert<From, double>(n);
-    check_convert<From, std::int32_t>(n);
-    check_convert<From, std::uint8_t>(n);
-    check_convert<From, __nv_bfloat16>(n);
+  for (const auto& [x, y] : std::vector<std::pair<int, int>>{{0, 0}, {1, 0}, {0, 1}, {2, 1}}) {
+    for (const std::int64_t n : {0, 1, 31, 32, 33, 257, 1025}) {
+      check_convert<From, float>(n, x, y);
+      check_convert<From, double>(n, x, y);
+      check_convert<From, std::int32_t>(n, x, y);
+      check_convert<From, std::uint8_t>(n, x, y);
+      check_convert<From, Bf16>(n, x, y);
+    }
   }
 }
 
@@ -342,7 +334,7 @@ TEST(ElementwiseKernels, ConvertsEveryTypeToEvery) {
     check_conversions_from<double>();
     check_conversions_from<std::int32_t>();
     check_conversions_from<std::uint8_t>();
-    check_conversions_from<__nv_bfloat16>();
+    check_conversions_from<Bf16>();
   });
 }
 

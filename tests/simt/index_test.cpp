@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "backend_test.h"
+#include "bf16.hpp"
 #include "device_array.hpp"
 #include "index_sort.hpp"
 
@@ -17,11 +18,6 @@ using test::random_values;
 using test::same_bits;
 
 const std::vector<std::int64_t> kLengths{0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025};
-
-template <class T>
-View view_of(std::vector<T>& values, const Shape& shape) {
-  return {values.data(), shape, dtype_of<T>};
-}
 
 // n indices into `rows` rows, some of them outside.
 std::vector<std::int32_t> some_indices(std::int64_t n, std::int64_t rows) {
@@ -68,6 +64,8 @@ TEST(IndexKernels, GatherRows) {
         check_gather<std::uint8_t>(20, n, 48, at);
         check_gather<std::uint8_t>(20, n, 6, at);
         check_gather<std::uint8_t>(1, n, 3, at);
+        check_gather<Bf16>(30, n, 8, at);
+        check_gather<Bf16>(30, n, 5, at);
       }
     }
     check_gather<float>(50, 10, 0, {});
@@ -77,8 +75,8 @@ TEST(IndexKernels, GatherRows) {
 
 template <class T>
 class IndexKernels : public testing::Test {};
-using Floating = testing::Types<float, double>;
-TYPED_TEST_SUITE(IndexKernels, Floating);
+using Stored = testing::Types<float, double, Bf16>;
+TYPED_TEST_SUITE(IndexKernels, Stored);
 
 TYPED_TEST(IndexKernels, ScatterAddsInTheOrderOfTheIndices) {
   using T = TypeParam;
@@ -129,7 +127,7 @@ TEST(IndexKernels, OneHot) {
       check_one_hot<double>(n, 3);
       check_one_hot<std::int32_t>(n, 1);
       check_one_hot<std::uint8_t>(n, 4);
-      check_one_hot<__nv_bfloat16>(n, 5);
+      check_one_hot<Bf16>(n, 5);
     }
   });
 }
@@ -199,6 +197,8 @@ TEST(IndexKernels, CopyBlock) {
           check_copy_block<double>(rows, width, width + 1, width + 2, Write::accumulate, at);
           check_copy_block<std::int32_t>(rows, width, width, width, Write::overwrite, at);
           check_copy_block<std::uint8_t>(rows, width, width + 7, width + 1, Write::overwrite, at);
+          check_copy_block<Bf16>(rows, width, width + 3, width + 8, Write::overwrite, at);
+          check_copy_block<Bf16>(rows, width, width + 1, width + 2, Write::accumulate, at);
         }
       }
       check_copy_block<float>(1, 16000, 3, 5, Write::overwrite, at);  // one row: its pitch means nothing

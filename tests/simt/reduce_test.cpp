@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend_test.h"
+#include "bf16.hpp"
 #include "device_array.hpp"
 #include "index_sort.hpp"
 
@@ -49,41 +50,45 @@ std::string text(const Extent& e, int offset) { return to_string(e.x()) + " at "
 template <class T>
 std::vector<T> wide_values(std::int64_t n, unsigned seed) {
   std::vector<T> x = random_values<T>(n, seed, -8, 8);
-  for (T& value : x) value = static_cast<T>(std::copysign(std::exp(std::abs(value)), value));
+  for (T& value : x) {
+    const Wide<T> wide = value;
+    value = static_cast<T>(std::copysign(std::exp(std::abs(wide)), wide));
+  }
   return x;
 }
 
-template <class T>
-std::vector<T> on_cpu(Reduction op, const Extent& e, const std::vector<T>& x, std::vector<T> y, Write write) {
-  cpu_backend().reduce->reduce(op, ConstView(x.data(), e.x(), dtype_of<T>), e.outer, e.n, e.inner,
-                               Grad{View{y.data(), e.y(), dtype_of<T>}, write});
+template <class T, class Y>
+std::vector<Y> on_cpu(Reduction op, const Extent& e, const std::vector<T>& x, std::vector<Y> y, Write write) {
+  cpu_backend().reduce->reduce(op, view_of(x, e.x()), e.outer, e.n, e.inner, Grad{view_of(y, e.y()), write});
   return y;
 }
 
-template <class T>
+template <class T, class Y = T>
 void check_reduce(const Extent& e, int offset) {
   TestQueue q;
   std::vector<T> x = wide_values<T>(e.x().numel(), 1);
-  const std::vector<T> before = random_values<T>(e.y().numel(), 2);
+  const std::vector<Y> before = random_values<Y>(e.y().numel(), 2);
   std::vector<T> sizes(x);
-  for (T& value : sizes) value = std::abs(value);
+  for (T& value : sizes) value = static_cast<T>(std::abs(Wide<T>(value)));
   const DeviceArray<T> from(x, offset);
-  const std::vector<T> total = on_cpu(Reduction::sum, e, sizes, before, Write::overwrite);
+  const std::vector<Y> total = on_cpu(Reduction::sum, e, sizes, before, Write::overwrite);
   for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max}) {
     for (const Write write : kWrites) {
-      DeviceArray<T> y(before, offset);
+      DeviceArray<Y> y(before, offset);
       reduce<T>(q, op, from.data(), e.outer, e.n, e.inner, y.data(), write);
-      const std::vector<T> got = y.host(), want = on_cpu(op, e, x, before, write);
+      const std::vector<Y> got = y.host(), want = on_cpu(op, e, x, before, write);
       if (op == Reduction::max) {
         EXPECT_TRUE(same_bits(got, want));
         continue;
       }
       for (std::size_t i = 0; i < got.size(); ++i) {
         const double of = static_cast<double>(total[i]) / (op == Reduction::mean ? static_cast<double>(e.n) : 1);
-        if (std::isnan(want[i])) {
-          ASSERT_TRUE(std::isnan(got[i])) << i;
+        const auto value = static_cast<double>(got[i]), expected = static_cast<double>(want[i]);
+        if (std::isnan(expected)) {
+          ASSERT_TRUE(std::isnan(value)) << i;
         } else {
-          ASSERT_NEAR(got[i], want[i], 8 * unit<T>() * (of + (write == Write::accumulate ? 1 : 0))) << i;
+          const double bound = 8 * unit<Wide<T>>() * (of + (write == Write::accumulate ? 1 : 0));
+          ASSERT_NEAR(value, expected, stored_bound(bound, want[i])) << i;
         }
       }
     }
@@ -96,6 +101,8 @@ TEST(SimtReduce, RowsAndColumns) {
       SCOPED_TRACE(text(e, offset));
       check_reduce<float>(e, offset);
       check_reduce<double>(e, offset);
+      offset == 0 ? check_reduce<Bf16>(e, offset)
+                  : check_reduce<Bf16, float>(e, offset);  // one of each: these are slow
     }
   }
 }
@@ -122,6 +129,7 @@ TEST(SimtReduce, SumsKeepTheirBits) {
                           Extent{2, 100, 12}, Extent{1, 4100, 8}, Extent{1, 40, 257}}) {
     check_bits<float>(e);
     check_bits<double>(e);
+    check_bits<Bf16>(e);
   }
 }
 
@@ -134,25 +142,23 @@ void check_max(const Extent& e, const std::vector<T>& x, int offset) {
   reduce<T>(q, Reduction::max, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
   const std::vector<T> got = y.host(), top = on_cpu(Reduction::max, e, x, got, Write::overwrite);
   for (std::size_t i = 0; i < top.size(); ++i) {
-    ASSERT_TRUE(got[i] == top[i] || (std::isnan(got[i]) && std::isnan(top[i]))) << i;
+    const Wide<T> value = got[i], expected = top[i];
+    ASSERT_TRUE(value == expected || (std::isnan(value) && std::isnan(expected))) << i;
   }
   const DeviceArray<T> dy(random_values<T>(groups, 5), offset);
   for (const Write write : kWrites) {
     std::vector<T> want = random_values<T>(e.x().numel(), 6);
-    DeviceArray<T> dx(want, offset);
+    DeviceArray<T> dx(want, 1 - offset);
     max_backward<T>(q, from.data(), y.data(), dy.data(), e.outer, e.n, e.inner, dx.data(), write);
-    cpu_backend().reduce->max_backward(ConstView(x.data(), e.x(), dtype_of<T>),
-                                       ConstView(top.data(), e.y(), dtype_of<T>),
-                                       ConstView(dy.data(), e.y(), dtype_of<T>), e.outer, e.n, e.inner,
-                                       Grad{View{want.data(), e.x(), dtype_of<T>}, write});
+    cpu_backend().reduce->max_backward(view_of(x, e.x()), view_of(top, e.y()), view_of(dy.host(), e.y()), e.outer, e.n,
+                                       e.inner, Grad{view_of(want, e.x()), write});
     EXPECT_TRUE(same_bits(dx.host(), want)) << "write " << static_cast<int>(write);
   }
   if (e.inner != 1) return;
   DeviceArray<std::int32_t> place(e.outer, offset);
   argmax_rows<T>(q, from.data(), e.outer, e.n, place.data());
   std::vector<std::int32_t> want(static_cast<std::size_t>(e.outer));
-  cpu_backend().reduce->argmax_rows(ConstView(x.data(), {e.outer, e.n}, dtype_of<T>),
-                                    View{want.data(), {e.outer}, DType::i32});
+  cpu_backend().reduce->argmax_rows(view_of(x, {e.outer, e.n}), view_of(want, {e.outer}));
   EXPECT_TRUE(same_bits(place.host(), want));
 }
 
@@ -160,7 +166,7 @@ void check_max(const Extent& e, const std::vector<T>& x, int offset) {
 template <class T>
 void check_max_values(const Extent& e, int offset) {
   std::vector<T> x = random_values<T>(e.x().numel(), 7, -4, 4);
-  for (T& value : x) value = std::floor(value);
+  for (T& value : x) value = static_cast<T>(std::floor(Wide<T>(value)));
   check_max(e, x, offset);
   for (std::size_t i = 0; i < x.size(); ++i) {
     if (i % 7 == 3) x[i] = static_cast<T>(-kInf);
@@ -176,25 +182,26 @@ TEST(SimtReduce, MaximaTheirPlacesAndGradients) {
       SCOPED_TRACE(text(e, offset));
       check_max_values<float>(e, offset);
       check_max_values<double>(e, offset);
+      check_max_values<Bf16>(e, offset);
     }
   }
 }
 
-template <class T>
+template <class T, class Y = T>
 void check_sum_to(const Shape& x_shape, const Shape& y_shape) {
   TestQueue q;
   const std::vector<T> x = random_values<T>(x_shape.numel(), 8);
   for (const Write write : kWrites) {
-    std::vector<T> want = random_values<T>(y_shape.numel(), 9);
+    std::vector<Y> want = random_values<Y>(y_shape.numel(), 9);
     const DeviceArray<T> from(x);
-    DeviceArray<T> y(want, 1);
+    DeviceArray<Y> y(want, 1);
     sum_to<T>(q, from.data(), x_shape, y_shape, y.data(), write);
-    cpu_backend().reduce->sum_to(ConstView(x.data(), x_shape, dtype_of<T>),
-                                 Grad{View{want.data(), y_shape, dtype_of<T>}, write});
-    const std::vector<T> got = y.host();
+    cpu_backend().reduce->sum_to(view_of(x, x_shape), Grad{view_of(want, y_shape), write});
+    const std::vector<Y> got = y.host();
     const double terms = y_shape.numel() == 0 ? 0 : static_cast<double>(x_shape.numel() / y_shape.numel());
     for (std::size_t i = 0; i < got.size(); ++i) {
-      ASSERT_NEAR(got[i], want[i], 8 * unit<T>() * (terms + 1))
+      ASSERT_NEAR(static_cast<double>(got[i]), static_cast<double>(want[i]),
+                  stored_bound(8 * unit<Wide<T>>() * (terms + 1), want[i]))
           << i << " of " << to_string(x_shape) << " -> " << to_string(y_shape);
     }
   }
@@ -225,6 +232,8 @@ TEST(SimtReduce, SumToEveryPatternOfAxes) {
   for (const auto& [x, y] : cases) {
     check_sum_to<float>(x, y);
     check_sum_to<double>(x, y);
+    check_sum_to<Bf16>(x, y);
+    check_sum_to<Bf16, float>(x, y);
   }
 }
 
@@ -238,8 +247,8 @@ void check_sum_of_squares(std::int64_t n, int offset) {
   DeviceArray<double> y(1);
   double want = 0;
   sum_of_squares<T>(q, from.data(), n, y.data());
-  cpu_backend().reduce->sum_of_squares(ConstView(x.data(), {n}, dtype_of<T>), View{&want, {1}, DType::f64});
-  EXPECT_NEAR(y.host()[0], want, 8 * unit<T>() * want) << n << " at " << offset;
+  cpu_backend().reduce->sum_of_squares(view_of(x, {n}), View{&want, {1}, DType::f64});
+  EXPECT_NEAR(y.host()[0], want, 8 * unit<Wide<T>>() * want) << n << " at " << offset;
 }
 
 TEST(SimtReduce, SumOfSquares) {
@@ -247,6 +256,7 @@ TEST(SimtReduce, SumOfSquares) {
     for (const int offset : {0, 1}) {
       check_sum_of_squares<float>(n, offset);
       check_sum_of_squares<double>(n, offset);
+      check_sum_of_squares<Bf16>(n, offset);
     }
   }
 }
@@ -279,6 +289,7 @@ TEST(SimtReduce, FirstNonfinite) {
     for (const int offset : {0, 1}) {
       check_first_nonfinite<float>(n, offset);
       check_first_nonfinite<double>(n, offset);
+      check_first_nonfinite<Bf16>(n, offset);
     }
   }
 }
@@ -304,6 +315,7 @@ TEST(SimtReduce, InfiniteSums) {
   for (const std::int64_t n : {2, 40, 1030, 33000}) {
     check_infinite_sums<float>(n);
     check_infinite_sums<double>(n);
+    check_infinite_sums<Bf16>(n);
   }
 }
 
@@ -314,7 +326,7 @@ void check_top_k() {
       for (const std::int64_t k : {std::int64_t{1}, (shape[1] + 1) / 2, shape[1]}) {
         SCOPED_TRACE(testing::Message() << k << " of " << to_string(shape));
         std::vector<T> x = wide_values<T>(shape.numel(), 5);
-        for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(x[i]));  // equal ones
+        for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(Wide<T>(x[i])));  // equal
         if (x.size() > 9) {
           x[2] = x[5] = static_cast<T>(kNan);
           x[3] = -T(0);  // equal to 0, and before it
@@ -325,9 +337,8 @@ void check_top_k() {
         const std::int64_t count = shape[0] * k;
         std::vector<T> values(static_cast<std::size_t>(count));
         std::vector<std::int32_t> places(static_cast<std::size_t>(count));
-        cpu_backend().reduce->top_k(ConstView(x.data(), shape, dtype_of<T>),
-                                    View{values.data(), {shape[0], k}, dtype_of<T>},
-                                    View{places.data(), {shape[0], k}, DType::i32});
+        cpu_backend().reduce->top_k(view_of(std::as_const(x), shape), view_of(values, {shape[0], k}),
+                                    view_of(places, {shape[0], k}));
         TestQueue q;
         const DeviceArray<T> in(x), out(count);
         const DeviceArray<std::int32_t> at(count);
@@ -342,6 +353,7 @@ void check_top_k() {
 TEST(SimtReduce, TopK) {
   check_top_k<float>();
   check_top_k<double>();
+  check_top_k<Bf16>();
 }
 
 }  // namespace
