@@ -8,8 +8,9 @@
 //
 // Mixed precision. Activations and their gradients (x, y, dy, dx, and a, b, c of a gemm) may be bf16 where all of them
 // are; weights, biases, statistics and their gradients are f32 then. Arithmetic and accumulation are f32, and a result
-// is rounded once, when it is stored; weights and biases of matrix products and convolutions may be rounded to bf16
-// first. Loss and Optim know f32 and f64 alone.
+// is rounded once, when it is stored. Of matrix products and convolutions weights and biases may be rounded to bf16
+// first, and so may the sum before what a library leaves to a pass of its own: bias, activation, accumulation. Loss and
+// Optim know f32 and f64 alone.
 #pragma once
 
 #include <cstddef>
@@ -62,7 +63,9 @@ struct Grad {  // where a gradient goes, and how
   explicit operator bool() const { return static_cast<bool>(view); }
 };
 
-enum class Activation : std::uint8_t { none, relu };  // fused into the end of another primitive; relu passes NaN on
+// Fused into the end of another primitive. relu passes NaN on, and at 0 no gradient; where the device's precision is
+// not f32 (cuda/precision.h) a library's own may do either otherwise. gelu_tanh: of Linalg alone.
+enum class Activation : std::uint8_t { none, relu, gelu_tanh };
 
 // ---- runtime -------------------------------------------------------------------------------------------------------
 class Recording {  // work that can be queued again and again
@@ -116,7 +119,8 @@ class Elementwise {
   virtual void fill(View y, double value) = 0;                                // any dtype
   virtual void convert(ConstView x, View y) = 0;                              // any dtype to any dtype, as C++ converts
   virtual void unary(Unary op, double a, double b, ConstView x, View y) = 0;  // y may be x
-  virtual void unary_backward(Unary op, double a, double b, ConstView x, ConstView y, ConstView dy, Grad dx) = 0;
+  virtual void unary_backward(Unary op, double a, double b, ConstView x, ConstView y, ConstView dy,
+                              Grad dx) = 0;  // dx may be dy
   // a and b are broadcast to y's shape.
   virtual void binary(Binary op, ConstView a, ConstView b, View y, Write write = Write::overwrite) = 0;
   // y = alpha x + beta y; beta 0 does not read y.
@@ -151,14 +155,26 @@ class Reduce {
 struct Gemm {
   bool transpose_a = false, transpose_b = false;
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
-  double alpha = 1, beta = 0;  // beta 0 does not read c
+  double alpha = 1, beta = 0;  // beta 0 does not read c; it is 0 beside gelu_tanh
   Activation activation = Activation::none;
 };
 
 class Linalg {
  public:
   virtual ~Linalg() = default;
-  virtual void gemm(const Gemm& gemm, ConstView a, ConstView b, ConstView bias /* [n] or empty */, View c) = 0;
+  // bias [n] or empty. `kept` is what gemm_through wants of the activation: of gelu_tanh its argument, of c's shape and
+  // type; of relu u8 [relu_bits(c)], where that is not 0. Empty when no gradient will be asked for.
+  virtual void gemm(const Gemm& gemm, ConstView a, ConstView b, ConstView bias, View c, View kept = {}) = 0;
+  // How many bytes the device wants kept of c = relu(...) [rows, n], beside c; 0: none.
+  virtual std::int64_t relu_bits(DType dtype, std::int64_t rows, std::int64_t n) const = 0;
+  // A gradient on its way through the activation that made `y` [m, n], of which `kept` is what gemm kept (y may be
+  // empty for gelu_tanh): c = activation'(...) * (alpha op(a) op(b)), and sums [n], where wanted, = c summed over m,
+  // which is the gradient of the bias before that activation. One batch, beta 0.
+  virtual void gemm_through(const Gemm& gemm, ConstView a, ConstView b, ConstView y, ConstView kept, View c,
+                            Grad sums) = 0;
+  // gemm without bias and activation, and sums [m] = op(a) summed over k: with a = dy transposed, the gradients of a
+  // weight and of its bias. One batch.
+  virtual void gemm_and_sums(const Gemm& gemm, ConstView a, ConstView b, View c, Grad sums) = 0;
 };
 
 // ---- conv: x [N, H, W, C], w [out, kh, kw, C / groups], y [N, Ho, Wo, out] ------------------------------------------
@@ -190,11 +206,18 @@ struct PoolGeometry {
   bool count_include_pad = true;  // average only
 };
 
+struct PoolCode {
+  Shape shape;
+  DType dtype;
+};
+
 class Pool {
  public:
   virtual ~Pool() = default;
-  // code (u8 for windows of up to 256 elements, else i32; y's shape): the place of the first maximum in its window,
-  // row-major; NaN wins.
+  // How max_forward keeps for max_backward which element of its window each y [dtype] is: the first maximum, NaN wins.
+  // Of y's shape: its place, row-major, in u8 (windows of up to 256 elements) or i32. Of one dimension: places in 2x2
+  // windows, 2 bits each, the first in the lowest.
+  virtual PoolCode max_code(const PoolGeometry& g, const Shape& y, DType dtype) const = 0;
   virtual void max_forward(const PoolGeometry& g, ConstView x, View y, View code) = 0;
   virtual void max_backward(const PoolGeometry& g, ConstView dy, ConstView code, Grad dx) = 0;
   virtual void average_forward(const PoolGeometry& g, ConstView x, View y) = 0;

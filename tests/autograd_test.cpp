@@ -9,6 +9,8 @@
 #include "autograd/tape.h"
 #include "cpu/runtime.h"
 #include "descent/ops.h"
+#include "descent/random.h"
+#include "op_checks.h"
 #include "support.h"
 
 namespace descent {
@@ -349,6 +351,135 @@ TEST(Autograd, OneTensorInTwoPlacesGetsBothGradients) {
 TEST(Autograd, MemoryOfTheStandardLibraryThatRunsOutStaysThat) {
   const Tensor y = recorded("greedy", leaf({1}), [](Gradients&) { throw std::bad_alloc(); });
   EXPECT_THROW(y.backward(), std::bad_alloc);
+}
+
+// The gradient of a linear layer may be taken through the activation before it by the op that comes after.
+
+struct TwoLayers {
+  Tensor x = random(1, {5, 6}), w1 = random(2, {4, 6}), b1 = random(3, {4}), w2 = random(4, {3, 4}),
+         b2 = random(5, {3});
+
+  static Tensor random(std::uint32_t stream, const Shape& shape) {
+    Tensor t = Generator(8, stream).normal(shape).to(DType::f64);
+    t.set_requires_grad(true);
+    return t;
+  }
+  std::vector<Values> gradients() {
+    std::vector<Values> all;
+    for (Tensor* t : {&x, &w1, &b1, &w2, &b2}) {
+      all.push_back(grad(*t));
+      t->zero_grad();
+    }
+    return all;
+  }
+};
+
+// Counts how often a gradient is taken through an activation, while it lives.
+class Counted final : public Linalg {
+ public:
+  Counted() : inner_(backend(Device::cpu()).linalg) { backend(Device::cpu()).linalg = this; }
+  ~Counted() override { backend(Device::cpu()).linalg = inner_; }
+
+  void gemm(const Gemm& g, ConstView a, ConstView b, ConstView bias, View c, View kept) override {
+    inner_->gemm(g, a, b, bias, c, kept);
+  }
+  std::int64_t relu_bits(DType dtype, std::int64_t rows, std::int64_t n) const override {
+    return inner_->relu_bits(dtype, rows, n);
+  }
+  void gemm_through(const Gemm& g, ConstView a, ConstView b, ConstView y, ConstView kept, View c, Grad sums) override {
+    ++through;
+    inner_->gemm_through(g, a, b, y, kept, c, sums);
+  }
+  void gemm_and_sums(const Gemm& g, ConstView a, ConstView b, View c, Grad sums) override {
+    inner_->gemm_and_sums(g, a, b, c, sums);
+  }
+
+  int through = 0;
+
+ private:
+  Linalg* inner_;
+};
+
+// `after` gets the activated layer and gives what is summed; fused and not, the gradients are the same bits. `through`:
+// how many gradients are taken through it.
+template <class F>
+void expect_same_gradients(int through, F after) {
+  for (const Fuse fuse : {Fuse::relu, Fuse::gelu_tanh}) {
+    TwoLayers n;
+    const Counted counted;
+    sum(square(after(n, linear(n.x, n.w1, n.b1, fuse)))).backward();
+    EXPECT_EQ(counted.through, through);
+    const std::vector<Values> fused = n.gradients();
+    const Tensor before = linear(n.x, n.w1, n.b1);
+    sum(square(after(n, fuse == Fuse::relu ? relu(before) : gelu(before, Gelu::tanh)))).backward();
+    EXPECT_EQ(fused, n.gradients()) << (fuse == Fuse::relu ? "relu" : "gelu");
+  }
+}
+
+TEST(AutogradGate, TheNextLayerTakesTheGradientThroughTheActivation) {
+  expect_same_gradients(1, [](const TwoLayers& n, const Tensor& y) { return linear(y, n.w2, n.b2); });
+}
+
+TEST(AutogradGate, ReshapesAndOtherOpsBetweenLeaveItToTheLayer) {
+  expect_same_gradients(0, [](const TwoLayers& n, const Tensor& y) {
+    return linear(reshape(y, std::vector<std::int64_t>{1, 5, 4}), n.w2, n.b2) * 2.0;
+  });
+}
+
+TEST(AutogradGate, AnOutputThatIsUsedTwiceStopsBothGradients) {
+  expect_same_gradients(
+      0, [](const TwoLayers& n, const Tensor& y) { return linear(y, n.w2, n.b2) + slice(y, 1, 0, 3) * 3.0; });
+  expect_same_gradients(0, [](const TwoLayers& n, const Tensor& y) { return linear(y, n.w2) * linear(y, n.w2, n.b2); });
+}
+
+TEST(AutogradGate, OneBiasForBothLayersGetsBothGradients) {
+  for (const Fuse fuse : {Fuse::relu, Fuse::gelu_tanh}) {
+    const Tensor x = TwoLayers::random(1, {5, 4}), w = TwoLayers::random(2, {4, 4});
+    Tensor b = TwoLayers::random(3, {4});
+    sum(square(linear(linear(x, w, b, fuse), w, b))).backward();
+    const Values fused = grad(b);
+    b.zero_grad();
+    const Tensor before = linear(x, w, b);
+    sum(square(linear(fuse == Fuse::relu ? relu(before) : gelu(before, Gelu::tanh), w, b))).backward();
+    EXPECT_LT(test::distance(fused, grad(b)), 1e-15);
+  }
+}
+
+TEST(AutogradGate, GradientsAddUpOverPasses) {
+  TwoLayers n;
+  const auto pass = [&] { sum(square(linear(linear(n.x, n.w1, n.b1, Fuse::relu), n.w2, n.b2))).backward(); };
+  pass();
+  std::vector<Values> once = n.gradients();
+  pass();
+  pass();
+  for (Values& values : once) {
+    for (double& value : values) value *= 2;
+  }
+  EXPECT_EQ(n.gradients(), once);
+}
+
+TEST(AutogradGate, WhatWasChangedInPlaceIsRefused) {
+  TwoLayers n;
+  Tensor y = linear(n.x, n.w1, n.b1, Fuse::relu);
+  const Tensor loss = sum(linear(y, n.w2, n.b2));
+  mark_changed(y);
+  EXPECT_THROW(loss.backward(), InvalidArgument);
+}
+
+// A pass that fails behind the gate leaves nothing that a later pass through the same layer would take for done.
+TEST(AutogradGate, AFailedPassIsForgotten) {
+  TwoLayers n;
+  const Tensor y = linear(n.x, n.w1, n.b1, Fuse::relu);
+  const Tensor loss = sum(linear(y, n.w2, n.b2));
+  mark_changed(n.w2);
+  EXPECT_THROW(loss.backward(), InvalidArgument);
+  EXPECT_FALSE(y.impl()->producer->gate->passed);
+  EXPECT_FALSE(n.b1.grad().defined());
+  y.backward(Tensor::ones({5, 4}, DType::f64));
+  const Values after = grad(n.b1);
+  n.b1.zero_grad();
+  relu(linear(n.x, n.w1, n.b1)).backward(Tensor::ones({5, 4}, DType::f64));
+  EXPECT_EQ(after, grad(n.b1));
 }
 
 }  // namespace

@@ -21,12 +21,13 @@ namespace descent::test {
 template <class T>
 class CudaBuffer {
  public:
-  // `offset` is in elements from an aligned address. Without values: n NaN.
+  // `offset` is in elements from an aligned address. Without values: n NaN, or of integers a number that nothing
+  // writes.
   explicit CudaBuffer(std::int64_t n, int offset = 0)
-      : CudaBuffer(std::vector<T>(static_cast<std::size_t>(n), std::numeric_limits<T>::quiet_NaN()), offset) {}
+      : CudaBuffer(std::vector<T>(static_cast<std::size_t>(n), unset()), offset) {}
   explicit CudaBuffer(const std::vector<T>& values, int offset = 0)
       : size_(values.size()), first_(kFence + static_cast<std::size_t>(offset)) {
-    std::vector<T> all(size_ + first_ + kFence, std::numeric_limits<T>::quiet_NaN());
+    std::vector<T> all(size_ + first_ + kFence, unset());
     std::copy(values.begin(), values.end(), all.begin() + static_cast<std::ptrdiff_t>(first_));
     bytes_ = all.size() * sizeof(T);
     data_ = static_cast<T*>(runtime().allocate(bytes_));
@@ -50,6 +51,10 @@ class CudaBuffer {
  private:
   static constexpr std::size_t kFence = 64;
 
+  static constexpr T unset() {
+    if constexpr (std::numeric_limits<T>::has_quiet_NaN) return std::numeric_limits<T>::quiet_NaN();
+    return static_cast<T>(0xA5);
+  }
   static Runtime& runtime() { return *backend(Device::cuda()).runtime; }
   std::vector<T> everything() const {
     std::vector<T> all(bytes_ / sizeof(T));
@@ -58,7 +63,7 @@ class CudaBuffer {
   }
   bool fences_intact() const {
     const std::vector<T> all = everything();
-    const T fence = std::numeric_limits<T>::quiet_NaN();
+    const T fence = unset();
     for (std::size_t i = 0; i < all.size(); ++i) {
       if (i >= first_ && i < first_ + size_) continue;
       if (std::memcmp(&all[i], &fence, sizeof(T)) != 0) return false;

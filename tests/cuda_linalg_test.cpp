@@ -189,6 +189,242 @@ TYPED_TEST(CudaLinalg, SameBitsInEveryRun) {
   }
 }
 
+// A product in f64 with the sum of its terms' absolute values, by which rounding is judged.
+struct Sums {
+  double value = 0, size = 0;
+};
+
+template <class T>
+std::vector<Sums> plain_product(const Gemm& g, const std::vector<T>& a, const std::vector<T>& b) {
+  std::vector<Sums> c(static_cast<std::size_t>(g.m * g.n));
+  for (std::int64_t i = 0; i < g.m * g.n; ++i) {
+    const std::int64_t row = i / g.n, column = i % g.n;
+    for (std::int64_t l = 0; l < g.k; ++l) {
+      const double term =
+          static_cast<double>(a[static_cast<std::size_t>(g.transpose_a ? l * g.m + row : row * g.k + l)]) *
+          static_cast<double>(b[static_cast<std::size_t>(g.transpose_b ? column * g.k + l : l * g.n + column)]);
+      c[static_cast<std::size_t>(i)].value += term;
+      c[static_cast<std::size_t>(i)].size += std::abs(term);
+    }
+  }
+  return c;
+}
+
+template <class T>
+void expect_near(const std::vector<T>& got, const std::vector<Sums>& want, double units, const char* what) {
+  ASSERT_EQ(got.size(), want.size());
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    ASSERT_LE(std::abs(static_cast<double>(got[i]) - want[i].value), units * test::unit<T>() * want[i].size)
+        << what << " " << i << ": " << got[i] << ", expected " << want[i].value;
+  }
+}
+
+constexpr double kInner = 0.79788456080286535588, kCube = 0.044715;  // of the GELU with tanh
+double gelu_of(double x) { return 0.5 * x * (1 + std::tanh(kInner * (x + kCube * x * x * x))); }
+double gelu_slope(double x) {
+  const double t = std::tanh(kInner * (x + kCube * x * x * x));
+  return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * kInner * (1 + 3 * kCube * x * x);
+}
+
+bool bit_of(const std::vector<std::uint8_t>& bits, std::int64_t pitch, std::int64_t row, std::int64_t column) {
+  return (bits[static_cast<std::size_t>(row * pitch + column / 8)] >> (column % 8) & 1) != 0;
+}
+
+constexpr std::array<std::array<std::int64_t, 3>, 6> kLayers = {
+    {{128, 512, 784}, {64, 128, 256}, {33, 136, 40}, {5, 13, 9}, {1, 1, 1}, {3, 24, 0}}};
+
+Linalg& cuda_linalg() { return *backend(Device::cuda()).linalg; }
+
+TYPED_TEST(CudaLinalg, KeepsWhatTheGradientOfReluNeeds) {
+  for (const auto& [m, n, k] : kLayers) {
+    for (const bool bias : {false, true}) {
+      Product p = product(m, n, k, false, true);
+      p.bias = bias;
+      p.g.activation = Activation::relu;
+      const Operands<TypeParam> x(p.g);
+      const std::int64_t bytes = cuda_linalg().relu_bits(dtype_of<TypeParam>, m, n);
+      const CudaBuffer<TypeParam> a(x.a), b(x.b), add(x.bias), c(m * n);
+      const CudaBuffer<std::uint8_t> kept(std::vector<std::uint8_t>(static_cast<std::size_t>(bytes)));
+      cuda_linalg().gemm(p.g, a.view(), b.view(), bias ? ConstView(add.view()) : ConstView(), c.view(),
+                         bytes > 0 ? kept.view() : View());
+      const std::vector<TypeParam> y = c.values();
+      EXPECT_TRUE(test::same_bits(y, on_device(p, x)));
+      const std::vector<std::uint8_t> bits = kept.values();
+      for (std::int64_t i = 0; i < m * n && bytes > 0; ++i) {
+        ASSERT_EQ(bit_of(bits, bytes / m, i / n, i % n), y[static_cast<std::size_t>(i)] > 0) << i;
+      }
+    }
+  }
+}
+
+TYPED_TEST(CudaLinalg, GeluAndItsArgument) {
+  for (const auto& [m, n, k] : kLayers) {
+    for (const bool keep : {false, true}) {
+      Product p = product(m, n, k, false, true);
+      p.g.activation = Activation::gelu_tanh;
+      const Operands<TypeParam> x(p.g);
+      std::vector<Sums> argument = plain_product(p.g, x.a, x.b);
+      std::vector<Sums> want;
+      for (std::size_t i = 0; i < argument.size(); ++i) {
+        const double term = static_cast<double>(x.bias[i % static_cast<std::size_t>(n)]);
+        argument[i].value += term;
+        argument[i].size += std::abs(term);
+        want.push_back({gelu_of(argument[i].value), 1.2 * argument[i].size});  // 1.13: the steepest slope
+      }
+      const CudaBuffer<TypeParam> a(x.a), b(x.b), bias(x.bias), c(m * n), kept(m * n);
+      cuda_linalg().gemm(p.g, a.view(), b.view(), bias.view(), c.view(), keep ? kept.view() : View());
+      expect_near(c.values(), want, 24, "element");
+      if (keep) expect_near(kept.values(), argument, 16, "argument");
+    }
+  }
+}
+
+// What gemm_through is given: a gradient and a weight, and the layer before, activated.
+template <class T>
+struct Layer {
+  Gemm g;
+  std::vector<T> a, b, argument, y, old_sums;
+  std::vector<std::uint8_t> bits;
+
+  Layer(std::int64_t m, std::int64_t n, std::int64_t k, Activation activation)
+      : a(test::random_values<T>(m * k, 1)),
+        b(test::random_values<T>(k * n, 2)),
+        argument(test::random_values<T>(m * n, 3)),
+        old_sums(test::random_values<T>(n, 4)) {
+    g.m = m;
+    g.n = n;
+    g.k = k;
+    g.activation = activation;
+    bits.resize(static_cast<std::size_t>(cuda_linalg().relu_bits(dtype_of<T>, m, n)));
+    const std::int64_t pitch = static_cast<std::int64_t>(bits.size()) / m;
+    for (std::int64_t i = 0; i < m * n; ++i) {
+      y.push_back(std::max(argument[static_cast<std::size_t>(i)], T{0}));
+      if (bits.empty() || !(y.back() > 0)) continue;
+      auto& byte = bits[static_cast<std::size_t>(i / n * pitch + i % n / 8)];
+      byte = static_cast<std::uint8_t>(byte | 1U << (i % n % 8));
+    }
+  }
+  double slope(std::size_t i) const {
+    const auto x = static_cast<double>(argument[i]);
+    if (g.activation == Activation::gelu_tanh) return gelu_slope(x);
+    return g.activation == Activation::relu && x <= 0 ? 0 : 1;
+  }
+};
+
+enum class SumsWanted { no, overwrite, accumulate };
+
+template <class T>
+std::array<std::vector<T>, 2> through(const Layer<T>& l, bool with_bits, SumsWanted wanted) {
+  const bool relu = l.g.activation == Activation::relu;
+  const CudaBuffer<T> a(l.a), b(l.b), argument(l.argument), y(l.y), c(l.g.m * l.g.n);
+  const CudaBuffer<T> sums = wanted == SumsWanted::accumulate ? CudaBuffer<T>(l.old_sums) : CudaBuffer<T>(l.g.n);
+  const CudaBuffer<std::uint8_t> bits(l.bits);
+  ConstView kept;
+  if (relu && with_bits && !l.bits.empty()) kept = bits.view();
+  if (!relu) kept = argument.view();
+  const Write write = wanted == SumsWanted::accumulate ? Write::accumulate : Write::overwrite;
+  cuda_linalg().gemm_through(l.g, a.view(), b.view(), relu ? ConstView(y.view()) : ConstView(), kept, c.view(),
+                             wanted == SumsWanted::no ? Grad() : Grad{sums.view(), write});
+  return {c.values(), sums.values()};
+}
+
+TYPED_TEST(CudaLinalg, GradientThroughAnActivation) {
+  for (const auto& [m, n, k] : kLayers) {
+    for (const Activation activation : {Activation::relu, Activation::gelu_tanh}) {
+      const Layer<TypeParam> l(m, n, k, activation);
+      std::vector<Sums> want = plain_product(l.g, l.a, l.b), sums(static_cast<std::size_t>(n)), added;
+      for (std::size_t i = 0; i < want.size(); ++i) {
+        want[i].value *= l.slope(i);
+        Sums& column = sums[i % static_cast<std::size_t>(n)];
+        column.value += want[i].value;
+        column.size += want[i].size;
+      }
+      for (std::size_t j = 0; j < sums.size(); ++j) {
+        const double old = static_cast<double>(l.old_sums[j]);
+        added.push_back({sums[j].value + old, sums[j].size + std::abs(old)});
+      }
+      for (const bool with_bits : {false, true}) {
+        for (const SumsWanted wanted : {SumsWanted::no, SumsWanted::overwrite, SumsWanted::accumulate}) {
+          SCOPED_TRACE(::testing::Message() << m << "x" << n << "x" << k << " relu " << (activation == Activation::relu)
+                                            << " bits " << with_bits << " sums " << static_cast<int>(wanted));
+          const auto [c, got] = through(l, with_bits, wanted);
+          expect_near(c, want, 24, "element");
+          if (wanted != SumsWanted::no) {
+            expect_near(got, wanted == SumsWanted::accumulate ? added : sums, 32, "sum");
+          }
+          for (int run = 0; run < 5; ++run) {
+            const auto again = through(l, with_bits, wanted);
+            ASSERT_TRUE(test::same_bits(c, again[0]));
+            if (wanted == SumsWanted::no) continue;
+            ASSERT_TRUE(test::same_bits(got, again[1]));
+          }
+        }
+      }
+    }
+  }
+}
+
+// Where the layer before gave NaN the gradient passes, as on the CPU; where it gave 0 it doesn't.
+TYPED_TEST(CudaLinalg, GradientThroughReluOfNaNAndOfZero) {
+  for (const bool with_bits : {false, true}) {
+    Product p = product(32, 136, 24, false, true);
+    p.g.activation = Activation::relu;
+    Operands<TypeParam> x(p.g);
+    std::fill(x.a.begin(), x.a.begin() + 24, std::numeric_limits<TypeParam>::quiet_NaN());  // the first row
+    std::fill(x.a.begin() + 24, x.a.begin() + 48, TypeParam{0});                            // the second
+    const CudaBuffer<TypeParam> a(x.a), b(x.b), y(32 * 136), dx(32 * 136);
+    const std::int64_t bytes = cuda_linalg().relu_bits(dtype_of<TypeParam>, 32, 136);
+    const CudaBuffer<std::uint8_t> bits(bytes);
+    const View kept = with_bits && bytes > 0 ? bits.view() : View();
+    cuda_linalg().gemm(p.g, a.view(), b.view(), {}, y.view(), kept);
+    const Layer<TypeParam> l(32, 136, 40, Activation::relu);
+    const CudaBuffer<TypeParam> dy(l.a), w(l.b);
+    cuda_linalg().gemm_through(l.g, dy.view(), w.view(), y.view(), kept, dx.view(), {});
+    const std::vector<TypeParam> got = dx.values();
+    for (std::size_t j = 0; j < 136; ++j) {
+      ASSERT_NE(got[j], 0) << j;
+      ASSERT_EQ(got[136 + j], 0) << j;
+    }
+  }
+}
+
+TYPED_TEST(CudaLinalg, ProductAndTheSumsOfItsFirstMatrix) {
+  for (const auto& [m, n, k] : kLayers) {
+    for (const bool ta : {false, true}) {
+      for (const int how : {0, 1, 2, 3}) {  // each of both results may be added
+        const bool adds = how % 2 != 0, adds_sums = how / 2 != 0;
+        Product p = product(m, n, k, ta, false);
+        p.g.beta = adds ? 1 : 0;
+        const Operands<TypeParam> x(p.g);
+        const auto old_sums = test::random_values<TypeParam>(m, 9);
+        std::vector<Sums> want = plain_product(p.g, x.a, x.b), want_sums(static_cast<std::size_t>(m));
+        for (std::int64_t i = 0; i < m * k; ++i) {
+          const auto value = static_cast<double>(x.a[static_cast<std::size_t>(i)]);
+          Sums& row = want_sums[static_cast<std::size_t>(ta ? i % m : i / k)];
+          row.value += value;
+          row.size += std::abs(value);
+        }
+        const auto add = [&](std::vector<Sums>& to, const std::vector<TypeParam>& old) {
+          for (std::size_t i = 0; i < to.size(); ++i) {
+            to[i].value += static_cast<double>(old[i]);
+            to[i].size += std::abs(static_cast<double>(old[i]));
+          }
+        };
+        if (adds) add(want, x.old);
+        if (adds_sums) add(want_sums, old_sums);
+        const CudaBuffer<TypeParam> a(x.a), b(x.b);
+        const CudaBuffer<TypeParam> c = adds ? CudaBuffer<TypeParam>(x.old) : CudaBuffer<TypeParam>(m * n);
+        const CudaBuffer<TypeParam> sums = adds_sums ? CudaBuffer<TypeParam>(old_sums) : CudaBuffer<TypeParam>(m);
+        cuda_linalg().gemm_and_sums(p.g, a.view(), b.view(), c.view(),
+                                    {sums.view(), adds_sums ? Write::accumulate : Write::overwrite});
+        SCOPED_TRACE(::testing::Message() << m << "x" << n << "x" << k << " ta " << ta << " adds " << how);
+        expect_near(c.values(), want, 16, "element");
+        expect_near(sums.values(), want_sums, 16, "sum");
+      }
+    }
+  }
+}
+
 // Sets the precision while it lives.
 class With {
  public:
@@ -209,6 +445,48 @@ TEST(CudaPrecision, BoundsOfTheNamedPrecisions) {
     EXPECT_LE(worst_error<float>(p), 16 + 2.01 * 0x1p-10 / unit);
   }
   EXPECT_LE(worst_error<float>(p), 16);
+}
+
+// With TF32 the libraries end a product with their own activations.
+TEST(CudaPrecision, ActivationsOfTheLibraries) {
+  DESCENT_NEEDS_CUDA();
+  const With tf32(Precision::tf32);
+  constexpr double kCut = 2.01 * 0x1p-10;
+  for (const Activation activation : {Activation::relu, Activation::gelu_tanh}) {
+    const bool relu = activation == Activation::relu;
+    Product p = product(128, 512, 256, false, true);
+    p.g.activation = activation;
+    const Operands<float> x(p.g);
+    const std::vector<Sums> product = plain_product(p.g, x.a, x.b);
+    const std::int64_t bytes = cuda_linalg().relu_bits(DType::f32, p.g.m, p.g.n);
+    const CudaBuffer<float> a(x.a), b(x.b), bias(x.bias), c(p.g.m * p.g.n), argument(p.g.m * p.g.n);
+    const CudaBuffer<std::uint8_t> bits(std::vector<std::uint8_t>(static_cast<std::size_t>(bytes)));
+    cuda_linalg().gemm(p.g, a.view(), b.view(), bias.view(), c.view(), relu ? bits.view() : argument.view());
+    const std::vector<float> y = c.values();
+    const std::vector<std::uint8_t> kept = bits.values();
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const double add = static_cast<double>(x.bias[i % 512]), value = product[i].value + add;
+      const double bound = (kCut + 16 * test::unit<float>()) * (product[i].size + std::abs(add));
+      // A tanh of half precision is what hardware has.
+      ASSERT_NEAR(static_cast<double>(y[i]), relu ? std::max(value, 0.0) : gelu_of(value),
+                  1.2 * bound + (relu ? 0 : 0x1p-10 * std::abs(value)));
+      if (relu) {
+        ASSERT_EQ(bit_of(kept, 64, static_cast<std::int64_t>(i) / 512, static_cast<std::int64_t>(i) % 512), y[i] > 0);
+      }
+    }
+    const Layer<float> l(128, 512, 256, activation);
+    const auto [dx, sums] = through(l, true, SumsWanted::overwrite);
+    const std::vector<Sums> want = plain_product(l.g, l.a, l.b);
+    std::vector<Sums> columns(512);
+    for (std::size_t i = 0; i < dx.size(); ++i) {
+      ASSERT_NEAR(static_cast<double>(dx[i]), want[i].value * l.slope(i), 2 * kCut * want[i].size) << i;
+      columns[i % 512].value += want[i].value * l.slope(i);
+      columns[i % 512].size += want[i].size;
+    }
+    for (std::size_t j = 0; j < columns.size(); ++j) {
+      ASSERT_NEAR(static_cast<double>(sums[j]), columns[j].value, 2 * kCut * columns[j].size) << j;
+    }
+  }
 }
 
 TEST(CudaPrecision, LeavesDoublesAlone) {

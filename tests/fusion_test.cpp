@@ -81,6 +81,17 @@ TEST(Fusion, LinearAndReluGiveTheSameBits) {
   }
 }
 
+TEST(Fusion, LinearAndApproximatedGeluGiveTheSameBits) {
+  for (const DType dtype : {DType::f32, DType::f64}) {
+    expect_same_bits(
+        [](Sequential& m) {
+          m.add<Linear>(40, 33).add<GELU>(Gelu::tanh).add<Linear>(33, 10).add<GELU>();
+          m.add<Linear>(10, 8).add<ReLU>().add<GELU>(Gelu::tanh).add<Linear>(8, 16);
+        },
+        {17, 40}, dtype);
+  }
+}
+
 TEST(Fusion, ConvolutionReluAndPoolGiveTheSameBits) {
   for (const DType dtype : {DType::f32, DType::f64}) {
     expect_same_bits(

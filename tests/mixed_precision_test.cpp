@@ -46,6 +46,10 @@ std::vector<ops::OpCase> rows() {
     add("conv2d", "large", {{2, 10, 10, 32}, {64, 3, 3, 32}, {64}},
         [=](const auto& in) { return conv2d(in[0], in[1], in[2], {.padding_h = 1, .padding_w = 1}, fuse); });
   }
+  for (const Fuse fuse : {Fuse::relu, Fuse::gelu_tanh}) {
+    add("linear", "large, twice", {{32, 64}, {64, 64}, {64}},
+        [=](const auto& in) { return linear(linear(in[0], in[1], in[2], fuse), in[1], in[2]); });
+  }
   add("conv2d", "strides", {{2, 11, 13, 16}, {24, 3, 3, 16}},
       [](const auto& in) { return conv2d(in[0], in[1], {}, {.stride_h = 2, .stride_w = 2}); });
   add("conv2d_relu_max_pool2", "large", {{2, 10, 10, 32}, {64, 3, 3, 32}, {64}},

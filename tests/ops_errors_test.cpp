@@ -73,6 +73,8 @@ TEST(OpErrors, Conv) {
   EXPECT_INVALID(conv2d(x, f32({4, 3, 3, 3}), f32({3})), "conv2d: bias has shape [3], expected [4]");
   EXPECT_INVALID(conv2d(f32({5, 5, 3}), f32({4, 3, 3, 3})), "conv2d: input has shape [5, 5, 3], expected 4 dimensions");
   EXPECT_INVALID(conv2d(x, f32({4, 3, 3})), "conv2d: weight has shape [4, 3, 3], expected 4 dimensions");
+  EXPECT_INVALID(conv2d(x, f32({4, 3, 3, 3}), {}, {}, Fuse::gelu_tanh),
+                 "conv2d: found Fuse::gelu_tanh, expected none or relu");
   EXPECT_INVALID(conv2d(x, f32({4, 0, 3, 3})),
                  "conv2d: weight has shape [4, 0, 3, 3], expected a kernel of 1x1 or more");
   EXPECT_INVALID(conv2d(x, Tensor()), "conv2d: weight is undefined");

@@ -73,8 +73,8 @@ DESCENT_API Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int
 // [M, K] x [K, N] -> [M, N]; [B, M, K] x [B, K, N] -> [B, M, N]; a of higher rank times a matrix folds its leading
 // axes.
 DESCENT_API Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a = false, bool transpose_b = false);
-// What an op may do to its result before it is written, in the same pass.
-enum class Fuse : std::uint8_t { none, relu };
+// What an op may do to its result before it is written, in the same pass. gelu_tanh: of linear alone.
+enum class Fuse : std::uint8_t { none, relu, gelu_tanh };
 // x [..., in], weight [out, in], bias [out] or undefined -> [..., out].
 DESCENT_API Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias = {}, Fuse fuse = Fuse::none);
 

@@ -61,6 +61,7 @@ void go_back(const Tensor& output, const Tensor& gradient) {
     }
     node->gradient.reset();
     node->forget();
+    node->gate.reset();
     node->inputs.clear();
   }
   pending.succeed();

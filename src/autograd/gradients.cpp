@@ -42,8 +42,7 @@ Grad Gradients::place_of_node(const std::shared_ptr<Node>& node) {
   return {{node->gradient->data, node->shape, node->dtype}, write};
 }
 
-Grad Gradients::place(std::size_t input) {
-  const Edge& edge = node_.inputs[input];
+Grad Gradients::place(const Edge& edge) {
   if (edge.node) return place_of_node(edge.node);
   if (!edge.leaf) return {};
   TensorImpl& leaf = *edge.leaf;
@@ -59,7 +58,7 @@ Grad Gradients::wanted(std::size_t input) {
   const bool hurt = faulty() && fault::injected->input == input;
   const bool again = handed_out(node_.inputs[input]);
   handed_.push_back(input);
-  if (!hurt && !again) return place(input);
+  if (!hurt && !again) return place(node_.inputs[input]);
   auto& temporaries = hurt ? faulty_ : apart_;
   temporaries.emplace_back(input, Tensor::empty(shape_of(input), type_of(input), backend().device));
   return {view(temporaries.back().second), Write::overwrite};
@@ -104,6 +103,20 @@ void Gradients::give(std::size_t input, Saved& saved) {
   if (!exclusive || !take_over(input, saved.storage_)) write(input, elements);
 }
 
+Gradients::Through Gradients::through(std::size_t input) {
+  const std::shared_ptr<Node>& node = node_.inputs[input].node;
+  if (fault::injected != nullptr || !node || !node->gate || node->gate->activation == Activation::none ||
+      node->uses != 1 || node->gradient || node->spent || node->backend != node_.backend) {
+    return {};
+  }
+  Through to{node->gate.get(), place_of_node(node), {}};
+  const Edge& bias = node->inputs[to.gate->bias];
+  to.gate->passed = true;
+  to.gate->summed = bias.leaf != nullptr && bias.leaf->dtype == node->dtype;
+  if (to.gate->summed) to.sums = place(bias);
+  return to;
+}
+
 bool Gradients::faulty() const { return fault::injected != nullptr && fault::injected->op == node_.op; }
 
 void Gradients::finish() {
@@ -114,12 +127,12 @@ void Gradients::finish() {
     std::vector<double> values = gradient.to_vector<double>();
     fault::apply(kind, values);
     const Tensor hurt = Tensor::from(values, gradient.shape(), gradient.device()).to(gradient.dtype());
-    const Grad to = place(input);
+    const Grad to = place(node_.inputs[input]);
     const bool accumulate = to.write == Write::accumulate && kind != fault::Kind::overwrite;
     backend().elementwise->axpby(1, cview(hurt), accumulate ? 1 : 0, to.view);
   }
   for (auto& [input, gradient] : apart_) {
-    const Grad to = place(input);
+    const Grad to = place(node_.inputs[input]);
     backend().elementwise->axpby(1, cview(gradient), to.write == Write::accumulate ? 1 : 0, to.view);
   }
 }

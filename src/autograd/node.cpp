@@ -29,6 +29,7 @@ Node::Node(const char* name, const Tensor& output, std::span<const Tensor* const
     if (!source->defined()) continue;
     if (source->impl()->producer) {
       edge.node = source->impl()->producer;
+      edge.node->uses.fetch_add(1, std::memory_order_relaxed);
     } else if (source->impl()->requires_grad) {
       edge.leaf = source->impl();
     }
@@ -63,7 +64,10 @@ std::shared_ptr<Node> Pending::pop() {
 }
 
 Pending::~Pending() {
-  for (const std::shared_ptr<Node>& node : nodes_) node->gradient.reset();
+  for (const std::shared_ptr<Node>& node : nodes_) {
+    node->gradient.reset();
+    if (node->gate) node->gate->passed = node->gate->summed = false;
+  }
   for (const std::shared_ptr<TensorImpl>& leaf : leaves_) leaf->grad_written = false;
 }
 

@@ -25,6 +25,8 @@ struct Edge {
   explicit operator bool() const { return node != nullptr || leaf != nullptr; }
 };
 
+struct Gate;
+
 class Node {
  public:
   Node(const char* op, const Tensor& output, std::span<const Tensor* const> inputs);
@@ -44,7 +46,9 @@ class Node {
   bool implicit_one = false;  // the gradient is the 1 that loss.backward() begins with, and is not in memory
   bool spent = false;
   std::vector<Edge> inputs;
-  std::shared_ptr<Storage> gradient;  // of the output; shared with another node only when it is not written any more
+  std::atomic<std::uint32_t> uses = 0;  // recorded inputs that are this node's output
+  std::shared_ptr<Storage> gradient;    // of the output; shared with another node only when it is not written any more
+  std::unique_ptr<Gate> gate;           // where the op ends in an activation
 };
 
 // Elements kept for the backward pass. Throws InvalidArgument when they were changed in place since.
@@ -75,6 +79,16 @@ class Saved {
   std::shared_ptr<Storage> storage_;
   ConstView view_;
   std::uint32_t version_ = 0;
+};
+
+// An activation at the end of an op. When a single op uses the output, its backward pass may take the gradient through
+// the activation itself, and sum it over the rows for the bias: both cost nothing at the end of a matrix product.
+struct Gate {
+  Activation activation = Activation::none;
+  Saved y, kept;         // as Linalg::gemm_through wants them
+  std::size_t bias = 0;  // the input that is added to every row before the activation
+  bool passed = false;   // `gradient` is that of the activation's argument
+  bool summed = false;   // and the gradient of the bias is written
 };
 
 // One backward pass: the nodes that have a gradient and have not run, latest first. When it fails, leaves that had no
@@ -125,10 +139,19 @@ class Gradients {
   // Writes `saved` as the gradient; takes its memory over when nobody else holds it.
   void give(std::size_t input, Saved& saved);
 
+  // The gate of the op that computed an input, when this gradient is the only one that comes there; else null. Whoever
+  // takes it writes its gradient into `dx` and `sums` (empty when not wanted), and asks for that input no other way.
+  struct Through {
+    Gate* gate = nullptr;
+    Grad dx, sums;
+  };
+  Through through(std::size_t input);
+  const Gate& gate() const { return *node_.gate; }  // of an op that set one
+
   void finish();  // after run(): adds what was written apart, injected faults included
 
  private:
-  Grad place(std::size_t input);
+  Grad place(const Edge& edge);
   Grad place_of_node(const std::shared_ptr<Node>& node);
   bool take_over(std::size_t input, const std::shared_ptr<Storage>& elements);
   void write(std::size_t input, ConstView elements);
@@ -167,12 +190,13 @@ class NodeOf final : public Node {
 
 // Records that y was computed by `op` from `inputs` (undefined ones are allowed); `back` writes their gradients.
 template <class F>
-void record(const char* op, std::span<const Tensor* const> inputs, Tensor& y, F back) {
+Node& record(const char* op, std::span<const Tensor* const> inputs, Tensor& y, F back) {
   y.impl()->producer = std::make_shared<NodeOf<F>>(op, y, inputs, std::move(back));
+  return *y.impl()->producer;
 }
 template <class F>
-void record(const char* op, std::initializer_list<const Tensor*> inputs, Tensor& y, F back) {
-  record(op, std::span<const Tensor* const>(inputs.begin(), inputs.size()), y, std::move(back));
+Node& record(const char* op, std::initializer_list<const Tensor*> inputs, Tensor& y, F back) {
+  return record(op, std::span<const Tensor* const>(inputs.begin(), inputs.size()), y, std::move(back));
 }
 
 // Throws the current exception again, of the same class, with "backward of <op>: " before its message. What is no

@@ -95,10 +95,26 @@ class MixedLinalg final : public Linalg {
  public:
   explicit MixedLinalg(Linalg& inner) : inner_(inner) {}
 
-  void gemm(const Gemm& gemm, ConstView a, ConstView b, ConstView bias, View c) override {
-    if (!is_mixed(a.dtype) && !is_mixed(b.dtype)) return inner_.gemm(gemm, a, b, bias, c);
+  void gemm(const Gemm& gemm, ConstView a, ConstView b, ConstView bias, View c, View kept) override {
+    if (!is_mixed(a.dtype) && !is_mixed(b.dtype)) return inner_.gemm(gemm, a, b, bias, c, kept);
     Widened w;
-    inner_.gemm(gemm, w.operand(a), w.operand(b), bias, gemm.beta == 0 ? w.write(c) : w.update(c));
+    inner_.gemm(gemm, w.operand(a), w.operand(b), bias, gemm.beta == 0 ? w.write(c) : w.update(c), w.write(kept));
+    w.finish();
+  }
+  std::int64_t relu_bits(DType dtype, std::int64_t rows, std::int64_t n) const override {
+    return inner_.relu_bits(dtype, rows, n);
+  }
+  void gemm_through(const Gemm& gemm, ConstView a, ConstView b, ConstView y, ConstView kept, View c,
+                    Grad sums) override {
+    if (!is_mixed(a.dtype) && !is_mixed(b.dtype)) return inner_.gemm_through(gemm, a, b, y, kept, c, sums);
+    Widened w;
+    inner_.gemm_through(gemm, w.operand(a), w.operand(b), w.read(y), w.read(kept), w.write(c), w.gradient(sums));
+    w.finish();
+  }
+  void gemm_and_sums(const Gemm& gemm, ConstView a, ConstView b, View c, Grad sums) override {
+    if (!is_mixed(a.dtype) && !is_mixed(b.dtype)) return inner_.gemm_and_sums(gemm, a, b, c, sums);
+    Widened w;
+    inner_.gemm_and_sums(gemm, w.operand(a), w.operand(b), gemm.beta == 0 ? w.write(c) : w.update(c), w.gradient(sums));
     w.finish();
   }
 
@@ -150,6 +166,9 @@ class MixedPool final : public Pool {
  public:
   explicit MixedPool(Pool& inner) : inner_(inner) {}
 
+  PoolCode max_code(const PoolGeometry& g, const Shape& y, DType dtype) const override {
+    return inner_.max_code(g, y, dtype);
+  }
   void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
     if (!is_mixed(x.dtype)) return inner_.max_forward(g, x, y, code);
     Widened w;

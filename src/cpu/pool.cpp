@@ -31,6 +31,9 @@ void for_rows(std::int64_t images, std::int64_t rows, std::int64_t elements_per_
 
 class CpuPool final : public Pool {
  public:
+  PoolCode max_code(const PoolGeometry& g, const Shape& y, DType dtype) const override {
+    return pool_reference()->max_code(g, y, dtype);
+  }
   void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
     if (reference_only()) return pool_reference()->max_forward(g, x, y, code);
     const PoolShape s = shape_of(g, x.shape, y.shape);

@@ -44,6 +44,10 @@ void write(const std::vector<T>& gradient, Grad dx) {
 
 class ReferencePool final : public Pool {
  public:
+  PoolCode max_code(const PoolGeometry& g, const Shape& y, DType) const override {
+    return {y, g.kernel_h * g.kernel_w <= 256 ? DType::u8 : DType::i32};
+  }
+
   void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
     const PoolShape s = shape_of(g, x.shape, y.shape);
     for_floating(x.dtype, [&]<class T>(T) {

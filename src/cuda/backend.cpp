@@ -22,7 +22,7 @@ struct Assembled {
         runtime(make_runtime(context)),
         elementwise(make_elementwise(context)),
         reduce(make_reduce(context)),
-        linalg(make_linalg(context)),
+        linalg(make_linalg(context, *elementwise, *reduce)),
         conv(make_conv(context)),
         pool(make_pool(context)),
         norm(make_norm(context)),

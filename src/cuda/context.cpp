@@ -76,7 +76,12 @@ Queue& Context::queue() {
 
 void* Context::new_workspace(std::size_t bytes) {
   void* memory = nullptr;
-  const cudaError_t status = cudaMalloc(&memory, bytes);
+  cudaError_t status = cudaMalloc(&memory, bytes);
+  if (status == cudaErrorMemoryAllocation && !capturing) {
+    static_cast<void>(cudaGetLastError());
+    allocator_.empty_cache();
+    status = cudaMalloc(&memory, bytes);
+  }
   if (status == cudaErrorMemoryAllocation) {
     static_cast<void>(cudaGetLastError());
     throw OutOfMemory("cuda: workspace of cuBLAS", bytes, 0);
@@ -85,19 +90,21 @@ void* Context::new_workspace(std::size_t bytes) {
   return memory;
 }
 
+// A handle is kept only when it is whole. One that isn't is left behind: an error like that ends the process soon.
 cublasHandle_t Context::blas() {
-  if (blas_ == nullptr) {
-    queue();
-    void* const memory = new_workspace(kBlasWorkspace);
-    check(cublasCreate(&blas_), "cublasCreate");
-    check(cublasSetStream(blas_, stream), "cublasSetStream");
-    check(cublasSetWorkspace(blas_, memory, kBlasWorkspace), "cublasSetWorkspace");
-    check(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
-  }
-  return blas_;
+  const std::lock_guard lock(mutex_);
+  if (blas_ != nullptr) return blas_;
+  queue();
+  cublasHandle_t handle = nullptr;
+  check(cublasCreate(&handle), "cublasCreate");
+  check(cublasSetStream(handle, stream), "cublasSetStream");
+  check(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
+  check(cublasSetWorkspace(handle, new_workspace(kBlasWorkspace), kBlasWorkspace), "cublasSetWorkspace");
+  return blas_ = handle;
 }
 
 cublasLtHandle_t Context::blas_lt() {
+  const std::lock_guard lock(mutex_);
   if (blas_lt_ == nullptr) {
     queue();
     check(cublasLtCreate(&blas_lt_), "cublasLtCreate");
@@ -106,6 +113,7 @@ cublasLtHandle_t Context::blas_lt() {
 }
 
 void* Context::lt_workspace() {
+  const std::lock_guard lock(mutex_);
   if (lt_workspace_ == nullptr) lt_workspace_ = new_workspace(kLtWorkspace);
   return lt_workspace_;
 }

@@ -8,6 +8,9 @@
 #include <cuda_runtime.h>
 
 #include <cstddef>
+#include <functional>
+#include <mutex>
+#include <vector>
 
 #include "cuda/allocator.h"
 #include "cuda/queue.h"
@@ -33,12 +36,14 @@ class Context final : public Queue {
 
   // True while the stream is captured: then nothing may block or leave the device.
   bool capturing = false;
+  std::vector<std::function<void()>> after_capture;  // what had to wait for the end of it
 
  private:
-  static void* new_workspace(std::size_t bytes);
+  void* new_workspace(std::size_t bytes);
 
   int device_;
   Allocator allocator_;
+  std::mutex mutex_;  // of what follows
   cublasHandle_t blas_ = nullptr;
   cublasLtHandle_t blas_lt_ = nullptr;
   void* lt_workspace_ = nullptr;

@@ -1,6 +1,6 @@
 // Convolutions by cuDNN plans: which call takes which plan, and what is left to kernels of ours. A plan is made at the
 // first call of its kind on a device and kept, and so is the answer that there is none. Of cuDNN's engines only its
-// slow reference claims to keep NaN through ReLU, so ReLU is fused only when precision.h allows NaN to vanish;
+// slow reference claims to keep NaN through ReLU, so ReLU is fused only where precision.h allows NaN to vanish;
 // gradients are accumulated by way of scratch memory, because the front end fixes the graph's beta at 0.
 #if DESCENT_HAS_CUDNN
 
@@ -15,6 +15,7 @@
 #include "cuda/conv_cudnn_plan.h"
 #include "cuda/linalg_finish.h"
 #include "cuda/twins.h"
+#include "descent/error.h"
 
 namespace descent::gpu {
 namespace {
@@ -26,6 +27,8 @@ struct Library {
   cudnnHandle_t handle = nullptr;
   std::map<ConvKey, std::unique_ptr<ConvPlan>> plans;  // null: cuDNN can't
 };
+
+constexpr std::size_t kMostPlans = 4096;  // a program whose shapes never repeat must not grow for ever
 
 Library& library(int device) {
   static std::mutex mutex;
@@ -66,11 +69,16 @@ bool run(Context& context, const ConvKey& key, const ConvOperands& operands) {
   }
   if (cudnn.handle == nullptr || cudnnSetStream(cudnn.handle, queue.stream) != CUDNN_STATUS_SUCCESS) return false;
   auto at = cudnn.plans.find(key);
+  if (at == cudnn.plans.end() && cudnn.plans.size() >= kMostPlans) cudnn.plans.clear();
   if (at == cudnn.plans.end()) at = cudnn.plans.emplace(key, make_conv_plan(cudnn.handle, key)).first;
   const ConvPlan* plan = at->second.get();
   if (plan == nullptr) return false;
-  const Scratch<std::byte> workspace(queue, static_cast<std::int64_t>(plan->workspace_bytes()));
-  plan->run(cudnn.handle, operands, workspace.data());
+  try {
+    const Scratch<std::byte> workspace(queue, static_cast<std::int64_t>(plan->workspace_bytes()));
+    plan->run(cudnn.handle, operands, workspace.data());
+  } catch (const OutOfMemory&) {
+    return false;  // our own convolution needs no workspace
+  }
   return true;
 }
 
@@ -111,7 +119,7 @@ bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstVi
     return run(context, key, operands);
   };
   // The most that may be fused first.
-  const bool can_bias = bias && suits(bias), can_relu = relu && !relu_passes_nan() && (can_bias || !bias);
+  const bool can_bias = bias && suits(bias), can_relu = relu && libraries_activate(y.dtype) && (can_bias || !bias);
   if (can_relu && try_fused(can_bias, true)) return true;
   const bool fused_bias = can_bias && try_fused(true, false);
   if (!fused_bias && !try_fused(false, false)) return false;

@@ -12,7 +12,7 @@ class Context;  // context.h
 std::unique_ptr<Runtime> make_runtime(Context& context);
 std::unique_ptr<Elementwise> make_elementwise(Context& context);
 std::unique_ptr<Reduce> make_reduce(Context& context);
-std::unique_ptr<Linalg> make_linalg(Context& context);
+std::unique_ptr<Linalg> make_linalg(Context& context, Elementwise& elementwise, Reduce& reduce);
 std::unique_ptr<Conv> make_conv(Context& context);
 std::unique_ptr<Pool> make_pool(Context& context);
 std::unique_ptr<Norm> make_norm(Context& context);

@@ -18,4 +18,12 @@ template <class T>
 void finish(Queue& queue, std::int64_t rows, std::int64_t n, const T* x, double beta, const FinishBias<T>* bias,
             Activation activation, T* c);
 
+// c = relu(c + bias) over [rows, n], and the elements that let a gradient pass, which are those that are not <= 0 (so
+// NaN does), as bits. The layout is what cuBLASLt reads: element j of a row is bit j % 8 of byte j / 8, and a row takes
+// relu_pitch(n) bytes; the bits behind its end are 0. bias may be null.
+template <class T>
+void finish_relu(Queue& queue, std::int64_t rows, std::int64_t n, const FinishBias<T>* bias, T* c, std::uint8_t* bits);
+
+inline std::int64_t relu_pitch(std::int64_t n) { return (n + 127) / 128 * 16; }
+
 }  // namespace descent::gpu

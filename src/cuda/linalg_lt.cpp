@@ -84,11 +84,6 @@ Preference make_preference(std::uint32_t align_first, std::uint32_t align_second
   return preference;
 }
 
-cublasLtEpilogue_t epilogue(bool bias, bool relu) {
-  if (bias) return relu ? CUBLASLT_EPILOGUE_RELU_BIAS : CUBLASLT_EPILOGUE_BIAS;
-  return relu ? CUBLASLT_EPILOGUE_RELU : CUBLASLT_EPILOGUE_DEFAULT;
-}
-
 constexpr std::uint32_t kVector = 16;  // bytes; no algorithm wants more
 
 std::uint32_t alignment(const void* data) {
@@ -113,7 +108,22 @@ struct LtGemm::Plan {
 LtGemm::LtGemm(Context& context) : context_(context) {}
 LtGemm::~LtGemm() = default;
 
-std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
+namespace {
+
+void set_pointers(const MatmulDesc& desc, const void* bias, const void* kept) {
+  if (bias != nullptr) set(desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  if (kept != nullptr) set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, kept);
+}
+
+// What the library says of a product that it doesn't do with that end; some of it only when it is called.
+bool is_refusal(cublasStatus_t status, cublasLtEpilogue_t end) {
+  return status == CUBLAS_STATUS_NOT_SUPPORTED ||
+         (status == CUBLAS_STATUS_INVALID_VALUE && end != CUBLASLT_EPILOGUE_DEFAULT);
+}
+
+}  // namespace
+
+std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key, const LtEnd& end) {
   Gemm g;
   g.transpose_a = key.transpose_a;
   g.transpose_b = key.transpose_b;
@@ -126,7 +136,12 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
   plan->desc = make_matmul(narrow ? CUBLAS_COMPUTE_32F : compute_type(key.precision));
   set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, in.op_first);
   set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSB, in.op_second);
-  set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, epilogue(key.bias, key.relu));
+  set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, end.kind);
+  if (end.kept != nullptr) set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, end.kept_stride);
+  // The heuristics look at these addresses for their alignment. They get the least that run() lets through, so that the
+  // choice doesn't depend on who came first.
+  const void* const least = reinterpret_cast<const void*>(std::uintptr_t{kVector});
+  set_pointers(plan->desc, end.bias != nullptr ? least : nullptr, end.kept != nullptr ? least : nullptr);
   plan->first = make_operand(key.types.operands, in.op_first, in.rows, key.k, in.ld_first, key.batch);
   plan->second = make_operand(key.types.operands, in.op_second, key.k, in.columns, in.ld_second, key.batch);
   plan->result = make_layout(key.types.result, in.rows, in.columns, in.ld_result, key.batch);
@@ -137,7 +152,7 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
   const cublasStatus_t status = cublasLtMatmulAlgoGetHeuristic(
       context_.blas_lt(), plan->desc.get(), plan->first.get(), plan->second.get(), plan->result.get(),
       plan->result.get(), preference.get(), static_cast<int>(found.size()), found.data(), &count);
-  if (status == CUBLAS_STATUS_NOT_SUPPORTED) return nullptr;
+  if (is_refusal(status, end.kind)) return nullptr;
   check(status, "cublasLtMatmulAlgoGetHeuristic");
   const auto usable = std::find_if(found.begin(), found.begin() + count,
                                    [](const auto& result) { return result.state == CUBLAS_STATUS_SUCCESS; });
@@ -146,29 +161,33 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key) {
   return plan;
 }
 
-std::optional<LtGemm::Done> LtGemm::run(const Gemm& g, const GemmTypes& types, const void* a, const void* b,
-                                        const void* bias, void* c) {
-  Queue& queue = context_.queue();
-  // The library doesn't say how the bias must be aligned, so one that vector loads could not take is left to finish().
-  const bool can_fuse = bias == nullptr || alignment(bias) == kVector;
-  const Done wanted{bias != nullptr && can_fuse, g.activation == Activation::relu && can_fuse && !relu_passes_nan()};
-  const Key key{g.m,         g.n,         g.k,   g.batch,      g.transpose_a, g.transpose_b, wanted.bias,
-                wanted.relu, precision(), types, alignment(a), alignment(b),  alignment(c)};
-  const std::lock_guard lock(mutex_);  // the descriptor holds the bias's address from here to the call
+bool LtGemm::run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const LtEnd& end, void* c) {
+  // The library doesn't say how these must be aligned, so those that vector accesses could not take are not for it.
+  for (const void* address : {end.bias, end.kept}) {
+    if (address != nullptr && alignment(address) < kVector) return false;
+  }
+  const Key key{g.m,      g.n,         g.k,   g.batch,      g.transpose_a, g.transpose_b,
+                end.kind, precision(), types, alignment(a), alignment(b),  alignment(c)};
+  const std::lock_guard lock(mutex_);  // the descriptor holds the addresses from here to the call
   auto at = plans_.find(key);
   if (at == plans_.end()) {
     if (plans_.size() >= kMostPlans) plans_.clear();
-    at = plans_.emplace(key, prepare(key)).first;
+    at = plans_.emplace(key, prepare(key, end)).first;
   }
-  if (at->second == nullptr) return std::nullopt;
+  if (at->second == nullptr) return false;
   const Plan& plan = *at->second;
-  if (wanted.bias) set(plan.desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
+  set_pointers(plan.desc, end.bias, end.kept);
   const auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
-  check(cublasLtMatmul(context_.blas_lt(), plan.desc.get(), &alpha, b, plan.first.get(), a, plan.second.get(), &beta, c,
-                       plan.result.get(), c, plan.result.get(), &plan.chosen.algo, context_.lt_workspace(),
-                       plan.chosen.workspaceSize, queue.stream),
-        "cublasLtMatmul");
-  return wanted;
+  const cublasStatus_t status =
+      cublasLtMatmul(context_.blas_lt(), plan.desc.get(), &alpha, b, plan.first.get(), a, plan.second.get(), &beta, c,
+                     plan.result.get(), c, plan.result.get(), &plan.chosen.algo, context_.lt_workspace(),
+                     plan.chosen.workspaceSize, context_.queue().stream);
+  if (is_refusal(status, end.kind)) {
+    at->second.reset();
+    return false;
+  }
+  check(status, "cublasLtMatmul");
+  return true;
 }
 
 }  // namespace descent::gpu

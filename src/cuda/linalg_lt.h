@@ -41,6 +41,14 @@ struct GemmTypes {  // f32 or bf16 each; accumulation is in f32
 };
 cudaDataType cuda_type(DType dtype);
 
+// What cuBLASLt does to a product before it is stored, and with what; addresses of multiples of 16 bytes.
+struct LtEnd {
+  cublasLtEpilogue_t kind = CUBLASLT_EPILOGUE_DEFAULT;
+  const void* bias = nullptr;    // of the result's type: what is added, or where the sums are written
+  const void* kept = nullptr;    // what an activation's gradient needs: bits of relu, the argument of gelu
+  std::int64_t kept_stride = 0;  // from one row to the next, in bits or in elements
+};
+
 class LtGemm {
  public:
   explicit LtGemm(Context& context);
@@ -48,18 +56,15 @@ class LtGemm {
   LtGemm(const LtGemm&) = delete;
   LtGemm& operator=(const LtGemm&) = delete;
 
-  struct Done {  // what is in c besides alpha op(a) op(b) + beta c
-    bool bias = false, relu = false;
-  };
-  // Queues the product; nullopt, and nothing queued, where cuBLASLt has no algorithm for it. No size may be 0. The bias
-  // is of the result's type.
-  std::optional<Done> run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const void* bias,
-                          void* c);
+  // Queues the product; false, and nothing queued, where cuBLASLt has no algorithm for it with that end. No size may be
+  // 0. Where the end has a bias or keeps something, the batch is 1 or neither changes along it.
+  bool run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const LtEnd& end, void* c);
 
  private:
   struct Key {
     std::int64_t m, n, k, batch;
-    bool transpose_a, transpose_b, bias, relu;
+    bool transpose_a, transpose_b;
+    cublasLtEpilogue_t end;
     Precision precision;
     GemmTypes types;
     std::uint32_t align_a, align_b, align_c;  // bytes, at most 16
@@ -67,7 +72,7 @@ class LtGemm {
   };
   struct Plan;
 
-  std::unique_ptr<Plan> prepare(const Key& key);
+  std::unique_ptr<Plan> prepare(const Key& key, const LtEnd& end);
 
   Context& context_;
   std::mutex mutex_;

@@ -12,14 +12,24 @@ PoolSize size_of_pool(const PoolGeometry& g, const Shape& x, const Shape& y) {
   return {x[0], x[1], x[2], x[3], y[1], y[2], g};
 }
 
+bool is_bits(const ConstView& code) { return code.shape.rank() == 1; }
+
 class GpuPool final : public descent::Pool {
  public:
   explicit GpuPool(Context& context) : context_(context) {}
+
+  PoolCode max_code(const PoolGeometry& g, const Shape& y, DType dtype) const override {
+    bool bits = false;
+    for_storage(dtype, [&]<class T>(T) { bits = takes_pool_bits<T>(g, y[3]); });
+    if (bits) return {{y.numel() / 4}, DType::u8};
+    return {y, g.kernel_h * g.kernel_w <= 256 ? DType::u8 : DType::i32};
+  }
 
   void max_forward(const PoolGeometry& g, ConstView x, View y, View code) override {
     Queue& q = context_.queue();
     const PoolSize s = size_of_pool(g, x.shape, y.shape);
     for_storage(x.dtype, [&]<class T>(T) {
+      if (is_bits(code)) return max_pool_bits(q, s, x.as<T>(), y.as<T>(), code.as<std::uint8_t>());
       if (code.dtype == DType::u8) return max_pool(q, s, x.as<T>(), y.as<T>(), code.as<std::uint8_t>());
       max_pool(q, s, x.as<T>(), y.as<T>(), code.as<std::int32_t>());
     });
@@ -31,6 +41,7 @@ class GpuPool final : public descent::Pool {
     const PoolSize s = size_of_pool(g, dx.view.shape, dy.shape);
     for_storage(dy.dtype, [&]<class T>(T) {
       T* const to = dx.view.as<T>();
+      if (is_bits(code)) return max_pool_bits_backward(q, s, dy.as<T>(), code.as<std::uint8_t>(), to, dx.write);
       if (code.dtype == DType::u8) return max_pool_backward(q, s, dy.as<T>(), code.as<std::uint8_t>(), to, dx.write);
       max_pool_backward(q, s, dy.as<T>(), code.as<std::int32_t>(), to, dx.write);
     });

@@ -3,9 +3,8 @@
 // changes.
 #pragma once
 
-#include <atomic>
-
 #include "descent/device.h"
+#include "descent/dtype.h"
 
 namespace descent::gpu {
 
@@ -13,13 +12,9 @@ using descent::Precision;
 using descent::precision;
 using descent::set_precision;
 
-namespace settings {
-inline std::atomic<bool> relu_passes_nan{true};
-}  // namespace settings
-
-// The libraries' own fused ReLU may turn NaN into 0, so by default a kernel of ours does it, in a pass of its own. With
-// `false` the libraries may fuse it: a little faster, and NaN may vanish.
-inline void set_relu_passes_nan(bool passes) { settings::relu_passes_nan.store(passes, std::memory_order_relaxed); }
-inline bool relu_passes_nan() { return settings::relu_passes_nan.load(std::memory_order_relaxed); }
+// Whether the libraries may end a product or convolution with their own ReLU or GELU: theirs may turn NaN into 0, may
+// let the gradient pass where ReLU's argument is 0, and may round the tanh more coarsely than f32. In strict f32 a
+// kernel of ours does it, in a pass of its own.
+inline bool libraries_activate(DType result) { return result == DType::bf16 || precision() == Precision::tf32; }
 
 }  // namespace descent::gpu

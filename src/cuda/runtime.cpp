@@ -2,6 +2,8 @@
 // that one is filled while the other is on its way; a copy from the host returns when the source may be changed.
 #include <algorithm>
 #include <cstring>
+#include <functional>
+#include <mutex>
 #include <utility>
 
 #include "cuda/check.h"
@@ -41,9 +43,16 @@ class GraphRecording final : public Recording {
   GraphRecording(Context& context, cudaGraphExec_t graph, std::shared_ptr<Allocator::Pool> pool)
       : context_(context), graph_(graph), pool_(std::move(pool)) {}
   ~GraphRecording() override {
-    static_cast<void>(cudaStreamSynchronize(context_.stream));  // a replay may still use the pool's blocks
-    static_cast<void>(cudaGraphExecDestroy(graph_));
-    context_.allocator().release_pool(pool_);
+    const auto destroy = [&context = context_, graph = graph_, pool = pool_] {
+      static_cast<void>(cudaStreamSynchronize(context.stream));  // a replay may still use the pool's blocks
+      static_cast<void>(cudaGraphExecDestroy(graph));
+      context.allocator().release_pool(pool);
+    };
+    if (context_.capturing) {
+      context_.after_capture.emplace_back(destroy);  // waiting would end the capture
+    } else {
+      destroy();
+    }
   }
   GraphRecording(const GraphRecording&) = delete;
   GraphRecording& operator=(const GraphRecording&) = delete;
@@ -72,6 +81,7 @@ class GpuRuntime final : public Runtime {
   void copy_from_host(void* device, const void* host, std::size_t bytes) override {
     refuse_in_capture("a copy from the host");
     Queue& q = context_.queue();
+    const std::lock_guard lock(staging_mutex_);
     for (std::size_t at = 0; at < bytes; at += kPiece) {
       const std::size_t count = std::min(kPiece, bytes - at);
       Staging& staging = next();
@@ -86,6 +96,7 @@ class GpuRuntime final : public Runtime {
   void copy_to_host(void* host, const void* device, std::size_t bytes) override {
     refuse_in_capture("a copy to the host");
     Queue& q = context_.queue();
+    const std::lock_guard lock(staging_mutex_);
     const auto queue_piece = [&](Staging& staging, std::size_t at) {
       std::byte* const pinned = staging.wait();
       check(cudaMemcpyAsync(pinned, static_cast<const std::byte*>(device) + at, std::min(kPiece, bytes - at),
@@ -134,7 +145,9 @@ class GpuRuntime final : public Runtime {
     const auto end = [&] {
       context_.capturing = false;
       context_.allocator().end_pool();
-      return cudaStreamEndCapture(q.stream, &graph);
+      const cudaError_t ended = cudaStreamEndCapture(q.stream, &graph);
+      for (const auto& work : std::exchange(context_.after_capture, {})) work();
+      return ended;
     };
     try {
       step();
@@ -161,6 +174,7 @@ class GpuRuntime final : public Runtime {
   }
 
   Context& context_;
+  std::mutex staging_mutex_;  // tensors may be read by several threads
   Staging staging_[2];
   int turn_ = 0;
 };

@@ -13,6 +13,7 @@ namespace {
 enum class Kind : std::uint8_t {
   single,
   linear_relu,
+  linear_gelu,
   conv_relu,
   conv_relu_pool,
   norm_relu,
@@ -27,6 +28,11 @@ bool is_exactly(const Module* module) {
 
 bool is_batch_norm(const Module* module) {
   return is_exactly<BatchNorm>(module) || is_exactly<BatchNorm1d>(module) || is_exactly<BatchNorm2d>(module);
+}
+
+// Only the approximation is fused: it is the one that libraries have at the end of a product.
+bool is_gelu_tanh(const Module* module) {
+  return is_exactly<GELU>(module) && static_cast<const GELU*>(module)->approximate() == Gelu::tanh;
 }
 
 bool is_pool2(const Module* module) {
@@ -86,6 +92,8 @@ void Sequential::plan() {
     Step step{Kind::single, i, module};
     if (relu && is_exactly<Linear>(module)) {
       step.kind = Kind::linear_relu;
+    } else if (fusion_ && is_exactly<Linear>(module) && is_gelu_tanh(at(i + 1))) {
+      step.kind = Kind::linear_gelu;
     } else if (relu && is_exactly<Conv2d>(module)) {
       step.kind = pool ? Kind::conv_relu_pool : Kind::conv_relu;
     } else if (relu && is_batch_norm(module)) {
@@ -109,6 +117,9 @@ Tensor Sequential::forward(const Tensor& input) {
           break;
         case Kind::linear_relu:
           x = static_cast<Linear*>(step.module)->forward(x, Fuse::relu);
+          break;
+        case Kind::linear_gelu:
+          x = static_cast<Linear*>(step.module)->forward(x, Fuse::gelu_tanh);
           break;
         case Kind::conv_relu:
           x = static_cast<Conv2d*>(step.module)->forward(x, Fuse::relu);

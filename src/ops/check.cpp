@@ -68,6 +68,13 @@ void check_shape(const char* op, const char* what, const Tensor& x, const Shape&
       fmt::format("{}: {} has shape {}, expected {}", op, what, to_string(x.shape()), to_string(expected)));
 }
 
+Activation relu_or_none(const char* op, Fuse fuse) {
+  if (fuse == Fuse::gelu_tanh) {
+    throw InvalidArgument(fmt::format("{}: found Fuse::gelu_tanh, expected none or relu", op));
+  }
+  return activation_of(fuse);
+}
+
 void check_option(bool holds, const char* op, const char* option, double value, const char* expected) {
   if (holds) return;
   throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, option, value, expected));

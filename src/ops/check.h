@@ -36,7 +36,11 @@ inline Tensor empty_parameter(const Shape& shape, const Tensor& x) {
 inline bool is_mixed(const Tensor& x) { return x.defined() && x.impl()->dtype == DType::bf16; }
 inline Saved saved_if(bool wanted, const Tensor& x) { return wanted ? Saved(x) : Saved(); }
 inline double beta_of(Write write) { return write == Write::accumulate ? 1.0 : 0.0; }
-inline Activation activation_of(Fuse fuse) { return fuse == Fuse::relu ? Activation::relu : Activation::none; }
+inline Activation activation_of(Fuse fuse) {
+  return fuse == Fuse::relu ? Activation::relu : fuse == Fuse::gelu_tanh ? Activation::gelu_tanh : Activation::none;
+}
+// For the ops that have no other.
+Activation relu_or_none(const char* op, Fuse fuse);
 
 // x seen as a matrix with its last axis as columns.
 inline Shape as_rows(const Shape& shape) {

@@ -71,7 +71,7 @@ Tensor conv2d(const Tensor& x, const Tensor& weight, const Tensor& bias, const C
   const ConvGeometry geometry = geometry_of("conv2d", options);
   check_operands("conv2d", x, weight, bias, weight.defined() && weight.rank() == 4 ? weight.shape()[0] : 0);
   Tensor y = empty_of(conv_shape("conv2d", geometry, x, weight), x);
-  backend_of(x).conv->forward(geometry, cview(x), cview(weight), cview(bias), activation_of(fuse), view(y));
+  backend_of(x).conv->forward(geometry, cview(x), cview(weight), cview(bias), relu_or_none("conv2d", fuse), view(y));
   if (recording(x, weight, bias)) {
     const Saved saved_x = saved_if(needs_gradient(weight), x);
     const Saved saved_weight = saved_if(needs_gradient(x), weight);

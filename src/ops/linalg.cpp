@@ -44,6 +44,55 @@ Product product_of(const Tensor& a, const Tensor& b, bool transpose_a, bool tran
   return p;
 }
 
+constexpr std::size_t kBias = 2;  // linear's inputs: x, weight, bias
+
+struct Linear {
+  std::int64_t rows, in, out;
+};
+
+// What is to be kept of y = activation(...) for the gradient, besides y.
+Tensor kept_of(Activation activation, const Linear& at, const Tensor& y) {
+  if (activation == Activation::gelu_tanh) return empty_like(y);
+  if (activation != Activation::relu) return {};
+  const std::int64_t bytes = backend_of(y).linalg->relu_bits(y.dtype(), at.rows, at.out);
+  return bytes > 0 ? Tensor::empty({bytes}, DType::u8, backend_of(y).device) : Tensor();
+}
+
+// dy through the activation at the end of the op, where the op that used y did not take it through; `keep` holds it.
+ConstView through_gate(Gradients& g, Tensor& keep) {
+  const Gate& gate = g.gate();
+  if (gate.passed || gate.activation == Activation::none) return g.dy();
+  if (gate.activation == Activation::relu) return through_relu(g, gate.y, keep);
+  keep = g.temporary(g.shape());
+  g.backend().elementwise->unary_backward(Unary::gelu_tanh, 0, 0, gate.kept, {}, g.dy(),
+                                          {view(keep), Write::overwrite});
+  return cview(keep);
+}
+
+void linear_backward(Gradients& g, const Linear& at, const Saved& x, const Saved& weight) {
+  Linalg& linalg = *g.backend().linalg;
+  Tensor keep;
+  const ConstView dy = through_gate(g, keep);
+  Gemm to_x{.m = at.rows, .n = at.in, .k = at.out};
+  if (const auto [gate, dx, sums] = g.through(0); gate != nullptr) {
+    to_x.activation = gate->activation;
+    linalg.gemm_through(to_x, dy, weight, gate->y, gate->kept, dx.view, sums);
+  } else if (const Grad whole = g.wanted(0)) {
+    gemm(g, to_x, dy, weight, whole);
+  }
+  Gemm to_weight{.transpose_a = true, .m = at.out, .n = at.in, .k = at.rows};
+  const Grad dw = g.wanted(1);
+  const Grad db = g.gate().summed ? Grad() : g.wanted(kBias, {1, at.out});
+  if (dw && db) {
+    to_weight.beta = beta_of(dw.write);
+    linalg.gemm_and_sums(to_weight, dy, x, dw.view, db);
+  } else if (dw) {
+    gemm(g, to_weight, dy, x, dw);
+  } else if (db) {
+    g.backend().reduce->reduce(Reduction::sum, dy, 1, at.rows, at.out, db);
+  }
+}
+
 }  // namespace
 
 Tensor matmul(const Tensor& a, const Tensor& b, bool transpose_a, bool transpose_b) {
@@ -95,20 +144,19 @@ Tensor linear(const Tensor& x, const Tensor& weight, const Tensor& bias, Fuse fu
   }
   const std::int64_t rows = x.shape().product(0, x.rank() - 1);
   Tensor y = empty_of(x.shape().with(-1, out), x);
-  const Gemm forward{.transpose_b = true, .m = rows, .n = out, .k = in, .activation = activation_of(fuse)};
-  backend_of(x).linalg->gemm(forward, cview(x), cview(weight), cview(bias), view(y));
-  if (recording(x, weight, bias)) {
+  const Linear at{rows, in, out};
+  const Activation activation = activation_of(fuse);
+  const bool tape = recording(x, weight, bias);
+  const Tensor kept = tape ? kept_of(activation, at, y) : Tensor();
+  const Gemm forward{.transpose_b = true, .m = rows, .n = out, .k = in, .activation = activation};
+  backend_of(x).linalg->gemm(forward, cview(x), cview(weight), cview(bias), view(y), view(kept));
+  if (tape) {
     const Saved saved_x = saved_if(needs_gradient(weight), x);
     const Saved saved_weight = saved_if(needs_gradient(x), weight);
-    record(
-        "linear", {&x, &weight, &bias}, y,
-        [rows, in, out, fuse, x = saved_x, weight = saved_weight, y = saved_if(fuse == Fuse::relu, y)](Gradients& g) {
-          Tensor masked;
-          const ConstView dy = fuse == Fuse::relu ? through_relu(g, y, masked) : g.dy();
-          if (const Grad dx = g.wanted(0)) gemm(g, {.m = rows, .n = in, .k = out}, dy, weight, dx);
-          if (const Grad dw = g.wanted(1)) gemm(g, {.transpose_a = true, .m = out, .n = in, .k = rows}, dy, x, dw);
-          if (const Grad db = g.wanted(2, {1, out})) g.backend().reduce->reduce(Reduction::sum, dy, 1, rows, out, db);
-        });
+    Node& node = record("linear", {&x, &weight, &bias}, y,
+                        [at, x = saved_x, weight = saved_weight](Gradients& g) { linear_backward(g, at, x, weight); });
+    node.gate = std::make_unique<Gate>(
+        Gate{.activation = activation, .y = saved_if(fuse == Fuse::relu, y), .kept = Saved(kept), .bias = kBias});
   }
   return y;
 }

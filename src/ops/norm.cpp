@@ -62,7 +62,7 @@ Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tens
                   const BatchNormOptions& options, Fuse fuse) {
   const std::int64_t rows = check_batch_norm("batch_norm", x, gamma, beta, running_mean, running_var, options);
   const Shape matrix{rows, x.shape()[-1]};
-  const Activation activation = activation_of(fuse);
+  const Activation activation = relu_or_none("batch_norm", fuse);
   const BatchNormState state = state_of(gamma, beta, running_mean, running_var, options);
   Norm& norm = *backend_of(x).norm;
   Tensor y = empty_like(x);

@@ -47,8 +47,8 @@ Shape pooled(const char* op, const PoolGeometry& g, const Tensor& x) {
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
   const PoolGeometry geometry = geometry_of("max_pool2d", options);
   Tensor y = empty_of(pooled("max_pool2d", geometry, x), x);
-  const bool narrow = geometry.kernel_h * geometry.kernel_w <= 256;
-  const Tensor code = Tensor::empty(y.shape(), narrow ? DType::u8 : DType::i32, y.device());
+  const PoolCode kept = backend_of(x).pool->max_code(geometry, y.shape(), y.dtype());
+  const Tensor code = Tensor::empty(kept.shape, kept.dtype, y.device());
   backend_of(x).pool->max_forward(geometry, cview(x), view(y), view(code));
   if (recording(x)) {
     record("max_pool2d", {&x}, y, [geometry, code = Saved(code)](Gradients& g) {

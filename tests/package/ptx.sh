@@ -16,13 +16,14 @@ load,store ::convert_kernel<(float|__nv_bfloat16), (float|__nv_bfloat16)>
 load,store ::binary_kernel<[^,]*, [248],
 load,store ::scale_by_kernel<
 store      ::fill_kernel<
-load,store ::finish_kernel<
+load,store ::finish(_relu)?_kernel<
 load,store ::optim_kernel<
 load,store ::dropout_kernel<[a-z]+>
 store      ::(uniform|normal)_kernel<[a-z]+>
 load,store ::(gather_rows|copy_block)_kernel<descent::gpu::Pack<
 store      ::gather_images_kernel<[a-z]+, 4>
-load,store ::(max|average|global_average)_pool(_2x2)?(_backward)?_kernel<[a-z0-9_]+, [248][,>]
+load,store ::(max|average|global_average)_pool(_backward)?_kernel<[a-z0-9_]+, [248][,>]
+load,store ::max_pool_2x2(_backward)?_kernel<[a-z0-9_]+, [248], descent::gpu::Place(Bytes|Bits), true>
 load,store ::batch_(gradient|pool|pool_gradient)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
 load       ::batch_normalize_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
 load,store ::layer(_gradient)?_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>

@@ -338,6 +338,15 @@ TEST(Bf16, EndOfAProduct) {
         });
       }
     }
+    check("finish_relu", [&]<class T>(TestQueue& q, Offsets at) {
+      const std::int64_t bytes = e[0] * relu_pitch(e[1]);
+      const DeviceArray<float> b(bias);
+      const DeviceArray<std::uint8_t> bits(std::vector<std::uint8_t>(static_cast<std::size_t>(bytes), 0xAB));
+      const Out<T> c(before, Write::accumulate, at);
+      finish_relu<T>(q, e[0], e[1], b.data(), c.data(), bits.data());
+      const std::vector<std::uint8_t> written = bits.host();
+      return Results{c.floats(), Floats(written.begin(), written.end())};
+    });
   }
 }
 

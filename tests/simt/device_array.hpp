@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
@@ -68,7 +70,10 @@ class DeviceEnvironment final : public testing::Environment {
  public:
   void SetUp() override {
     int devices = 0;
-    if (cudaGetDeviceCount(&devices) != cudaSuccess || devices == 0) GTEST_SKIP() << "no CUDA device";
+    if (cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0) return;
+    // GTEST_SKIP() here would report tests that passed.
+    std::puts("[  SKIPPED ] no CUDA device");
+    std::exit(0);
   }
 };
 inline testing::Environment* const device_environment = testing::AddGlobalTestEnvironment(new DeviceEnvironment);

@@ -2,6 +2,7 @@
 // nothing against the CPU's.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -120,6 +121,43 @@ TYPED_TEST(FinishKernel, ReluPassesNaNAndInfinity) {
       }
     }
   }
+}
+
+// relu with its bits: against finish(), which has none.
+template <class T>
+void check_relu(const Matrix& m, bool with_bias, int offset) {
+  SCOPED_TRACE(::testing::Message() << m.rows << "x" << m.n << " bias " << with_bias << " offset " << offset);
+  const std::int64_t total = m.rows * m.n, pitch = relu_pitch(m.n);
+  auto values = random_values<T>(total, 4);
+  for (std::size_t i = 0; i < values.size(); i += 7)
+    values[i] = std::array<T, 3>{0, T(-0.0), std::numeric_limits<T>::quiet_NaN()}[i % 3];
+  const auto bias = random_values<T>(m.n, 5);
+  const DeviceArray<T> device_bias(bias, offset), want(values, offset), got(values, offset);
+  const DeviceArray<std::uint8_t> bits(std::vector<std::uint8_t>(static_cast<std::size_t>(m.rows * pitch), 0xAB));
+  TestQueue queue;
+  const T* add = with_bias ? device_bias.data() : nullptr;
+  finish<T>(queue, m.rows, m.n, nullptr, 1, add, Activation::relu, want.data());
+  finish_relu<T>(queue, m.rows, m.n, add, got.data(), bits.data());
+  const std::vector<T> y = got.host();
+  EXPECT_TRUE(test::same_bits(y, want.host()));
+  const std::vector<std::uint8_t> all = bits.host();
+  for (std::int64_t row = 0; row < m.rows; ++row) {
+    for (std::int64_t j = 0; j < 8 * pitch; ++j) {
+      const bool bit = (all[static_cast<std::size_t>(row * pitch + j / 8)] >> (j % 8) & 1) != 0;
+      const bool passes = j < m.n && !(y[static_cast<std::size_t>(row * m.n + j)] <= 0);
+      ASSERT_EQ(bit, passes) << "row " << row << " element " << j;
+    }
+  }
+}
+
+TYPED_TEST(FinishKernel, ReluAndItsBits) {
+  for (const Matrix& m : kMatrices) {
+    for (const bool with_bias : {false, true}) {
+      for (const int offset : {0, 1}) check_relu<TypeParam>(m, with_bias, offset);
+    }
+  }
+  for (const std::int64_t n : {8, 120, 128, 136, 256}) check_relu<TypeParam>({70, n}, true, 0);
+  for_schedules([] { check_relu<TypeParam>({23, 136}, true, 0); });
 }
 
 TYPED_TEST(FinishKernel, ProductOverNothingIsTheCpus) {

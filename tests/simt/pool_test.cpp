@@ -145,6 +145,51 @@ void check_max(const Case& t, int offset) {
   }
 }
 
+// Codes of 2 bits say what those of a byte say, and give the same bits. They begin at a 16-byte boundary wherever the
+// elements begin.
+template <class T>
+void check_bits(const Case& t, int offset) {
+  TestQueue q;
+  const std::int64_t outs = t.y().numel();
+  const DeviceArray<T> x(stored<T>(values_with_ties<Wide<T>>(t.x().numel())), offset);
+  const DeviceArray<T> y(outs, offset), want_y(outs), dy(stored<T>(storable_values<T>(outs, 32)), offset);
+  const DeviceArray<std::uint8_t> bytes(outs), bits(outs / 4);
+  max_pool(q, t.size(), x.data(), want_y.data(), bytes.data());
+  max_pool_bits(q, t.size(), x.data(), y.data(), bits.data());
+  ASSERT_TRUE(same_bits(widened(y.host()), widened(want_y.host())));
+  const std::vector<std::uint8_t> places = bytes.host(), packed = bits.host();
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    ASSERT_EQ(packed[i / 4] >> 2 * (i % 4) & 3, places[i]) << "element " << i;
+  }
+  const std::vector<T> before = stored<T>(storable_values<T>(t.x().numel(), 33));
+  for (const Write write : {Write::overwrite, Write::accumulate}) {
+    DeviceArray<T> dx(t.x().numel(), offset), want(t.x().numel());
+    if (write == Write::accumulate) {
+      dx.set(before);
+      want.set(before);
+    }
+    max_pool_backward(q, t.size(), dy.data(), bytes.data(), want.data(), write);
+    max_pool_bits_backward(q, t.size(), dy.data(), bits.data(), dx.data(), write);
+    ASSERT_TRUE(same_bits(widened(dx.host()), widened(want.host())));
+  }
+}
+
+TYPED_TEST(PoolKernels, MaxWithCodesOfTwoBits) {
+  int checked = 0;
+  for (const Case& t : cases()) {
+    if (!takes_pool_bits<TypeParam>(t.g, t.c)) continue;
+    ++checked;
+    SCOPED_TRACE(to_string(t.x()) + " to " + to_string(t.y()));
+    for_schedules([&] {
+      for (const int offset : {0, 1}) check_bits<TypeParam>(t, offset);
+    });
+  }
+  EXPECT_GE(checked, 6);
+  EXPECT_FALSE(takes_pool_bits<TypeParam>({2, 2, 2, 2, 1, 0, true}, 8));
+  EXPECT_FALSE(takes_pool_bits<TypeParam>({3, 2, 2, 2, 0, 0, true}, 8));
+  EXPECT_FALSE(takes_pool_bits<TypeParam>({}, kPoolBits<TypeParam> + 2));
+}
+
 TYPED_TEST(PoolKernels, Max) {
   for (const Case& t : cases()) {
     SCOPED_TRACE(to_string(t.x()) + " to " + to_string(t.y()));

@@ -59,4 +59,45 @@ void finish(Queue& queue, std::int64_t rows, std::int64_t n, const T* x, double 
          packs, x, bias, c);
 }
 
+// A thread takes 8 elements of a row, and so a byte of bits; in packs where every row is whole bytes (`in_packs`).
+// Bytes moved: c read and written, bits written.
+template <class T>
+__global__ void finish_relu_kernel(std::int64_t bytes, std::int64_t pitch, std::int64_t n, bool in_packs,
+                                   const Wide<T>* bias, T* c, std::uint8_t* bits) {
+  using V = Wide<T>;
+  constexpr int kBits = 8;
+  const FinishTerms<V> terms{V(1), true};
+  for (std::int64_t p = grid_thread(); p < bytes; p += grid_threads()) {
+    const std::int64_t column = p % pitch * kBits;
+    T* const at = c + p / pitch * n + column;
+    unsigned byte = 0;
+    if (in_packs && column < n) {
+      Pack<V, kBits> add{};
+      if (bias != nullptr) add = load_long<V, kBits>(bias + column);
+      Pack<V, kBits> out = widen_pack<T, kBits>(load_long<T, kBits>(at));
+#pragma unroll
+      for (int j = 0; j < kBits; ++j) {
+        out.v[j] = terms(V(0), out.v[j], add.v[j]);
+        byte |= out.v[j] <= V(0) ? 0U : 1U << j;
+      }
+      store_long<T, kBits>(at, narrow_pack<T, kBits>(out));
+    } else if (!in_packs) {
+      for (int j = 0; j < kBits && column + j < n; ++j) {
+        const V out = terms(V(0), widen(at[j]), bias != nullptr ? bias[column + j] : V(0));
+        byte |= out <= V(0) ? 0U : 1U << j;
+        at[j] = narrow<T>(out);
+      }
+    }
+    bits[p] = static_cast<std::uint8_t>(byte);
+  }
+}
+
+template <class T>
+void finish_relu(Queue& queue, std::int64_t rows, std::int64_t n, const Wide<T>* bias, T* c, std::uint8_t* bits) {
+  const std::int64_t pitch = relu_pitch(n), bytes = rows * pitch;
+  const bool in_packs = n % 8 == 0 && aligned16(bias, c);
+  launch(queue, "finish_relu", finish_relu_kernel<T>, blocks_for(queue, bytes), kThreads, 0, bytes, pitch, n, in_packs,
+         bias, c, bits);
+}
+
 }  // namespace descent::gpu

@@ -38,6 +38,22 @@ void add_linalg_cases(Cases& cases) {
   cases.push_back({"linear", "relu", {{{6, 33}}, {{31, 33}}, {{31}}}, [](const Inputs& in) {
                      return linear(in[0], in[1], in[2], Fuse::relu);
                    }});
+  cases.push_back({"linear", "gelu", {{{6, 33}}, {{40, 33}}, {{40}}}, [](const Inputs& in) {
+                     return linear(in[0], in[1], in[2], Fuse::gelu_tanh);
+                   }});
+  for (const Fuse fuse : {Fuse::relu, Fuse::gelu_tanh}) {
+    const auto twice = [fuse](const Inputs& in) {
+      const Tensor bias = in.size() > 2 ? in[2] : Tensor();
+      return linear(linear(in[0], in[1], bias, fuse), in[1], bias);
+    };
+    const bool relu = fuse == Fuse::relu;
+    cases.push_back(
+        {"linear", relu ? "twice, relu between" : "twice, gelu between", {{{9, 16}}, {{16, 16}}, {{16}}}, twice});
+    cases.push_back({"linear",
+                     relu ? "twice, relu between, no bias" : "twice, gelu between, no bias",
+                     {{{2, 3, 13}}, {{13, 13}}},
+                     twice});
+  }
 }
 
 }  // namespace descent::ops

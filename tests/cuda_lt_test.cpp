@@ -1,0 +1,92 @@
+// That cuBLASLt does take along what linalg.cu asks of it, at the sizes of a layer: everywhere else a refusal is made
+// up for by kernels of ours, and the results alone would not tell. Only in builds with CUDA.
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "cuda/context.h"
+#include "cuda/linalg_finish.h"
+#include "cuda/linalg_lt.h"
+#include "cuda_buffer.h"
+
+namespace descent::gpu {
+namespace {
+
+using test::CudaBuffer;
+
+constexpr std::int64_t kRows = 128, kIn = 784, kOut = 512;
+
+struct End {
+  cublasLtEpilogue_t kind;
+  const char* name;
+  bool bits, argument;  // what is kept
+};
+constexpr std::array<End, 9> kEnds = {{{CUBLASLT_EPILOGUE_BIAS, "bias", false, false},
+                                       {CUBLASLT_EPILOGUE_RELU_BIAS, "relu and bias", false, false},
+                                       {CUBLASLT_EPILOGUE_RELU_AUX_BIAS, "relu with bits", true, false},
+                                       {CUBLASLT_EPILOGUE_GELU_BIAS, "gelu and bias", false, false},
+                                       {CUBLASLT_EPILOGUE_GELU_AUX_BIAS, "gelu with its argument", false, true},
+                                       {CUBLASLT_EPILOGUE_DRELU_BGRAD, "gradients of relu and bias", true, false},
+                                       {CUBLASLT_EPILOGUE_DGELU_BGRAD, "gradients of gelu and bias", false, true},
+                                       {CUBLASLT_EPILOGUE_DRELU, "gradient of relu", true, false},
+                                       {CUBLASLT_EPILOGUE_DGELU, "gradient of gelu", false, true}}};
+
+class CudaLt : public ::testing::Test {
+ protected:
+  void SetUp() override { DESCENT_NEEDS_CUDA(); }
+};
+
+Gemm layer(std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a, bool transpose_b) {
+  Gemm g;
+  g.m = m;
+  g.n = n;
+  g.k = k;
+  g.transpose_a = transpose_a;
+  g.transpose_b = transpose_b;
+  return g;
+}
+
+TEST_F(CudaLt, TakesActivationsBiasesAndTheirGradientsAlong) {
+  Context context(0);
+  LtGemm lt(context);
+  const Gemm g = layer(kRows, kOut, kIn, false, true);
+  const CudaBuffer<float> a(std::vector<float>(kRows * kIn, 0.5F)), b(std::vector<float>(kOut * kIn, 0.25F));
+  const CudaBuffer<float> bias(std::vector<float>(kOut, 1)), c(kRows * kOut);
+  const CudaBuffer<float> argument(std::vector<float>(kRows * kOut, 0.5F));
+  const CudaBuffer<std::uint8_t> bits(std::vector<std::uint8_t>(kRows * relu_pitch(kOut), 0xFF));
+  for (const End& end : kEnds) {
+    SCOPED_TRACE(end.name);
+    LtEnd wanted{.kind = end.kind, .bias = bias.view().data};
+    if (end.bits) wanted.kept = bits.view().data, wanted.kept_stride = 8 * relu_pitch(kOut);
+    if (end.argument) wanted.kept = argument.view().data, wanted.kept_stride = kOut;
+    EXPECT_TRUE(lt.run(g, {}, a.view().data, b.view().data, wanted, c.view().data));
+    EXPECT_EQ(cudaStreamSynchronize(context.stream), cudaSuccess);
+    EXPECT_FALSE(std::isnan(c.values()[kRows * kOut - 1]));
+  }
+}
+
+TEST_F(CudaLt, SumsTheRowsOfTheGradientAlong) {
+  Context context(0);
+  LtGemm lt(context);
+  const CudaBuffer<float> dy(std::vector<float>(kRows * kOut, 0.5F)), x(std::vector<float>(kRows * kIn, 0.25F));
+  const CudaBuffer<float> dw(kOut * kIn), sums(kOut);
+  const LtEnd end{.kind = CUBLASLT_EPILOGUE_BGRADB, .bias = sums.view().data};
+  EXPECT_TRUE(lt.run(layer(kOut, kIn, kRows, true, false), {}, dy.view().data, x.view().data, end, dw.view().data));
+  EXPECT_EQ(cudaStreamSynchronize(context.stream), cudaSuccess);
+  for (const float sum : sums.values()) ASSERT_EQ(sum, 0.5F * kRows);
+}
+
+TEST_F(CudaLt, RefusesWhatVectorsCannotTake) {
+  Context context(0);
+  LtGemm lt(context);
+  const CudaBuffer<float> a(kRows * kIn), b(kOut * kIn), c(kRows * kOut), bias(kOut, 1);
+  const LtEnd end{.kind = CUBLASLT_EPILOGUE_BIAS, .bias = bias.view().data};
+  EXPECT_FALSE(lt.run(layer(kRows, kOut, kIn, false, true), {}, a.view().data, b.view().data, end, c.view().data));
+}
+
+}  // namespace
+}  // namespace descent::gpu
