@@ -160,6 +160,13 @@ TEST_F(Cli, AnExistingRunIsOnlyReplacedByForce) {
   ASSERT_EQ(run_cli(train("twice", {"--epochs", "1", "-q"})).code, 0);
   io::write_text(path("twice") + "/notes.txt", "mine");
   EXPECT_EQ(run_cli(train("twice", {"--epochs", "1", "-q"})).code, 1);
+  // What is refused leaves the old run as it was.
+  const std::string before = sha("twice");
+  EXPECT_EQ(run_cli(train("twice", {"--force", "--device", "gpu"})).code, 1);
+  EXPECT_EQ(run_cli(train("twice", {"--force", "--dtype", "f64", "--precision", "bf16"})).code, 1);
+  EXPECT_NE(run_cli(train("twice", {"--force", "--model", "nothing.json"})).code, 0);
+  EXPECT_NE(run_cli(train("twice", {"--force", "--data", "/nothing"})).code, 0);
+  EXPECT_EQ(sha("twice"), before);
   EXPECT_EQ(run_cli(train("twice", {"--epochs", "2", "-q", "--force"})).code, 0);
   EXPECT_EQ(io::read_text(path("twice") + "/notes.txt"), "mine");
   EXPECT_EQ(io::latest_valid_checkpoint(path("twice")).step, 40);

@@ -4,6 +4,8 @@
 # summary.md and a log of each stage. Exit code 0 when everything ran and passed.
 #   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
 #   tools/gpu_check.sh --pack DIR [--build DIR]
+# --only takes stages of: device, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; a
+# stage for which none are left counts as not passed. --dry-run says what would run.
 # --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
 # machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it training takes synthetic digits), DESCENT_JOBS,
@@ -11,7 +13,7 @@
 set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-usage() { sed -n '5,11s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '5,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu_check: $*" >&2; exit 1; }
 begin=$SECONDS
 
@@ -24,13 +26,20 @@ while [ $# -gt 0 ]; do
     --seconds) seconds=${2:?--seconds needs a number}; shift ;;
     --only) pass+=(--only "${2:?--only needs stages}"); shift ;;
     --dry-run) dry=yes pass+=(--dry-run) ;;
-    --help) usage; exit 0 ;;
+    --help | -h) usage; exit 0 ;;
     -*) fail "unknown option '$1' (see --help)" ;;
     *) [ -z "$out" ] || fail "one OUTDIR, found also '$1'"; out=$1 ;;
   esac
   shift
 done
 [ -n "$out$pack" ] || { usage >&2; exit 1; }
+case $seconds in '' | *[!0-9]*) fail "--seconds: found '$seconds', expected a whole number" ;; esac
+[ -z "$out" ] || [ ! -e "$out" ] || [ -d "$out" ] || fail "$out is not a folder"
+[ ! -e "$out/config.json" ] || fail "$out holds a training run; name another folder"
+if [ -n "$prebuilt" ] && [ ! -f "$prebuilt/gpu_check.tar.xz" ] && [ ! -x "$prebuilt/bin/descent" ]; then
+  fail "--prebuilt: $prebuilt holds neither gpu_check.tar.xz nor bin/descent; --pack makes it"
+fi
+[ -z "$build" ] || [ -x "$build/bin/descent" ] || fail "--build: $build/bin/descent is not there"
 python=$(command -v python3) || fail "python3 is needed"
 
 # The command and every test but those that run the kernels on the CPU.

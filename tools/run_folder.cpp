@@ -77,12 +77,16 @@ RunFolder open_run_folder(const std::string& out, bool resume, bool force, const
     folder.resumed = true;
     folder.config = read_json_file(folder.file("config.json"));
   } else if (has_run && force) {
-    remove_run(folder.path);
+    folder.replaces = true;
   } else if (has_run) {
     throw InvalidArgument(fmt::format("--out: {} holds a run already: --resume goes on with it, --force replaces it",
                                       escape(folder.path, 200)));
   }
   return folder;
+}
+
+void clear_run_folder(const RunFolder& folder) {
+  if (folder.replaces) remove_run(folder.path);
 }
 
 std::string model_path(const std::string& path) {

@@ -170,7 +170,7 @@ TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& c
   return merged;
 }
 
-std::string command_line(const TrainConfig& config) {
+std::string command_line(const TrainConfig& config, Device device) {
   const TrainConfig defaults;
   const Json base = to_json(defaults);
   std::string line = fmt::format("descent train --model {} --data {} --epochs {} --seed {}", config.model, config.data,
@@ -180,7 +180,7 @@ std::string command_line(const TrainConfig& config) {
       return;
     line += fmt::format(" --{} {}", name, text_of(value));
   });
-  return line;
+  return line + (device.type == DeviceType::cpu ? " --device cpu" : " --device cuda");
 }
 
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config) {

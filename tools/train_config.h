@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "cli.h"
+#include "descent/device.h"
 #include "descent/shape.h"
 
 namespace descent::cli {
@@ -95,7 +96,7 @@ nlohmann::json to_json(const TrainConfig& config);
 TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const CLI::App& command,
                   const std::string& path);
 
-std::string command_line(const TrainConfig& config);  // without --out
+std::string command_line(const TrainConfig& config, Device device);  // without --out; the device that it ran on
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config);
 
 }  // namespace descent::cli

@@ -72,6 +72,10 @@ const Devices& devices() {
       static_cast<void>(cudaGetLastError());
       d.count = 0;
       d.why_none = fmt::format("no CUDA device: {}", cudaGetErrorString(status));
+      int driver = 0;
+      if (cudaDriverGetVersion(&driver) == cudaSuccess && driver == 0) {
+        d.why_none = fmt::format("no CUDA device: no NVIDIA driver is installed ({})", cudaGetErrorString(status));
+      }
     } else if (d.count == 0) {
       d.why_none = "no CUDA device: the driver found none";
     }

@@ -172,7 +172,7 @@ void add_bench(CLI::App& app, Run& run) {
                       "images for --train and --infer (default: MNIST if it is here, else random)");
   command->add_option("--dtype", o->job.dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
   command->add_option("--device", o->device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  command->add_option("--precision", o->job.precision, "f32, tf32 or bf16, as for train")
+  command->add_option("--precision", o->job.precision, "f32, tf32 or, for --train, --infer and --peak, bf16")
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--no-graph", o->job.no_graph, "--train on CUDA: queue every kernel instead of replaying a graph");

@@ -99,6 +99,8 @@ int evaluate_model(const Options& options) {
     result["model"] = path;
     result["data"] = dataset.name;
     result["split"] = options.on_train ? "train" : "test";
+    result["device"] = to_string(device);
+    result["compute_precision"] = options.precision == "f32" ? options.dtype : options.precision;
     result["seconds"] = seconds;
     print_json(result);
     return kOk;
@@ -125,7 +127,9 @@ void add_eval(CLI::App& app, Run& run) {
       ->capture_default_str();
   command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   command->add_option("--dtype", o->dtype, "f32 or f64")->check(any_of({"f32", "f64"}))->capture_default_str();
-  command->add_option("--precision", o->precision, "f32, tf32 or bf16, as for train")
+  command
+      ->add_option("--precision", o->precision,
+                   "f32, tf32 or bf16, as for train; the model doesn't say how it was trained")
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));

@@ -110,7 +110,7 @@ void write_config(const Job& job) {
       {"options", to_json(job.config)},
       {"model", Json::parse(job.model.json)},
       {"dataset", describe_data(job.data)},
-      {"command", command_line(job.config)}};
+      {"command", command_line(job.config, job.device)}};
   io::make_directories(job.folder.path);
   io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
 }
@@ -154,7 +154,7 @@ void write_report(const Job& job, const train::Evaluation& evaluation, const std
   report.facts = std::move(facts);
   report.config = rows(job.config);
   report.config.emplace_back("SHA-256 of model.safetensors", sha);
-  report.reproduce = command_line(job.config);
+  report.reproduce = command_line(job.config, job.device);
   report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
   report.evaluation = evaluation;
   report.images = job.data.test;
@@ -188,6 +188,8 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"test_accuracy", test.accuracy},
                 {"test_loss", test.loss},
                 {"test_images", test.count},
+                {"device", to_string(job.device)},
+                {"compute_precision", job.config.precision == "f32" ? job.config.dtype : job.config.precision},
                 {"epochs", trainer.position().epoch},
                 {"steps", fit.step},
                 {"best_epoch", fit.best_epoch >= 0 ? Json(fit.best_epoch + 1) : Json()},
@@ -206,10 +208,11 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
 
 int train_model(const Options& options) {
   Job job = prepare(options);
-  if (!options.quiet) announce(job);
-  write_config(job);
   const auto optimizer = make_optimizer(job.config, *job.model.module);
   train::TrainerOptions settings = trainer_options(job.config, job.device);
+  if (!options.quiet) announce(job);
+  clear_run_folder(job.folder);
+  write_config(job);
   std::optional<SignalGuard> signals(std::in_place);
   settings.normalization = job.normalization;
   settings.nan_guard = !options.no_nan_guard;
