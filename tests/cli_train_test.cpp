@@ -166,6 +166,7 @@ TEST_F(Cli, AnExistingRunIsOnlyReplacedByForce) {
   EXPECT_EQ(run_cli(train("twice", {"--force", "--dtype", "f64", "--precision", "bf16"})).code, 1);
   EXPECT_NE(run_cli(train("twice", {"--force", "--model", "nothing.json"})).code, 0);
   EXPECT_NE(run_cli(train("twice", {"--force", "--data", "/nothing"})).code, 0);
+  EXPECT_EQ(run_cli(train("twice", {"--force", "--schedule", "cosine", "--warmup", "100000"})).code, 1);
   EXPECT_EQ(sha("twice"), before);
   EXPECT_EQ(run_cli(train("twice", {"--epochs", "2", "-q", "--force"})).code, 0);
   EXPECT_EQ(io::read_text(path("twice") + "/notes.txt"), "mine");

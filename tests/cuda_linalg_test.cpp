@@ -230,8 +230,16 @@ bool bit_of(const std::vector<std::uint8_t>& bits, std::int64_t pitch, std::int6
   return (bits[static_cast<std::size_t>(row * pitch + column / 8)] >> (column % 8) & 1) != 0;
 }
 
-constexpr std::array<std::array<std::int64_t, 3>, 6> kLayers = {
-    {{128, 512, 784}, {64, 128, 256}, {33, 136, 40}, {5, 13, 9}, {1, 1, 1}, {3, 24, 0}}};
+constexpr std::array<std::array<std::int64_t, 3>, 10> kLayers = {{{128, 512, 784},
+                                                                  {64, 128, 256},
+                                                                  {33, 136, 40},
+                                                                  {5, 13, 9},
+                                                                  {1, 136, 40},
+                                                                  {64, 1, 40},
+                                                                  {512, 784, 1},
+                                                                  {1, 1, 1},
+                                                                  {3, 24, 0},
+                                                                  {128, 8, 64}}};
 
 Linalg& cuda_linalg() { return *backend(Device::cuda()).linalg; }
 

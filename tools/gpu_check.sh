@@ -34,8 +34,9 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$out$pack" ] || { usage >&2; exit 1; }
 case $seconds in '' | *[!0-9]*) fail "--seconds: found '$seconds', expected a whole number" ;; esac
+seconds=$((10#$seconds))
 [ -z "$out" ] || [ ! -e "$out" ] || [ -d "$out" ] || fail "$out is not a folder"
-[ ! -e "$out/config.json" ] || fail "$out holds a training run; name another folder"
+[ -z "$out" ] || [ ! -e "$out/config.json" ] || fail "$out holds a training run; name another folder"
 if [ -n "$prebuilt" ] && [ ! -f "$prebuilt/gpu_check.tar.xz" ] && [ ! -x "$prebuilt/bin/descent" ]; then
   fail "--prebuilt: $prebuilt holds neither gpu_check.tar.xz nor bin/descent; --pack makes it"
 fi

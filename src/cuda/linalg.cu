@@ -46,8 +46,9 @@ void blas_gemm(Context& context, const Gemm& g, const BlasTypes& types, const vo
   }
 }
 
-// The end of the product that cuBLASLt is asked for: bits of cublasLtEpilogue_t.
-struct EndKinds {
+constexpr std::int64_t kGeluMultiple = 8;  // elements of a row of GELU's argument, for cuBLASLt
+
+struct EndKinds {  // how cuBLASLt calls the end of a product that keeps nothing, and of one that keeps something
   cublasLtEpilogue_t plain, kept;
 };
 EndKinds forward_kinds(Activation activation, bool bias) {
@@ -82,7 +83,9 @@ class GpuLinalg final : public Linalg {
     if (g.m == 0 || g.n == 0 || g.batch == 0) return;
     Twins twins(context_.queue());
     const Operands of = operands(twins, a, b, bias, c);
-    const bool activate = g.activation != Activation::none && libraries_activate(c.dtype);
+    // A layer is evaluated as it is trained: by the library's GELU only where it could also keep the argument.
+    const bool could_keep = g.activation != Activation::gelu_tanh || (g.batch == 1 && g.n % kGeluMultiple == 0);
+    const bool activate = g.activation != Activation::none && libraries_activate(c.dtype) && could_keep;
     if (activate && run(g, of, bias ? &of.bias : nullptr, kept, c)) return;
     if (g.activation == Activation::gelu_tanh) {
       const View argument = kept ? kept : c;
@@ -115,9 +118,9 @@ class GpuLinalg final : public Linalg {
   }
 
   // b comes first for cuBLASLt (see ColumnMajor), so a, whose sums are wanted, is its second matrix. The library sums
-  // only one that is transposed, as dy is for the gradient of a weight, and of more than one row.
+  // only one that is transposed, as dy is for the gradient of a weight, and that has more than one row and column.
   void gemm_and_sums(const Gemm& g, ConstView a, ConstView b, View c, Grad sums) override {
-    if (sums.write == Write::overwrite && sums.view.dtype == c.dtype && g.transpose_a && g.m > 1) {
+    if (sums.write == Write::overwrite && sums.view.dtype == c.dtype && g.transpose_a && g.m > 1 && g.k > 1) {
       Twins twins(context_.queue());
       const Operands of = operands(twins, a, b, {}, c);
       if (run_lt(g, of, {.kind = CUBLASLT_EPILOGUE_BGRADB, .bias = sums.view.data}, c)) return;
@@ -158,7 +161,7 @@ class GpuLinalg final : public Linalg {
   static bool keeps(const Gemm& g, LtEnd& end) {
     const bool bits = g.activation == Activation::relu;
     end.kept_stride = bits ? 8 * relu_pitch(g.n) : g.n;
-    return g.batch == 1 && end.kept_stride % 8 == 0;
+    return g.batch == 1 && end.kept_stride % kGeluMultiple == 0;
   }
 
   // Without sums: null. NVIDIA's own bindings say that k = 1 is not supported here.

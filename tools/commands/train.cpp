@@ -206,18 +206,27 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
   return kOk;
 }
 
+// The schedule is made in the first step, when an old run would be gone already.
+void check_schedule(const train::TrainerOptions& settings, std::int64_t images) {
+  const auto divide_up = [](std::int64_t a, std::int64_t b) { return (a - 1) / b + 1; };
+  const std::int64_t steps = divide_up(divide_up(images, settings.batch_size), settings.accumulate);
+  if (settings.learning_rate) settings.learning_rate(0, steps * settings.epochs);
+}
+
 int train_model(const Options& options) {
   Job job = prepare(options);
   const auto optimizer = make_optimizer(job.config, *job.model.module);
   train::TrainerOptions settings = trainer_options(job.config, job.device);
-  if (!options.quiet) announce(job);
-  clear_run_folder(job.folder);
-  write_config(job);
   std::optional<SignalGuard> signals(std::in_place);
   settings.normalization = job.normalization;
   settings.nan_guard = !options.no_nan_guard;
   settings.interrupted = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
+  check_schedule(settings, job.train.size());
+  // From here on nothing that was asked for is refused.
+  if (!options.quiet) announce(job);
+  clear_run_folder(job.folder);
+  write_config(job);
   if (!options.quiet) trainer.add(train::progress());
   trainer.add(train::metrics_log(job.folder.path, job.config.metrics_every, warn));
   train::CheckpointOptions checkpoints;
