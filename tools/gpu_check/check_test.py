@@ -115,6 +115,14 @@ for word in sys.argv:
         with open(word.split(":", 1)[1], "w") as file: json.dump({"testsuites": [{"name": "S", "testsuite": tests}]}, file)
 if FAKE.get("fails"): sys.exit(1)
 '''
+# One row for each of the settings that are asked for; compiling fails where it is told to.
+COMPARE = '''
+def value(name): return sys.argv[sys.argv.index(name) + 1]
+settings = value("--settings").split(",")
+if FAKE.get("broken") in settings: sys.exit(1)
+rows = [{"goal": "G1", "job": "mlp", "class": "T", "seconds_per_step": {name: 1e-4 for name in settings}, "ratios": {}}]
+with open(value("--json"), "w") as file: json.dump({"results": rows}, file)
+'''
 SANITIZER = 'print("========= ERROR SUMMARY: %d errors" % FAKE.get("errors", 0))'
 
 
@@ -136,12 +144,13 @@ class WholeRun(unittest.TestCase):
         self.program("tree/bin/descent", COMMAND, fake)
         self.program("tree/tests/op_cases_test", TEST, {})
         self.program("tree/tests/simt/pool_test", TEST, fake)
+        self.program("bench/compare_torch.py", COMPARE, fake)
         self.program("path/nvidia-smi", 'print("A GPU, 1.0")', fake)
         self.program("path/compute-sanitizer", SANITIZER, fake)
         path = os.path.join(self.root, "path") + os.pathsep + os.environ.get("PATH", "")
         arguments = ["check.py", "--out", self.out, "--tree", os.path.join(self.root, "tree"), "--source", self.root, *words]
         with mock.patch.dict(os.environ, {"PATH": path}), mock.patch.object(sys, "argv", arguments), \
-                mock.patch.object(stages.importlib.util, "find_spec", lambda name: None), contextlib.redirect_stdout(io.StringIO()):
+                mock.patch.object(stages.importlib.util, "find_spec", lambda name: fake.get("torch")), contextlib.redirect_stdout(io.StringIO()):
             code = check.main()
         with open(os.path.join(self.out, "results.json"), encoding="utf-8") as file:
             self.results = json.load(file)
@@ -169,6 +178,13 @@ class WholeRun(unittest.TestCase):
             with self.subTest(stage=stage, fake=fake):
                 self.assertEqual(self.run_check("--only", stage, **fake), 1)
                 self.assertEqual(self.status[stage][0], "failed", self.results)
+
+    def test_all_three_peers_and_compiling_may_fail(self):
+        for broken, peers in ((None, ["eager", "graph", "compile"]), ("compile", ["eager", "graph"])):
+            self.assertEqual(self.run_check("--only", "torch", torch=True, broken=broken), 0, self.results)
+            rows = self.results["stages"][0]["details"]["results"]
+            self.assertEqual([name for row in rows for name in row["seconds_per_step"]], peers)
+        self.assertEqual(self.run_check("--only", "torch", torch=True, broken="eager"), 1)
 
     def test_the_time_ends(self):
         self.program("tree/tests/slow_test", "import time; time.sleep(60)", {})

@@ -15,6 +15,7 @@ from runner import Failed, Skipped
 PARALLEL = max(1, min(6, (os.cpu_count() or 2) // 2))
 MODELS = ("mlp", "lenet5", "cnn-bn")
 FIRST_STEPS = 100
+COMPILING = 45  # seconds below which torch.compile is not begun
 BATCH = 128
 # Largest relative difference of a step's loss between the devices, up to a step. Sums in another order are a seed of chaos: between f32
 # and f64 on one CPU the difference was 5e-8 at step 10, but at step 100 2e-3 (mlp) and 8e-2 (cnn-bn). In f64 the seed is 1e9 times smaller,
@@ -223,7 +224,7 @@ def bench(check, details):
 
 
 def torch(check, details):
-    """Training steps against PyTorch eager and one CUDA graph of its step, in class T; compiling takes longer than there is time."""
+    """Training steps against PyTorch eager and one CUDA graph of its step, in class T; then, in what time is left, the MLP's compiled."""
     if importlib.util.find_spec("torch") is None:
         raise Skipped(f"{sys.executable} has no PyTorch")
     with tempfile.TemporaryDirectory() as scratch:
@@ -233,17 +234,25 @@ def torch(check, details):
             file.write(f"#!/bin/sh\nLD_LIBRARY_PATH='{check.environment['LD_LIBRARY_PATH']}'\nexport LD_LIBRARY_PATH\n"
                        f"exec '{check.tree.descent}' \"$@\"\n")
         os.chmod(command, 0o755)
-        result = os.path.join(scratch, "torch.json")
-        done = check.run([sys.executable, os.path.join(check.source, "bench", "compare_torch.py"), "--device", "cuda", "--descent", command,
-                          "--json", result, "--classes", "T", "--settings", "eager,graph", "--seconds", str(int(check.left() - 8))],
-                         check.left(), dict(os.environ))
-        try:
-            with open(result, encoding="utf-8") as file:
-                details.update(json.load(file))
-        except (OSError, ValueError):
-            pass
-    if done.timed_out or done.code != 0:
-        raise Failed("compare_torch.py " + ("timed out" if done.timed_out else f"ended with {done.code}: {done.err.strip()[-300:]}"))
+
+        def compare(name, *words):
+            result = os.path.join(scratch, name)
+            done = check.run([sys.executable, os.path.join(check.source, "bench", "compare_torch.py"), "--device", "cuda", "--descent",
+                              command, "--json", result, "--classes", "T", "--seconds", str(int(check.left() - 8)), *words],
+                             check.left(), dict(os.environ))
+            try:
+                with open(result, encoding="utf-8") as file:
+                    return done, json.load(file)
+            except (OSError, ValueError):
+                return done, {}
+
+        done, found = compare("torch.json", "--settings", "eager,graph")
+        details.update(found)
+        if done.timed_out or done.code != 0:
+            raise Failed("compare_torch.py " + ("timed out" if done.timed_out else f"ended with {done.code}: {done.err.strip()[-300:]}"))
+        if check.left() > COMPILING:  # a bonus: that it takes too long is no failure
+            _, compiled = compare("compiled.json", "--settings", "compile", "--jobs", "mlp")
+            details.setdefault("results", []).extend(compiled.get("results", []))
     return f"{len(details.get('results', []))} comparisons"
 
 
