@@ -1,9 +1,12 @@
-// Matrix products of training and inference: GFLOP/s of our own kernels and of OpenBLAS, and their share of the
-// multiply-add peak that is measured in the same run. Usage: bench_gemm_bench [THREADS]
+// Matrix products of training and inference: GFLOP/s of our kernels and of OpenBLAS, if it is installed, and their
+// share of the multiply-add peak that is measured in the same run. Usage: gemm_bench [THREADS] DESCENT_SIMD_LEVEL=base
+// OPENBLAS_CORETYPE=Nehalem holds both to SSE; without OPENBLAS_CORETYPE OpenBLAS takes its best.
+#include <dlfcn.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "cpu/gemm.h"
@@ -37,6 +40,50 @@ constexpr Case kCases[] = {
     {"square TT", true, true, 1024, 1024, 1024},
 };
 
+// OpenBLAS, loaded when the program runs, so that building needs none of it. Debian: libopenblas0-serial and its kin.
+// It runs on its own threads, never called by two of ours at once: Debian's serial build is not safe for that.
+class OpenBlas {
+ public:
+  OpenBlas() : library_(dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL)) {
+    if (library_ == nullptr) return;
+    find("cblas_sgemm", sgemm_);
+    find("cblas_dgemm", dgemm_);
+    void (*set_threads)(int) = nullptr;
+    find("openblas_set_num_threads", set_threads);
+    if (set_threads != nullptr) set_threads(num_threads());
+    char* (*core)() = nullptr;
+    find("openblas_get_corename", core);
+    if (core != nullptr) core_ = core();
+  }
+
+  bool available() const { return sgemm_ != nullptr && dgemm_ != nullptr; }
+  const std::string& core() const { return core_; }  // "Nehalem", "Zen"
+  void multiply(const Gemm& g, const float* a, const float* b, float* c) const { call(sgemm_, g, a, b, c); }
+  void multiply(const Gemm& g, const double* a, const double* b, double* c) const { call(dgemm_, g, a, b, c); }
+
+ private:
+  template <class T>
+  using Function = void (*)(int order, int transpose_a, int transpose_b, int m, int n, int k, T alpha, const T* a,
+                            int lda, const T* b, int ldb, T beta, T* c, int ldc);
+
+  template <class F>
+  void find(const char* name, F& function) const {
+    function = reinterpret_cast<F>(dlsym(library_, name));
+  }
+  template <class T>
+  static void call(Function<T> gemm, const Gemm& g, const T* a, const T* b, T* c) {
+    constexpr int kRowMajor = 101, kNoTranspose = 111, kTranspose = 112;  // of the CBLAS interface
+    const auto m = static_cast<int>(g.m), n = static_cast<int>(g.n), k = static_cast<int>(g.k);
+    gemm(kRowMajor, g.transpose_a ? kTranspose : kNoTranspose, g.transpose_b ? kTranspose : kNoTranspose, m, n, k, T{1},
+         a, g.transpose_a ? m : k, b, g.transpose_b ? k : n, T{0}, c, n);
+  }
+
+  void* library_;
+  Function<float> sgemm_ = nullptr;
+  Function<double> dgemm_ = nullptr;
+  std::string core_;
+};
+
 template <class T>
 std::vector<T> numbers(std::int64_t n) {
   std::vector<T> v(static_cast<std::size_t>(n));
@@ -49,8 +96,9 @@ std::vector<T> numbers(std::int64_t n) {
 }
 
 template <class T>
-void run(const char* type, double peak) {
-  fmt::print("\n{:<20} {:>16} {:>22} {:>22}\n", type, "m x n x k", "own GFLOP/s (peak)", "OpenBLAS GFLOP/s (peak)");
+void run(const char* type, double peak, const OpenBlas& openblas) {
+  fmt::print("\n{:<20} {:>16} {:>22} {:>22} {:>7} {:>12}\n", type, "m x n x k", "descent GFLOP/s (peak)",
+             openblas.available() ? "OpenBLAS GFLOP/s (peak)" : "", openblas.available() ? "ratio" : "", "descent");
   for (const Case& c : kCases) {
     Gemm g;
     g.transpose_a = c.transpose_a;
@@ -58,19 +106,18 @@ void run(const char* type, double peak) {
     g.m = c.m;
     g.n = c.n;
     g.k = c.k;
-    g.activation = Activation::relu;
-    const auto a = numbers<T>(c.m * c.k), b = numbers<T>(c.k * c.n), bias = numbers<T>(c.n);
+    const auto a = numbers<T>(c.m * c.k), b = numbers<T>(c.k * c.n);
     std::vector<T> out(static_cast<std::size_t>(c.m * c.n));
     const double gflop = 2e-9 * static_cast<double>(c.m * c.n * c.k);
-    const auto* kernels = cpu::gemm_kernels<T>();
     const auto seconds = bench::median_of_each(
+        [&] { cpu::gemm_tiled<T>(cpu::gemm_kernels<T>(), g, a.data(), b.data(), nullptr, out.data()); },
         [&] {
-          kernels != nullptr ? cpu::gemm_tiled(*kernels, g, a.data(), b.data(), bias.data(), out.data()) : void();
-        },
-        [&] { cpu::gemm_blas(g, a.data(), b.data(), bias.data(), out.data()); });
-    fmt::print("{:<20} {:>16} {:>12.1f} ({:>4.0f} %) {:>12.1f} ({:>4.0f} %)  {:>9.1f} us\n", c.name,
-               fmt::format("{}x{}x{}", c.m, c.n, c.k), gflop / seconds[0], 100 * gflop / seconds[0] / peak,
-               gflop / seconds[1], 100 * gflop / seconds[1] / peak, 1e6 * seconds[0]);
+          if (openblas.available()) openblas.multiply(g, a.data(), b.data(), out.data());
+        });
+    const auto rate = [&](double s) { return fmt::format("{:.1f} ({:>4.0f} %)", gflop / s, 100 * gflop / s / peak); };
+    fmt::print("{:<20} {:>16} {:>22} {:>22} {:>7} {:>9.1f} us\n", c.name, fmt::format("{}x{}x{}", c.m, c.n, c.k),
+               rate(seconds[0]), openblas.available() ? rate(seconds[1]) : "",
+               openblas.available() ? fmt::format("{:.2f}x", seconds[1] / seconds[0]) : "", 1e6 * seconds[0]);
   }
 }
 
@@ -79,8 +126,9 @@ void run(const char* type, double peak) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const double peak = cpu::fma_peak();
-  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32)\n", num_threads(), cpu::name_of(cpu::simd_level()),
-             peak);
-  run<float>("f32", peak);
-  run<double>("f64", peak / 2);
+  const OpenBlas openblas;
+  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32); OpenBLAS: {}\n", num_threads(),
+             cpu::name_of(cpu::simd_level()), peak, openblas.available() ? openblas.core() : "not installed");
+  run<float>("f32", peak, openblas);
+  run<double>("f64", peak / 2, openblas);
 }

@@ -21,11 +21,6 @@ descent_need(ZLIB_FOUND "zlib" zlib1g-dev)
 find_package(PNG QUIET)
 descent_need(PNG_FOUND "libpng" libpng-dev)
 
-# OpenBLAS through CBLAS. Any flavour works; the serial one is preferred because the library calls it from its own
-# threads, one call per thread, and a second pool underneath would only get in the way.
-include(FindOpenBLAS)
-descent_need(OPENBLAS_LIBRARY "OpenBLAS" libopenblas-serial-dev)
-
 if(DESCENT_BUILD_TESTS)
   find_package(GTest QUIET)
   descent_need(GTest_FOUND "GoogleTest" libgtest-dev)

@@ -7,7 +7,7 @@ list(FILTER library_sources EXCLUDE REGEX "/src/core/backend\\.cpp$")
 # What every library object is compiled with; the SIMD levels and the CUDA backend use it too.
 add_library(descent_private INTERFACE)
 target_include_directories(descent_private INTERFACE "${PROJECT_SOURCE_DIR}/include" "${PROJECT_SOURCE_DIR}/src")
-target_link_libraries(descent_private INTERFACE descent_flags descent_blas fmt::fmt nlohmann_json::nlohmann_json
+target_link_libraries(descent_private INTERFACE descent_flags fmt::fmt nlohmann_json::nlohmann_json
                                                 ZLIB::ZLIB PNG::PNG Threads::Threads)
 
 add_library(descent_objects OBJECT ${library_sources})
@@ -33,7 +33,7 @@ add_library(descent SHARED ${library_objects})
 add_library(descent::descent ALIAS descent)
 set_target_properties(descent PROPERTIES VERSION ${PROJECT_VERSION} LINKER_LANGUAGE CXX
                                          SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
-                                         INSTALL_RPATH_USE_LINK_PATH ON)  # the OpenBLAS flavour that was chosen
+                                         INSTALL_RPATH_USE_LINK_PATH ON)  # a CUDA Toolkit that is not in the system's path
 target_compile_features(descent PUBLIC cxx_std_20)
 target_include_directories(descent PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)

@@ -142,24 +142,6 @@ TYPED_TEST(LinalgFast, Batches) {
   });
 }
 
-TYPED_TEST(LinalgFast, BlasAgreesToo) {
-  for_transposes<TypeParam>([](bool ta, bool tb) {
-    auto p = product<TypeParam>(130, 140, 150, ta, tb);
-    test::Numbers numbers(3);
-    const auto a = numbers.fenced<TypeParam>(130 * 150), b = numbers.fenced<TypeParam>(150 * 140),
-               bias = numbers.fenced<TypeParam>(140);
-    Fenced<TypeParam> c(130 * 140), d(130 * 140);
-    p.g.activation = Activation::relu;
-    cpu::gemm_blas(p.g, a.data(), b.data(), bias.data(), c.data());
-    cpu::gemm_reference(p.g, a.data(), b.data(), bias.data(), d.data());
-    EXPECT_TRUE(c.fences_hold());
-    for (std::int64_t i = 0; i < c.size(); ++i) {
-      ASSERT_NEAR(static_cast<double>(c[i]), static_cast<double>(d[i]),
-                  16 * 150 * std::numeric_limits<TypeParam>::epsilon() / 2);
-    }
-  });
-}
-
 TYPED_TEST(LinalgFast, SameBitsForAnyNumberOfThreads) {
   test::Numbers numbers(5);
   for_transposes<TypeParam>([&](bool ta, bool tb) {

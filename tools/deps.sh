@@ -11,7 +11,6 @@ build command:c++            g++
 build command:cmake          cmake
 build command:ninja          ninja-build
 build command:pkg-config     pkg-config|pkgconf
-build package                libopenblas-serial-dev|libopenblas-pthread-dev|libopenblas-openmp-dev
 build package                libfmt-dev
 build package                nlohmann-json3-dev
 build package                libcli11-dev

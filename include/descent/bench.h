@@ -14,8 +14,7 @@ struct Peak {
 DESCENT_API Peak measure_peak();  // of the CPU; takes about half a second
 
 struct BuildInfo {
-  std::string simd;  // the instruction set that runs: "avx2"
-  std::string blas;  // the library beside our own kernels, as it describes itself
+  std::string simd;  // the SIMD level that runs: "base", "avx2" or "avx512"
 };
 DESCENT_API BuildInfo build_info();
 

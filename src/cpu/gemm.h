@@ -1,9 +1,10 @@
 // Matrix products on the CPU: a register-tile product with packed panels, and the kernels that it is made of, one table
-// per instruction set. Each element of the result is one chain of fused multiply-adds over k in rising order (per block
-// of k), so its bits depend neither on the threads nor on where the partition cuts.
+// per SIMD level. Each element of the result is one chain of multiply-adds (fused where the level has FMA) over k in
+// rising order (per block of k), so its bits depend neither on the threads nor on where the partition cuts.
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backend.h"
 #include "cpu/simd.h"
@@ -54,19 +55,19 @@ struct GemmKernels {
 DESCENT_SIMD_TABLE(GemmKernels<float>, gemm_f32)
 DESCENT_SIMD_TABLE(GemmKernels<double>, gemm_f64)
 
-// The table of the best instruction set here; null without fused multiply-add, where OpenBLAS is faster.
+// The table of the running SIMD level.
 template <class T>
-const GemmKernels<T>* gemm_kernels();
-template <>
-const GemmKernels<float>* gemm_kernels();
-template <>
-const GemmKernels<double>* gemm_kernels();
+const GemmKernels<T>& gemm_kernels() {
+  if constexpr (std::is_same_v<T, float>) {
+    return gemm_f32();
+  } else {
+    return gemm_f64();
+  }
+}
 
-// c = activation(alpha op(a) op(b) + beta c + bias) for one matrix, by the three ways that there are.
+// c = activation(alpha op(a) op(b) + beta c + bias) for one matrix: the fast path, and the reference implementation.
 template <class T>
 void gemm_tiled(const GemmKernels<T>& kernels, const Gemm& g, const T* a, const T* b, const T* bias, T* c);
-template <class T>
-void gemm_blas(const Gemm& g, const T* a, const T* b, const T* bias, T* c);
 template <class T>
 void gemm_reference(const Gemm& g, const T* a, const T* b, const T* bias, T* c);
 

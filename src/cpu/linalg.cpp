@@ -1,5 +1,5 @@
-// Linalg on the CPU: which way a matrix product goes. The register-tile product was the fastest on every shape that was
-// measured (bench/gemm_bench.cpp); processors without fused multiply-add are better served by OpenBLAS.
+// Linalg on the CPU. The register-tile product runs at every SIMD level; bench/gemm_bench.cpp compares it with
+// OpenBLAS.
 #include "cpu/dispatch.h"
 #include "cpu/families.h"
 #include "cpu/gemm.h"
@@ -13,8 +13,7 @@ constexpr std::int64_t kSmallMatrix = 1 << 21;  // multiplies: smaller ones of a
 template <class T>
 void gemm_one(const Gemm& g, const T* a, const T* b, const T* bias, T* c) {
   if (reference_only() || g.k == 0) return gemm_reference(g, a, b, bias, c);
-  if (const GemmKernels<T>* kernels = gemm_kernels<T>()) return gemm_tiled(*kernels, g, a, b, bias, c);
-  gemm_blas(g, a, b, bias, c);
+  gemm_tiled(gemm_kernels<T>(), g, a, b, bias, c);
 }
 
 View as_shape(View v, const Shape& shape) { return {v.data, shape, v.dtype}; }
@@ -73,15 +72,6 @@ class CpuLinalg final : public Linalg {
 };
 
 }  // namespace
-
-template <>
-const GemmKernels<float>* gemm_kernels() {
-  return simd_level() == SimdLevel::base ? nullptr : &gemm_f32();
-}
-template <>
-const GemmKernels<double>* gemm_kernels() {
-  return simd_level() == SimdLevel::base ? nullptr : &gemm_f64();
-}
 
 Linalg* linalg_family() {
   static CpuLinalg* const family = new CpuLinalg;

@@ -1,6 +1,4 @@
 // The public face of what the CPU backend knows about the machine.
-#include <cblas.h>
-
 #include "cpu/peak.h"
 #include "cpu/simd.h"
 #include "descent/bench.h"
@@ -9,6 +7,6 @@ namespace descent {
 
 Peak measure_peak() { return {cpu::fma_peak(), cpu::copy_rate()}; }
 
-BuildInfo build_info() { return {cpu::name_of(cpu::simd_level()), openblas_get_config()}; }
+BuildInfo build_info() { return {cpu::name_of(cpu::simd_level())}; }
 
 }  // namespace descent

@@ -69,14 +69,13 @@ int info(const Options& o) {
                  {"compiler", compiler()},
                  {"threads", num_threads()},
                  {"simd", build.simd},
-                 {"blas", build.blas},
                  {"cuda", reason.empty()},
                  {"cuda_devices", to_json(devices)},
                  {"default_device", to_string(parse_device("auto"))}};
   if (!reason.empty()) result["cuda_unavailable"] = reason;
-  std::string text = fmt::format("descent {}, built with {}\nCPU      {} threads, {}, {}\n{}device   {} (auto)\n",
-                                 version(), compiler(), num_threads(), build.simd, build.blas,
-                                 cuda_lines(reason, devices), to_string(parse_device("auto")));
+  std::string text =
+      fmt::format("descent {}, built with {}\nCPU      {} threads, {}\n{}device   {} (auto)\n", version(), compiler(),
+                  num_threads(), build.simd, cuda_lines(reason, devices), to_string(parse_device("auto")));
   if (o.peak) {
     const Peak peak = measure_peak();
     result["gflops_f32"] = peak.gflops_f32;
