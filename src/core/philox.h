@@ -5,10 +5,14 @@
 #include <cmath>
 #include <cstdint>
 
+// DESCENT_ALWAYS_INLINE is for what code of a SIMD level calls: an out-of-line copy of a shared inline function is a
+// weak symbol, of which the linker keeps one for everybody, perhaps the one that was compiled for AVX-512.
 #if defined(__CUDACC__)
 #define DESCENT_HOST_DEVICE __host__ __device__
+#define DESCENT_ALWAYS_INLINE __forceinline__
 #else
 #define DESCENT_HOST_DEVICE
+#define DESCENT_ALWAYS_INLINE [[gnu::always_inline]] inline
 #endif
 
 namespace descent::philox {
@@ -17,8 +21,8 @@ struct Block {
   std::uint32_t word[4];
 };
 
-DESCENT_HOST_DEVICE inline Block block(std::uint64_t seed, std::uint32_t stream, std::uint32_t call,
-                                       std::uint64_t number) {
+DESCENT_HOST_DEVICE DESCENT_ALWAYS_INLINE Block block(std::uint64_t seed, std::uint32_t stream, std::uint32_t call,
+                                                      std::uint64_t number) {
   std::uint32_t c0 = static_cast<std::uint32_t>(number);
   std::uint32_t c1 = static_cast<std::uint32_t>(number >> 32);
   std::uint32_t c2 = call;

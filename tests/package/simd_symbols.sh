@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# simd_symbols.sh LEVEL OBJECT...: what is compiled for a newer instruction set shares no inline function with the rest of
-# the library. The linker keeps one copy of each: an AVX-512 copy of a std template would crash an older machine.
+# simd_symbols.sh LEVEL OBJECT...: what is compiled once per SIMD level has internal linkage or lives in the namespace of
+# its level. A shared inline function would be a weak symbol, of which the linker keeps one for everybody: an AVX-512 copy
+# of a std template crashes an older machine, and a copy with contracted multiply-adds changes what others compute.
 set -euo pipefail
 level=$1
 shift

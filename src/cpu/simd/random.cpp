@@ -7,7 +7,6 @@
 #include <immintrin.h>
 #endif
 
-#include <bit>
 #include <type_traits>
 
 #include "core/philox.h"
@@ -107,7 +106,7 @@ void dropout(const std::uint32_t* word, std::uint32_t threshold, T scale, const 
 #pragma GCC ivdep
   for (std::int64_t i = 0; i < n; ++i) {
     const auto dropped = static_cast<Bits>(static_cast<std::int32_t>(word[i] >> 8) < least ? 1 : 0);
-    y[i] = std::bit_cast<T>(static_cast<Bits>(std::bit_cast<Bits>(x[i] * scale) & (dropped - 1)));
+    y[i] = __builtin_bit_cast(T, static_cast<Bits>(__builtin_bit_cast(Bits, x[i] * scale) & (dropped - 1)));
   }
 }
 
