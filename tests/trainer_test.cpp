@@ -81,6 +81,40 @@ TEST(Trainer, EvaluateIsTheSameForEveryBatchSizeAndPutsTheModeBack) {
   EXPECT_NEAR(a.metrics.loss, b.metrics.loss, 1e-6);
 }
 
+std::vector<bool> modes(const nn::Module& model) {
+  std::vector<bool> modes;
+  for (const nn::NamedModule& entry : model.named_modules()) modes.push_back(entry.module->is_training());
+  return modes;
+}
+
+TEST(Trainer, FitPutsEveryModeBack) {
+  struct Throwing final : train::Callback {
+    std::string name() const override { return "throwing"; }
+    void on_step(Trainer&, const train::StepInfo&) override { throw IoError("somewhere", "write", ENOSPC); }
+  };
+  const data::Dataset images = quadrants(32);
+  for (const bool training : {true, false}) {
+    Parts s(kStateful);
+    nn::Module& model = *s.model.module;
+    model.train(training);
+    model.find("2").eval();  // a frozen BatchNorm1d
+    const std::vector<float> mean = model.named_buffers()[0].tensor.to_vector<float>();
+    const std::vector<bool> before = modes(model);
+    Trainer(model, *s.optimizer, small_options()).fit(images, &images);
+    EXPECT_EQ(modes(model), before);
+    // It stays frozen in a model that was being trained; a model in evaluation mode is trained as a whole.
+    EXPECT_EQ(model.named_buffers()[0].tensor.to_vector<float>() == mean, training);
+    Trainer failing(model, *s.optimizer, small_options());
+    failing.add(std::make_shared<Throwing>());
+    EXPECT_ERROR("IoError", "", failing.fit(images));
+    EXPECT_EQ(modes(model), before);
+  }
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options());
+  const nn::EvalGuard guard;
+  EXPECT_ERROR("InvalidArgument", "EvalGuard", trainer.fit(images));
+}
+
 TEST(Trainer, ClassesAndShapesMustFit) {
   Parts s;
   data::Dataset images = quadrants(16);
@@ -89,6 +123,10 @@ TEST(Trainer, ClassesAndShapesMustFit) {
   const Tensor wide = Tensor::zeros({2, 8, 9, 1}, DType::u8);
   EXPECT_ERROR("InvalidArgument", "", train::predict(*s.model.module, wide, to_unit()));
   EXPECT_ERROR("InvalidArgument", "u8", train::predict(*s.model.module, Tensor::zeros({2, 8, 8, 1}), to_unit()));
+  train::EvaluateOptions none;
+  none.batch_size = 0;
+  EXPECT_ERROR("InvalidArgument", "batch", train::predict(*s.model.module, quadrants(4).images, to_unit(), none));
+  EXPECT_ERROR("InvalidArgument", "batch", train::evaluate(*s.model.module, quadrants(4), to_unit(), none));
 }
 
 TEST(Trainer, RefusesBadOptions) {

@@ -30,7 +30,7 @@ architectures=90-real
 if nvidia-smi -L >/dev/null 2>&1; then architectures=native; fi
 cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror \
   -DCMAKE_CUDA_ARCHITECTURES="${DESCENT_CUDA_ARCHITECTURES:-$architectures}"
-cmake --build "$build" --parallel "$jobs"
+cmake --build --preset "$preset" --parallel "$jobs"
 [ $build_only = no ] || exit 0
 [ -n "${DESCENT_DATA_DIR:-}" ] || echo "test.sh: DESCENT_DATA_DIR is not set: tests on real MNIST will be skipped"
 ctest --preset "$preset" -j 2 "$@"

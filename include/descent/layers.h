@@ -37,10 +37,9 @@ class DESCENT_API Sequential : public Module {
 
  private:
   struct Step;
-  void plan();
+  void children_changed() override;
 
-  std::vector<Step> steps_;
-  bool planned_ = false;
+  std::vector<Step> steps_;  // made when the children change, so that forward only reads
   bool fusion_ = true;
 };
 

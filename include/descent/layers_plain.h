@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -104,7 +106,8 @@ class DESCENT_API Dropout : public Elementwise {
   Generator generator_;
 };
 
-// [N, ...] -> [N, features], in the order of memory (channels last).
+// [N, ...] -> [N, features], in the order of memory (channels last). It remembers the shape of its last input, which
+// files need, from output_shape and forward; under an EvalGuard or NoGrad only if it knows none.
 class DESCENT_API Flatten : public Module {
  public:
   Flatten() : Module("Flatten") {}
@@ -113,8 +116,10 @@ class DESCENT_API Flatten : public Module {
   FeatureOrder features_after(const FeatureOrder& before, const std::string& path) const override;
 
  private:
-  mutable Shape input_;  // without the batch axis, as last seen
-  mutable bool seen_ = false;
+  void remember(const Shape& input, bool replace) const;
+  std::optional<Shape> last_input() const;
+  mutable std::mutex mutex_;                 // guards what follows: several threads may call forward at once
+  mutable std::optional<Shape> last_input_;  // without the batch axis
 };
 
 // Windows of [N, H, W, C]. The stride is the kernel's size unless it is given; an incomplete last window is dropped.

@@ -54,6 +54,19 @@ struct NamedModule {
   Module* module = nullptr;
 };
 
+// While one of these lives, is_training() is false for every module on this thread, whatever its own mode is: a way to
+// evaluate that writes nothing into the model. It records gradients as before; inference adds a NoGrad.
+class DESCENT_API EvalGuard {
+ public:
+  EvalGuard();
+  ~EvalGuard();
+  static bool active();  // whether one lives on this thread
+  EvalGuard(const EvalGuard&) = delete;
+  EvalGuard& operator=(const EvalGuard&) = delete;
+};
+
+// Several threads may call forward of one module at the same time under NoGrad while it is not training (eval(), or an
+// EvalGuard on each thread): forward writes nothing into it then. Everything that changes a module needs it alone.
 class DESCENT_API Module {
  public:
   virtual ~Module();
@@ -88,9 +101,9 @@ class DESCENT_API Module {
   Module& find(std::string_view path) const;  // "2.0"; throws InvalidArgument
   std::int64_t parameter_count(bool trainable_only = false) const;
 
-  Module& train(bool on = true);
+  Module& train(bool on = true);  // sets the mode of this module and of all below it
   Module& eval() { return train(false); }
-  bool is_training() const { return training_; }
+  bool is_training() const;   // its own mode; false under an EvalGuard
   Module& to(Device device);  // parameters, gradients and buffers; handles held elsewhere follow
   Module& to(DType dtype);    // f32 or f64; floating tensors only
   Module& freeze();           // parameters take no gradient; an optimizer leaves them as they are
@@ -114,6 +127,7 @@ class DESCENT_API Module {
 
   virtual void reset_own_parameters();                                    // this module's only; draws through init::
   virtual void seed_own(std::uint64_t seed, std::uint32_t& next_stream);  // takes as many streams as it draws from
+  virtual void children_changed();                                        // called after a child was registered
   [[noreturn]] void fail(const std::string& message) const;               // InvalidArgument: "Linear: message"
 
  private:

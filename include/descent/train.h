@@ -63,8 +63,9 @@ struct EvaluateOptions {
   Device device = Device::cpu();
 };
 
-// The model in evaluation mode (its mode is put back). Throws InvalidArgument where dataset and model don't fit
-// together, NumericalError where a logit is NaN.
+// The model as in evaluation mode (nn::EvalGuard and NoGrad): it is only read, so that several threads may evaluate and
+// predict with one model at the same time. Throws InvalidArgument if dataset and model don't fit together or the batch
+// size is below 1, NumericalError if a logit is NaN.
 DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset,
                                 const data::Normalization& normalization, const EvaluateOptions& options = {});
 
@@ -196,7 +197,9 @@ class DESCENT_API Trainer {
 
   void add(std::shared_ptr<Callback> callback);
 
-  // Trains from the current position until `epochs` are done.
+  // Trains from the current position until `epochs` are done. A model in evaluation mode is put into training mode; in
+  // one that is in training mode, a submodule in evaluation mode (a frozen BatchNorm) stays in it. At the end, or when
+  // it throws, every module has the mode that it had before. Throws InvalidArgument under an nn::EvalGuard.
   FitResult fit(const data::Dataset& train, const data::Dataset* validation = nullptr);
   Evaluation evaluate(const data::Dataset& dataset, std::int64_t worst = 0);
   Tensor predict(const Tensor& images);

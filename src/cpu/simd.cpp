@@ -9,12 +9,15 @@ namespace {
 
 SimdLevel detect() {
   SimdLevel level = SimdLevel::base;
-#if defined(__x86_64__)
+#if defined(DESCENT_SIMD_AVX2)
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-  level = avx512 ? SimdLevel::avx512 : avx2 ? SimdLevel::avx2 : SimdLevel::base;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) level = SimdLevel::avx2;
+#endif
+#if defined(DESCENT_SIMD_AVX512)
+  if (level == SimdLevel::avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+    level = SimdLevel::avx512;
+  }
 #endif
   const char* text = std::getenv("DESCENT_SIMD_LEVEL");
   if (text == nullptr) return level;

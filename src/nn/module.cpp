@@ -13,6 +13,8 @@
 namespace descent::nn {
 namespace {
 
+constinit thread_local int eval_guards = 0;  // alive on this thread
+
 // Gives the tensor, for all its handles, elements on another device or of another type; its gradient goes along.
 void move_tensor(const Tensor& tensor, Device device, DType dtype) {
   TensorImpl& impl = *tensor.impl();
@@ -32,6 +34,12 @@ std::string join(const std::string& prefix, const std::string& name) {
 
 }  // namespace
 
+EvalGuard::EvalGuard() { ++eval_guards; }
+EvalGuard::~EvalGuard() { --eval_guards; }
+bool EvalGuard::active() { return eval_guards > 0; }
+
+bool Module::is_training() const { return training_ && !EvalGuard::active(); }
+
 Module::Module(std::string type) : type_(std::move(type)) {}
 Module::~Module() = default;
 
@@ -49,6 +57,7 @@ FeatureOrder Module::features_after(const FeatureOrder& before, const std::strin
 
 void Module::reset_own_parameters() {}
 void Module::seed_own(std::uint64_t, std::uint32_t&) {}
+void Module::children_changed() {}
 
 void Module::fail(const std::string& message) const { throw InvalidArgument(fmt::format("{}: {}", type_, message)); }
 
@@ -86,6 +95,7 @@ Module& Module::register_module(std::string name, std::unique_ptr<Module> module
     fail(fmt::format("\"{}\" can't be the name of a child: it is empty, has a dot, or is there already", name));
   }
   children_.emplace_back(std::move(name), std::move(module));
+  children_changed();
   return *children_.back().second;
 }
 
@@ -187,7 +197,8 @@ std::int64_t Module::parameter_count(bool trainable_only) const {
 }
 
 Module& Module::train(bool on) {
-  for (const auto& [name, module] : named_modules()) module->training_ = on;
+  training_ = on;
+  for (const auto& [name, child] : children_) child->train(on);
   return *this;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "core/tensor_impl.h"
+#include "descent/autograd.h"
 #include "descent/init.h"
 #include "nn/guard.h"
 #include "nn/shapes.h"
@@ -33,25 +34,34 @@ Tensor Dropout::forward(const Tensor& x) { return is_training() && p_ > 0 ? drop
 Tensor Flatten::forward(const Tensor& x) {
   const Shape& shape = x.shape();
   if (shape.rank() < 1) fail("input has no batch axis");
-  if (!seen_ || input_.rank() != shape.rank() - 1 || !std::equal(input_.begin(), input_.end(), shape.begin() + 1)) {
-    input_ = Shape(shape.dims().subspan(1));
-    seen_ = true;
-  }
+  remember(Shape(shape.dims().subspan(1)), grad_enabled());
   if (shape.rank() == 1) return x.reshape({shape[0], 1});
   return shape.rank() == 2 ? x : flatten(x);
 }
 
 Shape Flatten::output_shape(const Shape& input) const {
-  input_ = input;
-  seen_ = true;
+  remember(input, true);
   return flatten_shape(input);
 }
 
+// Inference replaces nothing that is known: its images may be of another size.
+void Flatten::remember(const Shape& input, bool replace) const {
+  const std::lock_guard lock(mutex_);
+  if (!last_input_ || (replace && !EvalGuard::active())) last_input_ = input;
+}
+
+std::optional<Shape> Flatten::last_input() const {
+  const std::lock_guard lock(mutex_);
+  return last_input_;
+}
+
 FeatureOrder Flatten::features_after(const FeatureOrder& before, const std::string& path) const {
-  if (!seen_) return {FeatureOrder::Kind::unknown, 0, 0, 0, path};
-  if (input_.rank() == 1) return before;
-  if (input_.rank() != 3 || input_[2] == 1 || input_[0] * input_[1] == 1) return {};
-  return {FeatureOrder::Kind::image, input_[0], input_[1], input_[2], path};
+  const std::optional<Shape> input = last_input();
+  if (!input) return {FeatureOrder::Kind::unknown, 0, 0, 0, path};
+  const Shape& shape = *input;
+  if (shape.rank() == 1) return before;
+  if (shape.rank() != 3 || shape[2] == 1 || shape[0] * shape[1] == 1) return {};
+  return {FeatureOrder::Kind::image, shape[0], shape[1], shape[2], path};
 }
 
 namespace {

@@ -1,5 +1,6 @@
-// Sequential: runs its modules in order, neighbours fused where ops have one pass for them. The plan is made once,
-// after the last module was added; what depends on the mode is decided in the layers.
+// Sequential: runs its modules in order, neighbours fused where ops have one pass for them. The plan is made when a
+// module is added, never in forward, which several threads may call at once; what depends on the mode is decided in the
+// layers.
 #include <fmt/format.h>
 
 #include <typeinfo>
@@ -64,7 +65,6 @@ Sequential::~Sequential() = default;
 
 Sequential& Sequential::add(std::unique_ptr<Module> module) {
   register_module(std::to_string(size()), std::move(module));
-  planned_ = false;
   return *this;
 }
 
@@ -75,14 +75,14 @@ Module& Sequential::operator[](std::size_t index) const {
 
 Sequential& Sequential::set_fusion(bool on) {
   fusion_ = on;
-  planned_ = false;
+  children_changed();
   for (const auto& [name, child] : children()) {
     if (auto* nested = dynamic_cast<Sequential*>(child.get())) nested->set_fusion(on);
   }
   return *this;
 }
 
-void Sequential::plan() {
+void Sequential::children_changed() {
   steps_.clear();
   const auto at = [this](std::size_t i) { return i < size() ? children()[i].second.get() : nullptr; };
   for (std::size_t i = 0; i < size();) {
@@ -103,11 +103,9 @@ void Sequential::plan() {
     i += step.kind == Kind::single ? 1 : pooled ? 3 : 2;
     steps_.push_back(step);
   }
-  planned_ = true;
 }
 
 Tensor Sequential::forward(const Tensor& input) {
-  if (!planned_) plan();
   Tensor x = input;
   for (const Step& step : steps_) {
     try {

@@ -15,17 +15,9 @@
 namespace descent::train {
 namespace {
 
-class EvalMode {  // puts the model's mode back
- public:
-  explicit EvalMode(nn::Module& model) : model_(model), training_(model.is_training()) { model_.eval(); }
-  ~EvalMode() { model_.train(training_); }
-  EvalMode(const EvalMode&) = delete;
-  EvalMode& operator=(const EvalMode&) = delete;
-
- private:
-  nn::Module& model_;
-  bool training_;
-  NoGrad no_grad_;
+struct Inference {  // a mode of this thread: the model itself, which other threads may be using, is only read
+  nn::EvalGuard eval;
+  NoGrad no_grad;
 };
 
 double log_sum_exp(const double* logits, std::int64_t count, double largest) {
@@ -88,8 +80,8 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   result.classes = dataset.classes();
   result.confusion.assign(static_cast<std::size_t>(result.classes * result.classes), 0);
   if (dataset.size() == 0) return result;
+  const Inference mode;
   check_fit(model, dataset);
-  const EvalMode mode(model);
   data::LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.shuffle = false;
@@ -124,8 +116,11 @@ Tensor predict(nn::Module& model, const Tensor& images, const data::Normalizatio
     throw InvalidArgument(fmt::format("predict: images are {} {}, expected u8 [N, H, W, C]", name_of(images.dtype()),
                                       to_string(images.shape())));
   }
+  if (options.batch_size < 1) {
+    throw InvalidArgument(fmt::format("predict: the batch size is {}, expected at least 1", options.batch_size));
+  }
+  const Inference mode;
   const Shape out = model.output_shape({images.size(1), images.size(2), images.size(3)});
-  const EvalMode mode(model);
   const DType type = options.dtype == DType::bf16 ? DType::f32 : options.dtype;
   Tensor result = Tensor::empty({images.size(0), out[-1]}, type);
   for (std::int64_t begin = 0; begin < images.size(0); begin += options.batch_size) {

@@ -32,6 +32,27 @@ void check_options(const TrainerOptions& o) {
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// Training mode for fit; puts back the mode of every module, also when an error ends the training.
+class TrainingMode {
+ public:
+  explicit TrainingMode(nn::Module& model) {
+    if (nn::EvalGuard::active())
+      throw InvalidArgument("fit: an nn::EvalGuard lives on this thread: train outside of it");
+    for (const nn::NamedModule& entry : model.named_modules()) {
+      modes_.emplace_back(entry.module, entry.module->is_training());
+    }
+    if (!model.is_training()) model.train();
+  }
+  ~TrainingMode() {
+    for (const auto& [module, training] : modes_) module->train(training);  // parents first
+  }
+  TrainingMode(const TrainingMode&) = delete;
+  TrainingMode& operator=(const TrainingMode&) = delete;
+
+ private:
+  std::vector<std::pair<nn::Module*, bool>> modes_;
+};
+
 }  // namespace
 
 Callback::~Callback() = default;
@@ -214,7 +235,7 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
   StepGraph graph(graphed, options.device, model, optimizer, [&] { queue_whole_step(loader); });
 
   FitResult result;
-  model.train();
+  const TrainingMode mode(model);
   for (const auto& callback : callbacks) callback->on_begin(self);
   while (position.epoch < options.epochs && result.end == End::finished) {
     if (out_of_patience()) {
@@ -240,7 +261,6 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
   result.best_epoch = best_epoch;
   for (const auto& callback : callbacks) callback->on_end(self, result.end);
   if (result.end != End::interrupted && best) io::set_module_state(model, *best);
-  model.eval();
   return result;
 }
 

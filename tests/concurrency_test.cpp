@@ -1,0 +1,198 @@
+// One model used by several threads at once, as a server does. With DESCENT_SANITIZE=thread these tests find what is
+// written on a path that should only read; without it they compare the results with those of one thread.
+#include <gtest/gtest.h>
+
+#include <barrier>
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "files.h"
+#include "training_fixture.h"
+
+namespace descent {
+namespace {
+
+constexpr int kThreads = 4;
+
+// Calls f(thread) on kThreads threads that begin together; a test fails with the message of the first exception.
+void together(const std::function<void(int)>& f) {
+  std::barrier start(kThreads);
+  std::vector<std::thread> threads;
+  std::vector<std::string> errors(kThreads);
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&, i] {
+      start.arrive_and_wait();
+      try {
+        f(i);
+      } catch (const std::exception& error) {
+        errors[static_cast<std::size_t>(i)] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const std::string& error : errors) EXPECT_EQ(error, "");
+}
+
+// Every layer that takes images or features, each as the model around it needs it.
+std::vector<std::string> models() {
+  std::vector<std::string> texts;
+  for (const std::string_view name : nn::preset_names()) texts.push_back(nn::preset(name, {12, 12, 1}, 4));
+  texts.emplace_back(R"({"name": "images", "input": [12, 12, 1], "layers": [
+      {"type": "Conv2d", "out_channels": 4, "kernel_size": 3}, {"type": "LeakyReLU"}, {"type": "AvgPool2d", "kernel_size": 2},
+      {"type": "ConvTranspose2d", "out_channels": 3, "kernel_size": 2}, {"type": "SiLU"}, {"type": "BatchNorm2d"},
+      {"type": "ReLU"}, {"type": "MaxPool2d", "kernel_size": 2}, {"type": "GlobalAvgPool"}, {"type": "Linear", "out_features": 4}]})");
+  texts.emplace_back(R"({"name": "features", "input": [12, 12, 1], "layers": [{"type": "Flatten"},
+      {"type": "Linear", "out_features": 24}, {"type": "BatchNorm1d"}, {"type": "Sigmoid"}, {"type": "LayerNorm"},
+      {"type": "Linear", "out_features": 16}, {"type": "GELU", "approximate": "tanh"}, {"type": "Dropout"}, {"type": "Tanh"},
+      {"type": "Linear", "out_features": 4}, {"type": "LogSoftmax"}]})");
+  return texts;
+}
+
+data::Dataset images(std::int64_t count) {
+  Tensor pixels = Tensor::empty({count, 12, 12, 1}, DType::u8);
+  for (std::int64_t i = 0; i < pixels.numel(); ++i) {
+    pixels.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(i * i * 31 % 251);
+  }
+  Tensor labels = Tensor::empty({count}, DType::u8);
+  for (std::int64_t i = 0; i < count; ++i) labels.data<std::uint8_t>()[i] = static_cast<std::uint8_t>(i % 4);
+  return data::make_dataset("pixels", pixels, labels, "made by a test");
+}
+
+// A fresh model each time: what is prepared at the first use must be safe too.
+TEST(Concurrency, ThreadsShareAFreshModel) {
+  const Tensor x = data::normalize(images(3).images, test::to_unit());
+  for (const std::string& text : models()) {
+    const NoGrad no_grad;
+    const nn::Model alone = nn::build_model(text, 3);
+    alone.module->eval();
+    const std::vector<float> expected = (*alone.module)(x).to_vector<float>();
+    for (int round = 0; round < 3; ++round) {
+      const nn::Model shared = nn::build_model(text, 3);
+      shared.module->eval();
+      std::vector<std::vector<float>> results(kThreads);
+      together([&](int i) {
+        const NoGrad off;
+        results[static_cast<std::size_t>(i)] = (*shared.module)(x).to_vector<float>();
+      });
+      for (const auto& result : results) EXPECT_EQ(result, expected) << shared.name;
+    }
+  }
+}
+
+TEST(Concurrency, ThreadsEvaluateAndPredictWithOneModel) {
+  const data::Dataset dataset = images(40);
+  train::EvaluateOptions options;
+  options.batch_size = 16;
+  for (const std::string& text : models()) {
+    const nn::Model alone = nn::build_model(text, 3), shared = nn::build_model(text, 3);
+    const train::Evaluation expected = train::evaluate(*alone.module, dataset, test::to_unit(), options);
+    const auto probabilities = train::predict(*alone.module, dataset.images, test::to_unit()).to_vector<float>();
+    together([&](int i) {
+      if (i % 2 == 0) {
+        const train::Evaluation evaluation = train::evaluate(*shared.module, dataset, test::to_unit(), options);
+        if (evaluation.confusion != expected.confusion || evaluation.metrics.loss != expected.metrics.loss) {
+          throw std::runtime_error("another evaluation");
+        }
+      } else if (train::predict(*shared.module, dataset.images, test::to_unit()).to_vector<float>() != probabilities) {
+        throw std::runtime_error("other probabilities");
+      }
+    });
+    for (const nn::NamedModule& entry : shared.module->named_modules()) EXPECT_TRUE(entry.module->is_training());
+  }
+}
+
+// What a server does beside inference: describe the model, list and save its state.
+TEST(Concurrency, ThreadsDescribeAndSaveOneModel) {
+  const data::Dataset dataset = images(8);
+  for (const std::string& text : models()) {
+    const nn::Model shared = nn::build_model(text, 3);
+    const test::TempDir dir;
+    together([&](int i) {
+      const std::string path = dir / ("model" + std::to_string(i) + ".safetensors");
+      if (i == 0) train::predict(*shared.module, dataset.images, test::to_unit());
+      if (shared.module->to_string().empty() || shared.module->flops(shared.input) <= 0)
+        throw std::runtime_error("empty");
+      train::save_model(path, *shared.module, {shared.json, "pixels", dataset.class_names, test::to_unit()});
+      if (nn::summarize(*shared.module, shared.input).empty()) throw std::runtime_error("no summary");
+      const train::LoadedModel loaded = train::load_model(path);
+      train::predict(*loaded.module, dataset.images, test::to_unit());
+    });
+  }
+}
+
+// Trainings of models of their own, in one process.
+TEST(Concurrency, ThreadsTrainTheirOwnModels) {
+  const data::Dataset dataset = test::quadrants(48);
+  const auto bits = [&] {
+    test::Parts s(test::kStateful);
+    train::Trainer trainer(*s.model.module, *s.optimizer, test::small_options());
+    trainer.fit(dataset, &dataset);
+    return test::bits_of(trainer.state());
+  };
+  const test::Bits expected = bits();
+  together([&](int) {
+    if (bits() != expected) throw std::runtime_error("other bits");
+  });
+}
+
+TEST(Concurrency, AnEvalGuardIsOfItsThread) {
+  nn::BatchNorm1d norm(3);
+  const Tensor x = Tensor::ones({2, 3});
+  EXPECT_TRUE(norm.is_training());
+  {
+    const nn::EvalGuard outer;
+    {
+      const nn::EvalGuard inner;
+      EXPECT_FALSE(norm.is_training());
+    }
+    EXPECT_FALSE(norm.is_training());
+    EXPECT_TRUE(nn::EvalGuard::active());
+    bool elsewhere = false;
+    std::thread([&] { elsewhere = norm.is_training(); }).join();
+    EXPECT_TRUE(elsewhere);
+    norm(x);
+    EXPECT_EQ(norm.named_buffers()[2].tensor.item(), 0);  // num_batches_tracked
+    norm.eval();
+  }
+  EXPECT_FALSE(norm.is_training());
+  norm.train();
+  EXPECT_TRUE(norm.is_training());
+  EXPECT_FALSE(nn::EvalGuard::active());
+}
+
+TEST(Concurrency, InferenceDoesNotChangeWhatFilesNeed) {
+  nn::Sequential model;
+  model.add<nn::Flatten>().add<nn::Linear>(24, 4);
+  model.output_shape({4, 3, 2});
+  const auto layout = [&] { return model.state()[0].layout; };
+  const nn::FileLayout expected{nn::FileLayout::Kind::flattened, 4, 3, 2};
+  EXPECT_EQ(layout(), expected);
+  {
+    const NoGrad no_grad;
+    model(Tensor::ones({1, 2, 6, 2}));
+    EXPECT_ERROR("InvalidArgument", "[1, 25]", model(Tensor::ones({1, 5, 5, 1})));
+  }
+  EXPECT_ERROR("InvalidArgument", "25 features",
+               train::predict(model, Tensor::zeros({1, 5, 5, 1}, DType::u8), test::to_unit()));
+  EXPECT_EQ(layout(), expected);
+  model(Tensor::ones({1, 2, 6, 2}));
+  EXPECT_EQ(layout(), (nn::FileLayout{nn::FileLayout::Kind::flattened, 2, 6, 2}));
+}
+
+// A class derived from Sequential that registers its modules itself runs all of them.
+TEST(Concurrency, ASequentialKnowsAllItsModules) {
+  class Pair final : public nn::Sequential {
+   public:
+    Pair() {
+      register_module("first", std::make_unique<nn::ReLU>());
+      register_module("second", std::make_unique<nn::Tanh>());
+    }
+  };
+  Pair pair;
+  EXPECT_EQ(pair(Tensor::full({1}, -2)).item(), 0);
+  EXPECT_NEAR(pair(Tensor::full({1}, 0.5)).item(), std::tanh(0.5), 1e-6);
+}
+
+}  // namespace
+}  // namespace descent
