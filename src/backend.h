@@ -302,7 +302,7 @@ class Loss {
 struct StepState {  // lives on the device, so that a step can be captured
   ConstView lr;     // f64 [1]
   ConstView step;   // f64 [1]: 1 in the first step
-  View nonfinite;   // i32 [1]: set to 1 when a gradient is NaN or Inf
+  View nonfinite;   // i32 [1]: set to 1 when a gradient or an updated parameter is NaN or Inf
 };
 struct Sgd {
   double momentum = 0, dampening = 0, weight_decay = 0;

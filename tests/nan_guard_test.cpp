@@ -47,6 +47,13 @@ TEST(NanGuard, SeesADivergingTraining) {
   EXPECT_LE(message.size(), 400U);
 }
 
+// The gradient is finite, the update is not: seen before anything is saved or computed with it.
+TEST(NanGuard, SeesWeightsThatTheUpdateSpoiled) {
+  Parts s(kMlp, "sgd", DType::f32, 1e40);
+  const std::string message = guard_message(s, small_options());
+  EXPECT_NE(message.find("step 1: layer 1 (Linear): weight[0, 0] is "), std::string::npos) << message;
+}
+
 TEST(NanGuard, CanBeSwitchedOff) {
   Parts s;
   Tensor(s.model.module->named_parameters()[2].tensor).fill(std::nan(""));

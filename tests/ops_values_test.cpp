@@ -79,7 +79,8 @@ TEST(Elementwise, GradientsAtKinks) {
   };
   EXPECT_EQ(gradient(relu(x)), (Values{0, 0, 1}));
   EXPECT_EQ(gradient(abs(x)), (Values{-1, 0, 1}));
-  EXPECT_EQ(gradient(clamp(x, -1, 0)), (Values{1, 1, 0}));
+  EXPECT_EQ(gradient(clamp(x, -1, 0)), (Values{0, 0, 0}));
+  EXPECT_EQ(gradient(clamp(x, -1.5, 0.5)), (Values{1, 1, 0}));
 }
 
 TEST(Reduce, SumsMeansAndMaxima) {

@@ -34,7 +34,7 @@ DESCENT_API Tensor square(const Tensor& x);
 DESCENT_API Tensor abs(const Tensor& x);  // gradient 0 at 0
 DESCENT_API Tensor reciprocal(const Tensor& x);
 DESCENT_API Tensor pow(const Tensor& x, double exponent);
-DESCENT_API Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 where low <= x <= high, else 0
+DESCENT_API Tensor clamp(const Tensor& x, double low, double high);  // gradient 1 if low < x < high, else 0
 
 // ---- activations ----------------------------------------------------------------------------------------------------
 DESCENT_API Tensor relu(const Tensor& x);  // NaN stays NaN; gradient 0 at 0

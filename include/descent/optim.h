@@ -27,7 +27,8 @@ class DESCENT_API Optimizer {
   void set_lr(double lr);
   std::int64_t step_count() const;  // the most updates that any parameter has had; waits for the device
 
-  // Whether a gradient has been NaN or Inf in a step since the last call; waits for the device. The updates were made.
+  // Whether a gradient or an updated parameter was NaN or Inf in a step since the last call; waits for the device. The
+  // updates were made.
   bool found_nonfinite();
 
   // What a checkpoint needs: "optimizer.exp_avg" and its like, flat, and "optimizer.step", f64, one for each parameter.

@@ -11,13 +11,13 @@ bool sgd(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T* mom
   bool nonfinite = false;
   for (std::int64_t i = 0; i < n; ++i) {
     T g = grad[i];
-    nonfinite = nonfinite || !std::isfinite(g);
     g += s.weight_decay * param[i];
     if (momentum != nullptr) {
       momentum[i] = s.first ? g : s.momentum * momentum[i] + s.undamped * g;
       g = s.nesterov ? g + s.momentum * momentum[i] : momentum[i];
     }
     param[i] -= s.lr * g;
+    nonfinite = nonfinite || !std::isfinite(param[i]);
   }
   return nonfinite;
 }
@@ -28,13 +28,13 @@ bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad
   bool nonfinite = false;
   for (std::int64_t i = 0; i < n; ++i) {
     T g = grad[i];
-    nonfinite = nonfinite || !std::isfinite(g);
     g += s.weight_decay * param[i];
     square_avg[i] = s.alpha * square_avg[i] + s.rest * g * g;
     T variance = square_avg[i];
     if (grad_avg != nullptr) {
       grad_avg[i] += s.rest * (g - grad_avg[i]);
       variance -= grad_avg[i] * grad_avg[i];
+      if (variance < 0) variance = 0;  // rounding, when the gradient hardly changes; NaN stays
     }
     const T root = std::sqrt(variance) + s.eps;
     if (momentum != nullptr) {
@@ -43,6 +43,7 @@ bool rmsprop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T* grad
     } else {
       param[i] -= s.lr * g / root;
     }
+    nonfinite = nonfinite || !std::isfinite(param[i]);
   }
   return nonfinite;
 }
@@ -52,12 +53,12 @@ bool adam(const AdamScalars<T>& s, std::int64_t n, T* param, const T* grad, T* m
   bool nonfinite = false;
   for (std::int64_t i = 0; i < n; ++i) {
     T g = grad[i];
-    nonfinite = nonfinite || !std::isfinite(g);
     g += s.weight_decay * param[i];
     m[i] += s.rest1 * (g - m[i]);
     v[i] = s.beta2 * v[i] + s.rest2 * g * g;
     const T root = std::sqrt(v[i]) * s.root_scale + s.eps;
     param[i] = s.keep * param[i] - s.step_size * m[i] / root;
+    nonfinite = nonfinite || !std::isfinite(param[i]);
   }
   return nonfinite;
 }

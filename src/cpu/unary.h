@@ -71,8 +71,8 @@ struct UnaryFunction {
     if constexpr (op == Unary::reciprocal) return -dy * y * y;
     if constexpr (op == Unary::pow) return a == 0 ? T(0) : dy * (a * std::pow(x, a - T(1)));
     if constexpr (op == Unary::clamp) {
-      const T above = x >= a ? dy : T(0);
-      return x <= b ? above : T(0);
+      const T above = x > a ? dy : T(0);
+      return x < b ? above : T(0);
     }
     if constexpr (op == Unary::affine) return dy * a;
     if constexpr (op == Unary::relu) return y <= 0 ? T(0) : dy;

@@ -219,6 +219,45 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
   }
 }
 
+TYPED_TEST(OptimKernels, FlagUpdatedParametersThatAreNotFinite) {
+  using T = TypeParam;
+  for (const Method<T>& method : methods<T>()) {
+    SCOPED_TRACE(method.name);
+    for (const std::int64_t n : {1, 6, 1025}) {
+      for (const std::int64_t at : {std::int64_t{0}, n - 1}) {
+        TestQueue q;
+        OnCpu<T> c(n);
+        c.param[static_cast<std::size_t>(at)] = std::numeric_limits<T>::infinity();
+        OnDevice<T> d(c, Offsets{});
+        const DeviceArray<T> grad(gradients<T>(n, 72));
+        method.on_device(q, d, grad.data());
+        EXPECT_EQ(d.nonfinite.host()[0], 1) << "element " << at << " of " << n;
+      }
+    }
+  }
+}
+
+// The variance of a gradient that does not change is rounding, below 0 as often as above.
+TYPED_TEST(OptimKernels, CenteredRmsPropOnAConstantGradient) {
+  using T = TypeParam;
+  std::vector<T> g;
+  for (int i = 1; i <= 21; ++i) g.push_back(static_cast<T>(0.1 * i));
+  for (const double momentum : {0.0, 0.9}) {
+    TestQueue q;
+    OnDevice<T> d(OnCpu<T>(21), Offsets{});
+    const Method<T> method = rmsprop_method<T>("rmsprop", {0.9, 1e-8, 0, momentum, true});
+    const DeviceArray<T> grad(g);
+    for (int step = 0; step < 400; ++step) method.on_device(q, d, grad.data());
+    for (const T value : d.param.host()) EXPECT_TRUE(std::isfinite(value));
+    EXPECT_EQ(d.nonfinite.host()[0], 0);
+    std::vector<T> squares = d.first.host();
+    squares[3] = std::numeric_limits<T>::quiet_NaN();
+    d.first.set(squares);
+    method.on_device(q, d, grad.data());
+    EXPECT_TRUE(std::isnan(d.param.host()[3])) << "a NaN is no variance of 0";
+  }
+}
+
 TYPED_TEST(OptimKernels, WorkWithoutAFlag) {
   using T = TypeParam;
   TestQueue q;

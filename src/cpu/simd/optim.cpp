@@ -1,5 +1,6 @@
-// Optimizer updates, one pass over parameter, gradient and state. A gradient times 0 is 0 unless it is NaN or infinite:
-// the sum of these products finds such gradients at the cost of one multiply-add per vector.
+// Optimizer updates, one pass over parameter, gradient and state. A number times 0 is 0 unless it is NaN or infinite:
+// the sum of these products over the updated parameters finds what is not finite at the cost of one multiply-add per
+// vector. A gradient that is not finite makes its parameter so, in every one of these rules.
 #include "cpu/optim_kernels.h"
 #include "cpu/simd/lanes.h"
 
@@ -24,7 +25,6 @@ bool sgd_loop(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T
   for_vectors<T>(n, [&]<bool kWhole>(std::int64_t i, std::int64_t count) {
     const Vec<T> p = load_some<T, kWhole>(param + i, count);
     Vec<T> g = load_some<T, kWhole>(grad + i, count);
-    zeros += g * broadcast(T{0});
     g += decay * p;
     if constexpr (kMomentum) {
       Vec<T> b = g;
@@ -32,7 +32,9 @@ bool sgd_loop(const SgdScalars<T>& s, std::int64_t n, T* param, const T* grad, T
       store_some<T, kWhole>(momentum + i, b, count);
       g = kNesterov ? g + keep * b : b;
     }
-    store_some<T, kWhole>(param + i, p - lr * g, count);
+    const Vec<T> updated = p - lr * g;
+    zeros += updated * broadcast(T{0});
+    store_some<T, kWhole>(param + i, updated, count);
   });
   return any_nonzero<T>(zeros);
 }
@@ -53,7 +55,6 @@ bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T*
   for_vectors<T>(n, [&]<bool kWhole>(std::int64_t i, std::int64_t count) {
     Vec<T> p = load_some<T, kWhole>(param + i, count);
     Vec<T> g = load_some<T, kWhole>(grad + i, count);
-    zeros += g * broadcast(T{0});
     g += decay * p;
     Vec<T> square = alpha * load_some<T, kWhole>(square_avg + i, count) + rest * g * g;
     store_some<T, kWhole>(square_avg + i, square, count);
@@ -62,6 +63,7 @@ bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T*
       mean += rest * (g - mean);
       store_some<T, kWhole>(grad_avg + i, mean, count);
       square -= mean * mean;
+      square = square < Vec<T>{} ? Vec<T>{} : square;  // rounding, when the gradient hardly changes; NaN stays
     }
     const Vec<T> root = square_root(square) + eps;
     if constexpr (kMomentum) {
@@ -71,6 +73,7 @@ bool rmsprop_loop(const RmsPropScalars<T>& s, std::int64_t n, T* param, const T*
     } else {
       p -= lr * g / root;
     }
+    zeros += p * broadcast(T{0});
     store_some<T, kWhole>(param + i, p, count);
   });
   return any_nonzero<T>(zeros);
@@ -97,7 +100,6 @@ bool adam(const AdamScalars<T>& s, std::int64_t n, T* param, const T* grad, T* m
     prefetch<T>(param + i, grad + i, m + i, v + i);
     const Vec<T> p = load_some<T, kWhole>(param + i, count);
     Vec<T> g = load_some<T, kWhole>(grad + i, count);
-    zeros += g * broadcast(T{0});
     g += decay * p;
     Vec<T> mean = load_some<T, kWhole>(m + i, count);
     mean += rest1 * (g - mean);
@@ -105,7 +107,9 @@ bool adam(const AdamScalars<T>& s, std::int64_t n, T* param, const T* grad, T* m
     store_some<T, kWhole>(m + i, mean, count);
     store_some<T, kWhole>(v + i, square, count);
     const Vec<T> root = square_root(square) * scale + eps;
-    store_some<T, kWhole>(param + i, p * keep - step * mean / root, count);
+    const Vec<T> updated = p * keep - step * mean / root;
+    zeros += updated * broadcast(T{0});
+    store_some<T, kWhole>(param + i, updated, count);
   });
   return any_nonzero<T>(zeros);
 }

@@ -19,7 +19,8 @@ struct OptimStates {
   T* buffer[3];
 };
 
-// Updates elements [at, at + N); true if a gradient was NaN or infinite.
+// Updates elements [at, at + N); true if an updated parameter is NaN or infinite, which a gradient that is
+// not finite makes it in every rule.
 template <int N, class T, class Rule>
 __device__ bool update_run(const typename Rule::Scalars& s, std::int64_t at, T* param, const T* grad,
                            const OptimStates<T>& states) {
@@ -29,10 +30,10 @@ __device__ bool update_run(const typename Rule::Scalars& s, std::int64_t at, T* 
   for (int j = 0; j < kStates; ++j) state[j] = load_pack<T, N>(states.buffer[j] + at);
   bool nonfinite = false;
   for (int k = 0; k < N; ++k) {
-    nonfinite = nonfinite || !isfinite(g.v[k]);
     T values[kStates + 1];
     for (int j = 0; j < kStates; ++j) values[j] = state[j].v[k];
     p.v[k] = Rule::update(s, p.v[k], g.v[k], values);
+    nonfinite = nonfinite || !isfinite(p.v[k]);
     for (int j = 0; j < kStates; ++j) state[j].v[k] = values[j];
   }
   for (int j = 0; j < kStates; ++j) store_pack<T, N>(states.buffer[j] + at, state[j]);

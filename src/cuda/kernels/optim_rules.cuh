@@ -55,6 +55,7 @@ struct RmsPropRule {
       T& mean = state[kStates - 1];
       mean += s.rest * (gradient - mean);
       variance -= mean * mean;
+      if (variance < 0) variance = 0;  // rounding, when the gradient hardly changes; NaN stays
     }
     const T root = sqrt(variance) + s.eps;
     if constexpr (kMomentum) {

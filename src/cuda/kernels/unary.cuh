@@ -85,7 +85,7 @@ struct UnaryFunction {
     } else if constexpr (op == Unary::pow) {
       return a == 0 ? T(0) : dy * (a * pow(x, a - T(1)));
     } else if constexpr (op == Unary::clamp) {
-      return x >= a && x <= b ? dy : T(0);
+      return x > a && x < b ? dy : T(0);
     } else if constexpr (op == Unary::affine) {
       return dy * a;
     } else if constexpr (op == Unary::relu) {
