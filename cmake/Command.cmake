@@ -7,6 +7,9 @@ endif()
 if(command_sources)
   add_executable(descent_cli ${command_sources})
   set_target_properties(descent_cli PROPERTIES OUTPUT_NAME descent LINKER_LANGUAGE CXX)
+  if(library_type STREQUAL "STATIC")  # what libdescent.so would find for it, CUDA's libraries among them
+    set_target_properties(descent_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  endif()
   # The installed command finds the library from its own place, so that the tree can be moved, unless one of them has a
   # fixed place. CMAKE_INSTALL_RPATH is left as it is given.
   if(NOT DEFINED CMAKE_INSTALL_RPATH)
