@@ -111,10 +111,16 @@ unpack() { # ARCHITECTURE DIR GROUP...
     >"$log" 2>&1 || { tail -n 15 "$log" >&2; rm -f "$log"; fail "could not fetch them"; }
   rm -f "$log"
   for archive in "$dir"/apt/archives/*.deb; do dpkg-deb -x "$archive" "$dir"; done
-  # Links from the root of that system are not from the root of this one.
+  # All in usr/lib, as on a system with merged folders; and links from the root of that system are not from this one's.
+  if [ -d "$dir/lib" ]; then
+    cp -a "$dir/lib/." "$dir/usr/lib/"
+    rm -r "${dir:?}/lib"
+  fi
   while read -r link; do
-    ln -sfn "$dir$(readlink "$link")" "$link"
-  done < <(find "$dir/usr" "$dir/lib" -type l -lname '/*' 2>/dev/null)
+    name=$(readlink "$link")
+    name=${name#/usr}
+    ln -sfn "$dir/usr$name" "$link"
+  done < <(find "$dir/usr" -type l -lname '/*')
   rm -rf "$dir/apt"
   echo "${wanted[*]}" >"$dir/unpacked"
 }
