@@ -1,10 +1,26 @@
 # The command `descent`: public headers plus CLI11, JSON and fmt; nothing from src/.
 file(GLOB command_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/*.cpp"
                                             "${PROJECT_SOURCE_DIR}/tools/commands/*.cpp")
+if(DESCENT_OBJECTS)
+  file(STRINGS "${DESCENT_OBJECTS}/command.txt" command_sources)
+endif()
 if(command_sources)
   add_executable(descent_cli ${command_sources})
-  set_target_properties(descent_cli PROPERTIES OUTPUT_NAME descent
-                                               INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+  set_target_properties(descent_cli PROPERTIES OUTPUT_NAME descent LINKER_LANGUAGE CXX)
+  if(library_type STREQUAL "STATIC")  # what libdescent.so would find for it, CUDA's libraries among them
+    set_target_properties(descent_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+  endif()
+  # The installed command finds the library from its own place, so that the tree can be moved, unless one of them has a
+  # fixed place. CMAKE_INSTALL_RPATH is left as it is given.
+  if(NOT DEFINED CMAKE_INSTALL_RPATH)
+    if(IS_ABSOLUTE "${CMAKE_INSTALL_BINDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+      set(command_rpath "${CMAKE_INSTALL_FULL_LIBDIR}")
+    else()
+      file(RELATIVE_PATH command_rpath "/${CMAKE_INSTALL_BINDIR}" "/${CMAKE_INSTALL_LIBDIR}")
+      set(command_rpath "$ORIGIN/${command_rpath}")
+    endif()
+    set_target_properties(descent_cli PROPERTIES INSTALL_RPATH "${command_rpath}")
+  endif()
   target_include_directories(descent_cli PRIVATE "${PROJECT_SOURCE_DIR}/tools")
   target_compile_options(descent_cli PRIVATE $<$<CONFIG:Release>:-O1>)
   descent_unity(descent_cli ${command_sources})

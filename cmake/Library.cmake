@@ -29,7 +29,16 @@ target_link_libraries(descent_devices PRIVATE descent_private)
 set(cpu_objects $<TARGET_OBJECTS:descent_objects> ${simd_objects})
 set(library_objects ${cpu_objects} $<TARGET_OBJECTS:descent_devices>)
 
-add_library(descent SHARED ${library_objects})
+# tests/package makes the other kinds of library, and its installed layouts, of the objects that are there already.
+if(DESCENT_OBJECTS)
+  file(STRINGS "${DESCENT_OBJECTS}/library.txt" library_objects)
+endif()
+if(DEFINED BUILD_SHARED_LIBS AND NOT BUILD_SHARED_LIBS)
+  set(library_type STATIC)
+else()
+  set(library_type SHARED)
+endif()
+add_library(descent ${library_type} ${library_objects})
 add_library(descent::descent ALIAS descent)
 set_target_properties(descent PROPERTIES VERSION ${PROJECT_VERSION} LINKER_LANGUAGE CXX
                                          SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR}
@@ -38,12 +47,19 @@ target_compile_features(descent PUBLIC cxx_std_20)
 target_include_directories(descent PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
                                           $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(descent PRIVATE $<BUILD_INTERFACE:descent_private>)
-# The linker script keeps copies of std and fmt templates out of our exported symbols.
-set(version_script "${PROJECT_SOURCE_DIR}/cmake/exports.map")
-target_link_options(descent PRIVATE "-Wl,--version-script=${version_script}" -Wl,--exclude-libs,ALL)
-set_property(TARGET descent APPEND PROPERTY LINK_DEPENDS "${version_script}")
-if(NOT DESCENT_SANITIZE)
-  target_link_options(descent PRIVATE -Wl,-z,defs)
+if(library_type STREQUAL "SHARED")
+  # The linker script keeps copies of std and fmt templates out of our exported symbols.
+  set(version_script "${PROJECT_SOURCE_DIR}/cmake/exports.map")
+  target_link_options(descent PRIVATE "-Wl,--version-script=${version_script}" -Wl,--exclude-libs,ALL)
+  set_property(TARGET descent APPEND PROPERTY LINK_DEPENDS "${version_script}")
+  if(NOT DESCENT_SANITIZE)
+    target_link_options(descent PRIVATE -Wl,-z,defs)
+  endif()
+else()
+  # Whoever links an installed libdescent.a links these too; descentConfig.cmake finds them.
+  foreach(library fmt::fmt ZLIB::ZLIB PNG::PNG Threads::Threads)
+    target_link_libraries(descent PRIVATE $<INSTALL_INTERFACE:${library}>)
+  endforeach()
 endif()
 
 # The CPU side alone, for tests that compile the CUDA kernels' source themselves (tests/simt).

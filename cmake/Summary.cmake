@@ -17,6 +17,8 @@ set(compiler "${CMAKE_CXX_COMPILER_ID} ${CMAKE_CXX_COMPILER_VERSION}, ${CMAKE_BU
 list(JOIN simd_levels ", " simd_text)
 message(STATUS "descent ${PROJECT_VERSION}")
 descent_say("compiler" "${compiler}")
+string(TOLOWER ${library_type} library_text)
+descent_say("library" "${library_text} (the other kind: -DBUILD_SHARED_LIBS=ON or OFF)")
 descent_say("CPU backend" "on   instruction sets ${simd_text}, chosen at run time")
 descent_say("CUDA backend" "${cuda_summary}")
 if(DESCENT_CUDA_ENABLED)

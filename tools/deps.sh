@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The one place that lists the distribution packages that descent needs, and installs those that are missing.
-#   tools/deps.sh --list GROUP...      print package names      (groups: build test lint speed fetch fashion)
+#   tools/deps.sh --list GROUP...      print package names      (groups: build test lint speed fetch fashion aarch64)
 #   tools/deps.sh --install GROUP...   install what is missing; the group "speed" is optional and may fail
+#   tools/deps.sh --unpack ARCHITECTURE DIR GROUP...   the libraries of another architecture into DIR, for cross compiling
 set -euo pipefail
 
 # One line per need: group, what it is, packages (any of them will do; the first is the one installed).
@@ -23,6 +24,8 @@ fashion package              dataset-fashion-mnist
 lint  command:clang-format   clang-format
 lint  command:clang-tidy     clang-tidy
 speed command:ccache         ccache
+aarch64 command:aarch64-linux-gnu-g++           g++-aarch64-linux-gnu
+aarch64 command:qemu-aarch64,qemu-aarch64-static qemu-user|qemu-user-static
 LIST
 }
 
@@ -31,7 +34,7 @@ fail() { say "$*"; exit 1; }
 
 installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# Prints the packages of the groups given, only the missing ones when the first argument is "missing".
+# Prints the packages of the groups given: all of them, the missing ones, or the libraries, as the first argument says.
 packages() {
   local which=$1; shift
   local group kind alternatives one have
@@ -48,6 +51,7 @@ packages() {
       esac
       [ $have = no ] || continue
     fi
+    if [ "$which" = libraries ] && [ "$kind" != package ]; then continue; fi
     printf '%s\n' "${alternatives%%|*}"
   done < <(needs)
 }
@@ -79,6 +83,47 @@ install() {
   [ $status -eq 0 ] || fail "could not install them. As root: apt-get install ${missing[*]}"
 }
 
+# Unpacks the libraries of the groups, and what these need, for another architecture. apt works on lists of its own, in
+# DIR/apt, so that neither the packages of this machine nor dpkg's architectures change; the C and the C++ library come
+# with the cross compiler and count as installed there.
+unpack() { # ARCHITECTURE DIR GROUP...
+  local architecture=$1 name link dir archive
+  command -v apt-get >/dev/null || fail "there is no apt-get here to fetch the packages of $architecture with"
+  mkdir -p "$2"
+  dir=$(cd "$2" && pwd)
+  shift 2
+  local -a wanted options
+  mapfile -t wanted < <(packages libraries "$@")
+  if [ "$(cat "$dir/unpacked" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
+  say "fetching for $architecture: ${wanted[*]}"
+  rm -rf "${dir:?}"/{apt,usr,lib,etc}
+  mkdir -p "$dir"/apt/{lists,archives}/partial
+  for name in libc6 libc6-dev libgcc-s1 libstdc++6; do
+    printf 'Package: %s\nStatus: install ok installed\nArchitecture: %s\nMulti-Arch: same\nMaintainer: none\nVersion: 999:1\n' \
+      "$name" "$architecture"
+    printf 'Description: of the cross compiler\n\n'
+  done >"$dir/apt/status"
+  options=(-q -o APT::Architecture="$architecture" -o APT::Architectures="$architecture" -o APT::Sandbox::User=
+    -o Dir::State="$dir/apt" -o Dir::State::status="$dir/apt/status" -o Dir::Cache="$dir/apt" -o Debug::NoLocking=1)
+  log=$(mktemp)
+  { apt-get "${options[@]}" update && apt-get "${options[@]}" install -y --no-install-recommends --download-only "${wanted[@]}"; } \
+    >"$log" 2>&1 || { tail -n 15 "$log" >&2; rm -f "$log"; fail "could not fetch them"; }
+  rm -f "$log"
+  for archive in "$dir"/apt/archives/*.deb; do dpkg-deb -x "$archive" "$dir"; done
+  # All in usr/lib, as on a system with merged folders; and links from the root of that system are not from this one's.
+  if [ -d "$dir/lib" ]; then
+    cp -a "$dir/lib/." "$dir/usr/lib/"
+    rm -r "${dir:?}/lib"
+  fi
+  while read -r link; do
+    name=$(readlink "$link")
+    name=${name#/usr}
+    ln -sfn "$dir/usr$name" "$link"
+  done < <(find "$dir/usr" -type l -lname '/*')
+  rm -rf "$dir/apt"
+  echo "${wanted[*]}" >"$dir/unpacked"
+}
+
 check_cmake() {
   local version
   version=$(cmake --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p')
@@ -87,7 +132,7 @@ check_cmake() {
 }
 
 action=${1:-}
-[ $# -gt 1 ] || { sed -n '2,4s/^# \{0,1\}//p' "$0" >&2; exit 1; }
+[ $# -gt 1 ] || { sed -n '2,5s/^# \{0,1\}//p' "$0" >&2; exit 1; }
 shift
 case $action in
   --list) packages all "$@" ;;
@@ -98,5 +143,6 @@ case $action in
     if [ ${#optional[@]} -gt 0 ]; then (install "${optional[@]}") || say "going on without"; fi
     if [[ " ${required[*]-} " == *" build "* ]]; then check_cmake; fi
     ;;
-  *) fail "unknown action '$action', expected --list or --install" ;;
+  --unpack) [ $# -gt 2 ] || fail "--unpack needs an architecture, a folder and groups"; unpack "$@" ;;
+  *) fail "unknown action '$action', expected --list, --install or --unpack" ;;
 esac

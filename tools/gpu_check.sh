@@ -4,8 +4,8 @@
 # summary.md and a log of each stage. Exit code 0 when everything ran and passed.
 #   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
 #   tools/gpu_check.sh --pack DIR [--build DIR]
-# --only takes stages of: device, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; a
-# stage for which none are left counts as not passed. --dry-run says what would run.
+# --only takes stages of: device, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; what
+# of sanitizers and torch none are left for is skipped, any other stage has not passed. --dry-run says what would run.
 # --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
 # machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it training takes synthetic digits), DESCENT_JOBS,

@@ -20,6 +20,7 @@
 #include "descent/ops.h"
 #include "descent/optim.h"
 #include "descent/random.h"
+#include "descent/requirements.h"
 #include "descent/shape.h"
 #include "descent/tensor.h"
 #include "descent/train.h"

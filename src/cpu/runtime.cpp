@@ -59,7 +59,11 @@ SizeClass size_class(std::size_t bytes) {
 }
 
 // Huge pages save most of the page faults and address look-ups of large tensors; they need blocks that begin at one.
+// Whole pages, which are 64 KiB on some ARM systems: munmap refuses an address inside of one, and the rest that is cut
+// off behind the block would stay mapped for ever.
 void* map_block(std::size_t bytes) {
+  static const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  bytes = (bytes + page - 1) / page * page;
   const std::size_t alignment = bytes >= 2 * kHugePage ? kHugePage : 0;
   void* mapped = mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (mapped == MAP_FAILED) return nullptr;

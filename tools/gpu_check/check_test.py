@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import tempfile
+import time
 import unittest
 from unittest import mock
 
@@ -15,6 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import check  # noqa: E402
 import parse  # noqa: E402
+import runner  # noqa: E402
 import stages  # noqa: E402
 import summary  # noqa: E402
 
@@ -50,8 +52,17 @@ class Parsers(unittest.TestCase):
         self.assertEqual(parse.sanitizer("========= COMPUTE-SANITIZER\n========= ERROR SUMMARY: 0 errors\n"), {"errors": 0, "first": ""})
         race = "========= RACECHECK SUMMARY: 2 hazards displayed (1 error, 1 warning)\n"
         self.assertEqual(parse.sanitizer("========= Error: Race reported\n" + race), {"errors": 2, "first": "Error: Race reported"})
+        refused = "========= COMPUTE-SANITIZER\n========= Device not supported\n"
         with self.assertRaises(parse.Unreadable):
-            parse.sanitizer("========= COMPUTE-SANITIZER\n========= Device not supported\n")
+            parse.sanitizer(refused)
+        self.assertEqual(parse.sanitizer_refusal(refused), "Device not supported")
+        self.assertEqual(parse.sanitizer_refusal("========= Error: Failed to initialize the tool\n"), "Error: Failed to initialize the tool")
+        # What a tool finds is no refusal, and counts even when the run was cut short.
+        uninitialized = "========= Uninitialized __global__ memory read of size 4 bytes\n"
+        for text in (MEMCHECK.split("========= ERROR")[0], uninitialized, "========= Error: Race reported between Write and Read\n"):
+            self.assertEqual(parse.sanitizer_refusal(text), "")
+            self.assertTrue(parse.sanitizer_finding(text))
+        self.assertEqual(parse.sanitizer_finding(refused), "")
 
     def test_losses(self):
         one = parse.losses(metrics({1: 2.0, 2: 1.0, 3: 0.5}))
@@ -123,7 +134,19 @@ if FAKE.get("broken") in settings: sys.exit(1)
 rows = [{"goal": "G1", "job": "mlp", "class": "T", "seconds_per_step": {name: 1e-4 for name in settings}, "ratios": {}}]
 with open(value("--json"), "w") as file: json.dump({"results": rows}, file)
 '''
-SANITIZER = 'print("========= ERROR SUMMARY: %d errors" % FAKE.get("errors", 0))'
+# Behaves as each tool is told to: "errors", "refuses", "crashes", "runs nothing"; else it runs the program.
+SANITIZER = '''
+import subprocess
+tool = sys.argv[sys.argv.index("--tool") + 1]
+program = next(i for i, word in enumerate(sys.argv) if "/tests/" in word)
+with open(FAKE["log"], "a") as file: file.write(tool + " " + os.path.basename(sys.argv[program]) + "\\n")
+how = FAKE.get(tool, "")
+print("========= COMPUTE-SANITIZER", flush=True)
+if how == "refuses": print("========= Error: the debugger interface is not permitted in this container"); sys.exit(1)
+if how == "crashes": os.abort()
+if how != "runs nothing": subprocess.run(sys.argv[program:])
+print("========= ERROR SUMMARY: %d errors" % (3 if how == "errors" else 0))
+'''
 
 
 class WholeRun(unittest.TestCase):
@@ -144,9 +167,11 @@ class WholeRun(unittest.TestCase):
         self.program("tree/bin/descent", COMMAND, fake)
         self.program("tree/tests/op_cases_test", TEST, {})
         self.program("tree/tests/simt/pool_test", TEST, fake)
+        self.program("tree/tests/simt/loss_test", TEST, {})
         self.program("bench/compare_torch.py", COMPARE, fake)
         self.program("path/nvidia-smi", 'print("A GPU, 1.0")', fake)
-        self.program("path/compute-sanitizer", SANITIZER, fake)
+        self.log = os.path.join(self.root, "sanitizer.log")
+        self.program("path/compute-sanitizer", SANITIZER, {**fake, "log": self.log})
         path = os.path.join(self.root, "path") + os.pathsep + os.environ.get("PATH", "")
         arguments = ["check.py", "--out", self.out, "--tree", os.path.join(self.root, "tree"), "--source", self.root, *words]
         with mock.patch.dict(os.environ, {"PATH": path}), mock.patch.object(sys, "argv", arguments), \
@@ -173,11 +198,70 @@ class WholeRun(unittest.TestCase):
         self.assertEqual(self.status["bench"][0], "not run")
 
     def test_every_kind_of_failure_is_one(self):
-        for stage, fake in (("tests", {"fails": True}), ("tests", {"result": "SKIPPED"}), ("sanitizers", {"errors": 3}),
+        for stage, fake in (("tests", {"fails": True}), ("tests", {"result": "SKIPPED"}), ("sanitizers", {"initcheck": "errors"}),
                             ("training", {"drift": 0.5}), ("training", {"drift": 1e-5}), ("training", {"sum": "other"})):
             with self.subTest(stage=stage, fake=fake):
                 self.assertEqual(self.run_check("--only", stage, **fake), 1)
                 self.assertEqual(self.status[stage][0], "failed", self.results)
+
+    def time_ends_in(self, tool, said=""):
+        """From the first run of the tool on there is no time left; `said` is what it had written until then."""
+        run = runner.Check.run
+
+        def end(check, command, *words):
+            if tool not in command:
+                return run(check, command, *words)
+            check.deadline = time.monotonic() + 1
+            return runner.Done(-15, said, "", 90.0, True)
+        return mock.patch.object(runner.Check, "run", end)
+
+    def runs(self):
+        with open(self.log, encoding="utf-8") as file:
+            return file.read().splitlines()
+
+    def test_memcheck_sees_every_program_before_another_tool_begins(self):
+        self.assertEqual(self.run_check("--only", "sanitizers"), 0, self.results)
+        tools = [line.split()[0] for line in self.runs()]
+        self.assertEqual(tools, ["memcheck"] * 2 + ["racecheck"] * 2 + ["initcheck"] * 2 + ["synccheck"] * 2)
+        self.assertEqual(self.status["sanitizers"], ("passed", "8 runs without errors"))
+
+    def test_what_no_time_is_left_for_is_skipped(self):
+        with self.time_ends_in("racecheck"):
+            self.assertEqual(self.run_check("--only", "sanitizers"), 0, self.results)
+        status, reason = self.status["sanitizers"]
+        self.assertEqual(status, "passed")
+        for text in ("2 runs without errors", "no time for racecheck of 2 programs", "initcheck of 2 programs"):
+            self.assertIn(text, reason)
+        self.assertNotIn("initcheck", " ".join(self.runs()))
+        # Without time for anything it is the stage that is skipped; tests without time are no pass.
+        with self.time_ends_in("memcheck"):
+            self.assertEqual(self.run_check("--only", "sanitizers"), 0, self.results)
+        self.assertEqual(self.status["sanitizers"][0], "skipped")
+        self.assertEqual(self.run_check("--seconds", "2", "--only", "tests,sanitizers"), 1)
+        self.assertEqual((self.status["tests"][0], self.status["sanitizers"][0]), ("not run", "skipped"))
+
+    def test_a_finding_counts_though_the_time_ran_out(self):
+        with self.time_ends_in("memcheck", MEMCHECK.split("========= ERROR")[0]):
+            self.assertEqual(self.run_check("--only", "sanitizers"), 1)
+        self.assertIn("(memcheck)", self.status["sanitizers"][1])
+
+    def test_a_sanitizer_that_the_host_refuses_is_told_and_no_failure(self):
+        with mock.patch.object(stages, "PARALLEL", 1):
+            self.assertEqual(self.run_check("--only", "sanitizers", racecheck="refuses"), 0, self.results)
+        status, reason = self.status["sanitizers"]
+        self.assertEqual(status, "passed")
+        self.assertIn("6 runs without errors", reason)
+        self.assertIn("racecheck (Error: the debugger interface is not permitted in this container)", reason)
+        self.assertEqual(sum(line.startswith("racecheck") for line in self.runs()), 1)  # not asked again for each program
+        refuse = dict.fromkeys(stages.SANITIZERS, "refuses")
+        self.assertEqual(self.run_check("--only", "sanitizers", **refuse), 0, self.results)
+        self.assertEqual(self.status["sanitizers"][0], "skipped")
+
+    def test_no_verdict_is_no_pass(self):
+        for how in ("crashes", "runs nothing"):
+            with self.subTest(how=how):
+                self.assertEqual(self.run_check("--only", "sanitizers", synccheck=how), 1)
+                self.assertIn("synccheck", self.status["sanitizers"][1])
 
     def test_all_three_peers_and_compiling_may_fail(self):
         for broken, peers in ((None, ["eager", "graph", "compile"]), ("compile", ["eager", "graph"])):

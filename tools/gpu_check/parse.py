@@ -41,6 +41,25 @@ def gtest(text):
     return {"ran": ran, "failed": failed, "skipped": skipped, "failures": failures}
 
 
+# How compute-sanitizer says that it can't work on this machine: driver, device, virtualization or permissions.
+REFUSALS = re.compile(r"not supported|unsupported|not permitted|permission|privilege|debugger|\binitializ|unable to (?:find|load|launch|attach)|"
+                      r"cannot open shared object|internal sanitizer error|incompatible|before first instrumented API call", re.IGNORECASE)
+FINDINGS = re.compile(r"^=+ ((?:Invalid |Misaligned |Uninitialized |Barrier error|Divergent thread|Race reported|(?:Error|Warning): Race|"
+                      r"Program hit |Malloc/Free error|Double free|Access at |Address ).*)", re.MULTILINE)
+
+
+def sanitizer_refusal(text):
+    """The line with which compute-sanitizer refused to work on this machine, or "". Asked only of a run that found nothing and in which no
+    test ran, so that a finding is never taken for a refusal."""
+    return next((line.strip("= \t")[:200] for line in text.splitlines() if REFUSALS.search(line)), "")
+
+
+def sanitizer_finding(text):
+    """The first thing that compute-sanitizer found, or "": of a run that did not come to its summary."""
+    found = FINDINGS.search(text)
+    return found.group(1).strip()[:300] if found else ""
+
+
 def sanitizer(text):
     """{"errors": n, "first": line} of compute-sanitizer; racecheck counts hazards."""
     summary = re.findall(r"^=+ (?:ERROR SUMMARY: (\d+) errors?|RACECHECK SUMMARY: (\d+) hazards?.*)", text, re.MULTILINE)

@@ -7,8 +7,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
-#else
-#include <cmath>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #ifndef DESCENT_SIMD
@@ -121,8 +121,10 @@ template <class T, class F>
   return _mm256_sqrt_ps(v);
 #elif defined(__x86_64__)
   return _mm_sqrt_ps(v);
+#elif defined(__aarch64__)
+  return vsqrtq_f32(v);
 #else
-  for (int i = 0; i < kLanes<float>; ++i) v[i] = std::sqrt(v[i]);
+  for (int i = 0; i < kLanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);  // std::sqrt would be shared by all levels
   return v;
 #endif
 }
@@ -133,8 +135,10 @@ template <class T, class F>
   return _mm256_sqrt_pd(v);
 #elif defined(__x86_64__)
   return _mm_sqrt_pd(v);
+#elif defined(__aarch64__)
+  return vsqrtq_f64(v);
 #else
-  for (int i = 0; i < kLanes<double>; ++i) v[i] = std::sqrt(v[i]);
+  for (int i = 0; i < kLanes<double>; ++i) v[i] = __builtin_sqrt(v[i]);
   return v;
 #endif
 }
