@@ -85,7 +85,8 @@ struct Split {
   std::vector<std::int64_t> train;       // ascending
   std::vector<std::int64_t> validation;  // ascending
 };
-// Takes round(fraction * count) examples of every class for validation. 0 <= fraction < 1.
+// Sets round(fraction * size) examples aside for validation, of every class its share rounded down or up (largest
+// remainders; between equal ones the seed decides). Throws InvalidArgument unless 0 <= fraction < 1.
 DESCENT_API Split stratified_split(const Dataset& dataset, double fraction, std::uint64_t seed);
 
 // Where an order of batches stands: enough to go on exactly there.
