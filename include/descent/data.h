@@ -50,6 +50,8 @@ using Log = std::function<void(std::string_view line)>;
 // DESCENT_DATA_DIR may hold mnist/ and fashion-mnist/, or the files themselves; the cache is
 // $XDG_CACHE_HOME/descent/NAME or ~/.cache/descent/NAME. Known datasets are checked by SHA-256 after a download.
 DESCENT_API DatasetPair load(const std::string& name, FetchPolicy policy = FetchPolicy::download, const Log& log = {});
+// The names that are no directories.
+DESCENT_API std::span<const std::string_view> dataset_names();
 DESCENT_API DatasetPair load_directory(const std::string& directory);
 
 // An IDX file, gzip-compressed when it begins like gzip: u8, rank 1 to 4. Throws FormatError or IoError.
