@@ -7,6 +7,7 @@
 #include <string>
 
 #include "descent/device.h"
+#include "descent/io.h"
 #include "files.h"
 
 namespace descent::cpu {
@@ -111,14 +112,16 @@ INSTANTIATE_TEST_SUITE_P(
              "rubbish\n - \n1 2 3 - cgroup2\n" + std::string(kV2Mount),
              {{kV2 + "/cpu.max", "200000 100000\n"}}},
         Case{"a_path_without_a_slash", 2, "0::odd\n", kV2Mount, {{kV2 + "/cpu.max", "200000 100000\n"}}}),
-    [](const auto& info) { return std::string(info.param.name); });
+    [](const auto& row) { return std::string(row.param.name); });
 
 TEST(CpuLimitHere, NothingThereIsNoLimit) { EXPECT_EQ(cgroup_cpus("/nonexistent"), 0); }
 
 TEST(CpuLimitHere, ThisMachineHasAtLeastOne) {
   EXPECT_GE(available_cpus(), 1);
   const int quota = cgroup_cpus();
-  if (quota > 0) EXPECT_LE(available_cpus(), quota);
+  if (quota > 0) {
+    EXPECT_LE(available_cpus(), quota);
+  }
 }
 
 }  // namespace
