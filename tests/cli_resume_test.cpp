@@ -325,22 +325,27 @@ TEST_F(CliResume, AFolderWithoutARunIsNotResumed) {
 
 TEST_F(CliResume, ARunOfNaNsIsResumed) {
   const std::string mlp = write_model(path("mlp.json"), kMlp);  // without batch norm, which would keep it finite
-  const Words words = train("nan", {"-m", mlp, "--epochs", "100000", "--optimizer", "sgd", "--lr", "1e30", "--schedule",
-                                    "constant", "--no-nan-guard", "--checkpoint-every", "7", "--validation", "0.1"});
+  const Words words =
+      train("it's nan", {"-m", mlp, "--epochs", "100000", "--optimizer", "sgd", "--lr", "1e30", "--schedule",
+                         "constant", "--no-nan-guard", "--checkpoint-every", "7", "--validation", "0.1"});
   Process process(words);
-  for (int i = 0; i < 2000 && process.running() && io::latest_valid_checkpoint(path("nan")).step < 30; ++i) {
+  for (int i = 0; i < 2000 && process.running() && io::latest_valid_checkpoint(path("it's nan")).step < 30; ++i) {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   process.send(SIGINT);
   const Ran stopped = process.wait();
   ASSERT_EQ(stopped.code, 128 + SIGINT) << stopped.err;
-  const Ran ran = run_cli(resume("nan", {"--epochs", "1", "--json"}));
+  const std::string hint = "to go on: ";
+  ASSERT_NE(stopped.err.find(hint), std::string::npos) << stopped.err;
+  const std::string line = stopped.err.substr(stopped.err.find(hint) + hint.size());
+  ASSERT_EQ(shell("/", line.substr(0, line.find('\n')) + " -q --epochs 1 >/dev/null"), 0) << line << shell_errors();
+  const Ran ran = run_cli(resume("it's nan", {"--epochs", "1", "--json"}));
   EXPECT_EQ(ran.code, 0) << ran.err;
-  EXPECT_NE(std::string(config("nan")["command"]).find("--no-nan-guard"), std::string::npos);
+  EXPECT_NE(std::string(config("it's nan")["command"]).find("--no-nan-guard"), std::string::npos);
   EXPECT_TRUE(Json::parse(ran.out)["test_loss"].is_null()) << ran.out;
-  EXPECT_TRUE(std::filesystem::exists(path("nan") + "/report.html"));
+  EXPECT_TRUE(std::filesystem::exists(path("it's nan") + "/report.html"));
   // The guard can be switched on again; then it speaks.
-  EXPECT_EQ(run_cli(resume("nan", {"--no-nan-guard=false"})).code, 7);
+  EXPECT_EQ(run_cli(resume("it's nan", {"--no-nan-guard=false"})).code, 7);
 }
 
 // ---- errors that can be foreseen ----

@@ -141,6 +141,19 @@ TEST(BeforeTheFirstStep, ModulesWithoutAnOutputShapeAreTakenAsTheyAre) {
   EXPECT_EQ(trainer.fit(quadrants(32)).step, 2);
 }
 
+TEST(BeforeTheFirstStep, EvaluationRefusesLabelsThatAreNoClasses) {
+  Parts s;
+  for (const std::int32_t label : {-1, 4, 1 << 30}) {
+    EXPECT_ERROR("InvalidArgument", "of example 5",
+                 train::evaluate(*s.model.module, with_label(quadrants(8), 5, label), to_unit()));
+  }
+  data::Dataset fewer = quadrants(8);
+  fewer.labels = fewer.labels.rows(0, 7);
+  EXPECT_ERROR("InvalidArgument", "labels", train::evaluate(*s.model.module, fewer, to_unit()));
+  EXPECT_ERROR("InvalidArgument", "8 images, the labels are [7]", data::class_counts(fewer));
+  EXPECT_ERROR("InvalidArgument", "8 images, the labels are [7]", data::stratified_split(fewer, 0.5, 1));
+}
+
 // ---- the short batch left out ----
 
 TEST(DropLast, EpochsHaveWholeBatchesOnly) {

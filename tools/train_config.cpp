@@ -43,15 +43,6 @@ std::string text_of(const T& value) {
   return fmt::format("{}", value);
 }
 
-// As one word of a POSIX shell.
-std::string quote(const std::string& word) {
-  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
-
 template <class T>
 std::string option(const std::string& name, const T& value) {
   if constexpr (std::is_same_v<T, bool>) {
@@ -59,8 +50,8 @@ std::string option(const std::string& name, const T& value) {
   } else {
     const std::string text = text_of(value);
     // A word that begins with a dash would be taken for an option.
-    if (text.starts_with('-')) return fmt::format(" --{}={}", name, quote(text));
-    return fmt::format(" --{} {}", name, quote(text));
+    if (text.starts_with('-')) return fmt::format(" --{}={}", name, shell_quote(text));
+    return fmt::format(" --{} {}", name, shell_quote(text));
   }
 }
 
@@ -116,6 +107,14 @@ double default_lr(const TrainConfig& c) {
 }
 
 }  // namespace
+
+std::string shell_quote(const std::string& word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
 
 void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--model,-m", c.model, "mlp, lenet5, cnn, cnn-bn, or a JSON file with layers")->group("Job");

@@ -117,6 +117,8 @@ TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const C
 // Throws InvalidArgument unless `saved`, the options that a checkpoint was made with, give the same result.
 void check_same_result(const nlohmann::json& saved, const TrainConfig& config, const std::string& path);
 
+// One word of a POSIX shell.
+std::string shell_quote(const std::string& word);
 // Words for a POSIX shell, quoted, that give this configuration again: without --out, and with the device that it ran
 // on in place of `auto`.
 std::string command_line(const TrainConfig& config, Device device);

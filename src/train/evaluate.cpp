@@ -99,6 +99,7 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   loading.dtype = options.dtype;
   loading.device = options.device;
   data::BatchLoader loader(dataset, normalization, loading);
+  data::class_counts(dataset);  // refuses labels that are no classes: they would be counted beside the matrix
   loader.start_epoch(0);
   const std::int32_t* labels = dataset.labels.data<std::int32_t>();
   std::int64_t index = 0;

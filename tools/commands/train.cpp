@@ -231,7 +231,8 @@ int train_model(const Options& options) {
   const train::FitResult fit = trainer.fit(job.data.train, validation);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (fit.end == train::End::interrupted) {
-    say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step, job.folder.path));
+    say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step,
+                    shell_quote(job.folder.path)));
     return kSignal + signals->received();
   }
   signals.reset();  // what follows can be had again from the checkpoint
