@@ -1,5 +1,6 @@
 // Orders, splits and positions: reproducible, complete, and independent of everything but their seeds.
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 #include <set>
 
@@ -131,6 +132,60 @@ TEST(Split, EveryClassInProportion) {
   EXPECT_EQ(all.size(), 1000U);
   EXPECT_TRUE(std::is_sorted(split.train.begin(), split.train.end()));
 }
+
+// The sum is right, and every class within one of its share, whatever the sizes of the classes.
+TEST(Split, IsRightAsAWholeAndForEveryClass) {
+  const std::vector<std::vector<std::int64_t>> sizes = {
+      std::vector<std::int64_t>(100, 4), std::vector<std::int64_t>(100, 5), std::vector<std::int64_t>(100, 14),
+      std::vector<std::int64_t>(37, 1),  {1, 2, 3, 4, 5, 6, 7, 8, 9, 1000}, {0, 3, 0, 17, 1, 0}};
+  for (const auto& counts : sizes) {
+    std::vector<std::int32_t> labels;
+    for (std::size_t c = 0; c < counts.size(); ++c) {
+      labels.insert(labels.end(), static_cast<std::size_t>(counts[c]), static_cast<std::int32_t>(c));
+    }
+    const Dataset dataset = labelled(labels, static_cast<int>(counts.size()));
+    for (const double fraction : {0.001, 0.01, 0.1, 0.29, 1.0 / 3, 0.5, 0.9, 0.999}) {
+      const Split split = stratified_split(dataset, fraction, 3);
+      const auto size = static_cast<std::int64_t>(labels.size());
+      EXPECT_EQ(static_cast<std::int64_t>(split.validation.size()), std::llround(fraction * static_cast<double>(size)))
+          << fraction;
+      EXPECT_EQ(static_cast<std::int64_t>(split.train.size() + split.validation.size()), size);
+      const std::vector<std::int64_t> taken = class_counts(dataset.subset(split.validation));
+      for (std::size_t c = 0; c < counts.size(); ++c) {
+        const double share = fraction * static_cast<double>(counts[c]);
+        EXPECT_LT(std::abs(static_cast<double>(taken[c]) - share), 1) << fraction << " of " << counts[c];
+        EXPECT_LE(taken[c], counts[c]);
+      }
+    }
+  }
+}
+
+TEST(Split, EqualRemaindersAreDecidedByTheSeed) {
+  std::vector<std::int32_t> labels;
+  for (std::int32_t i = 0; i < 400; ++i) labels.push_back(i / 4);
+  const Dataset dataset = labelled(labels, 100);
+  const auto taken = [&](std::uint64_t seed) {
+    return class_counts(dataset.subset(stratified_split(dataset, 0.1, seed).validation));
+  };
+  EXPECT_EQ(taken(1), taken(1));
+  EXPECT_NE(taken(1), taken(2));
+  const std::vector<std::int64_t> counts = taken(1);
+  EXPECT_GT(std::count(counts.begin() + 50, counts.end(), 1), 5);  // not just those that come first
+}
+
+// What rounding each class gave where the sum was right anyway, as for MNIST: the split stays the same bits.
+TEST(Split, OfClassesLikeMnistsIsAsItWas) {
+  const std::vector<std::int64_t> mnist = {5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949};
+  std::vector<std::int32_t> labels;
+  for (std::size_t c = 0; c < mnist.size(); ++c) {
+    labels.insert(labels.end(), static_cast<std::size_t>(mnist[c]), static_cast<std::int32_t>(c));
+  }
+  const Dataset dataset = labelled(labels, 10);
+  EXPECT_EQ(class_counts(dataset.subset(stratified_split(dataset, 0.1, 1).validation)),
+            (std::vector<std::int64_t>{592, 674, 596, 613, 584, 542, 592, 627, 585, 595}));
+}
+
+TEST(Split, OfNothingIsEmpty) { EXPECT_TRUE(stratified_split(Dataset{}, 0.1, 1).train.empty()); }
 
 TEST(Split, DependsOnItsSeed) {
   const Dataset dataset = labelled(std::vector<std::int32_t>(100, 0), 1);

@@ -1,11 +1,15 @@
 // The guard against NaN and Inf: what it names, and where it looks.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "descent/error.h"
 #include "descent/ops.h"
+#include "files.h"
 #include "training_fixture.h"
 
 namespace descent::test {
@@ -61,6 +65,103 @@ TEST(NanGuard, CanBeSwitchedOff) {
   options.nan_guard = false;
   Trainer trainer(*s.model.module, *s.optimizer, options);
   EXPECT_EQ(trainer.fit(quadrants(32)).end, train::End::finished);
+}
+
+// Without the guard everything goes on: validation, the files, a checkpoint and what is resumed from it.
+TEST(NanGuard, SwitchedOffTrainingGoesThroughValidationFilesAndCheckpoints) {
+  const data::Dataset images = quadrants(64), validation = quadrants(16, 2);
+  const TempDir dir;
+  const auto make = [&](Parts& s, const std::string& name, std::int64_t stop) {
+    TrainerOptions options = small_options(2);
+    options.nan_guard = false;
+    options.keep_best = true;
+    auto trainer = std::make_unique<Trainer>(*s.model.module, *s.optimizer, options);
+    trainer->add(train::metrics_log(dir / name, 1));
+    class Stop : public train::Callback {
+     public:
+      explicit Stop(std::int64_t at) : at_(at) {}
+      std::string name() const override { return "stop"; }
+      void on_step(Trainer& t, const train::StepInfo& info) override {
+        if (info.step == at_) saved = io::decode_tensors(io::encode_tensors(t.state()), "memory");
+      }
+      io::TensorFile saved;
+
+     private:
+      std::int64_t at_;
+    };
+    auto callback = std::make_shared<Stop>(stop);
+    trainer->add(callback);
+    return std::pair(std::move(trainer), callback);
+  };
+  Parts a(kMlp, "sgd", DType::f32, 1e25), b(kMlp, "sgd", DType::f32, 1e25);
+  const auto [whole, stop] = make(a, "whole", 3);
+  const auto result = whole->fit(images, &validation);
+  EXPECT_TRUE(std::isnan(result.epochs[1].train.loss));
+  EXPECT_TRUE(std::isnan(result.epochs[1].validation.loss));
+  EXPECT_EQ(result.epochs[1].validation.count, 16);
+  const nlohmann::json fields = nlohmann::json::parse(stop->saved.metadata.at("trainer"));
+  EXPECT_EQ(fields["loss_sum"], "NaN");
+  const auto rest = make(b, "whole", -1).first;  // in the same folder
+  rest->set_state(stop->saved);
+  const auto resumed = rest->fit(images, &validation);
+  EXPECT_EQ(resumed.step, result.step);
+  EXPECT_EQ(bits_of(io::module_state(*b.model.module)), bits_of(io::module_state(*a.model.module)));
+  std::istringstream lines(io::read_text(dir / "whole/metrics.jsonl"));
+  std::int64_t records = 0;
+  for (std::string line; std::getline(lines, line); ++records) {
+    const nlohmann::json record = nlohmann::json::parse(line);
+    EXPECT_TRUE(record["loss"].is_number() || record["loss"] == "NaN" || record["loss"] == "Infinity") << line;
+  }
+  EXPECT_EQ(records, 8 + 2);
+  EXPECT_EQ(nlohmann::json::parse(io::read_text(dir / "whole/metrics.jsonl")
+                                      .substr(io::read_text(dir / "whole/metrics.jsonl").rfind("{\"")))["val_loss"],
+            "NaN");
+  EXPECT_NE(io::read_text(dir / "whole/metrics.csv").find(",NaN,"), std::string::npos);
+  // What earlier versions wrote: null.
+  io::TensorFile old = stop->saved;
+  nlohmann::json nulls = fields;
+  nulls["loss_sum"] = nullptr;
+  old.metadata["trainer"] = nulls.dump();
+  Parts c(kMlp, "sgd", DType::f32, 1e25);
+  TrainerOptions options = small_options(2);
+  options.nan_guard = false;
+  options.keep_best = true;
+  Trainer earlier(*c.model.module, *c.optimizer, options);
+  earlier.set_state(old);
+  EXPECT_EQ(earlier.step(), 3);
+}
+
+TEST(NanGuard, AReportOfNaNsLeavesThemOut) {
+  train::Report report;
+  report.metrics_jsonl =
+      "{\"type\":\"step\",\"epochs_done\":0.5,\"loss\":2.0,\"accuracy\":0.5}\n"
+      "{\"type\":\"step\",\"epochs_done\":1.0,\"loss\":\"NaN\",\"accuracy\":0.25}\n"
+      "{\"type\":\"step\",\"epochs_done\":1.5,\"loss\":\"Infinity\",\"accuracy\":0.25}\n"
+      "{\"type\":\"step\",\"epochs_done\":2.0,\"loss\":null,\"accuracy\":0.25}\n";
+  report.images = quadrants(4);
+  Parts s;
+  Tensor weight = s.model.module->named_parameters()[0].tensor;
+  weight.data<float>()[0] = std::nanf("");
+  weight.data<float>()[1] = std::numeric_limits<float>::infinity();
+  report.model = s.model.module.get();
+  const std::string page = train::render_report(report);
+  const auto points =
+      page.substr(page.find("points=\""), page.find('>', page.find("points=\"")) - page.find("points=\""));
+  EXPECT_EQ(std::count(points.begin(), points.end(), ','), 1) << points;
+}
+
+TEST(NanGuard, EvaluationWithoutItCountsNaNAsTheAnswer) {
+  Parts s;
+  Tensor(s.model.module->named_parameters()[3].tensor).fill(std::nan(""));
+  train::EvaluateOptions options;
+  options.worst = 3;
+  EXPECT_ERROR("NumericalError", "NaN", train::evaluate(*s.model.module, quadrants(16), to_unit(), options));
+  options.nan_guard = false;
+  const train::Evaluation found = train::evaluate(*s.model.module, quadrants(16), to_unit(), options);
+  EXPECT_TRUE(std::isnan(found.metrics.loss));
+  EXPECT_EQ(found.metrics.count, 16);
+  EXPECT_EQ(found.metrics.accuracy, 0.25);  // always the first class
+  EXPECT_EQ(found.worst.size(), 3U);
 }
 
 TEST(NanGuard, SeesLateWhenItLooksSeldom) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "backend_test.h"
+#include "cpu/cpu_limit.h"
 #include "descent/error.h"
 
 // LeakSanitizer looks for the threads of a forked child's parent, which the child doesn't have, and may wait for ever.
@@ -136,7 +137,7 @@ TEST(ThreadPool, SeveralCallersAtOnce) {
 
 TEST(ThreadPool, RefusesWrongNumbers) {
   EXPECT_THROW(set_num_threads(-1), InvalidArgument);
-  EXPECT_THROW(set_num_threads(100000), InvalidArgument);
+  EXPECT_THROW(set_num_threads(kMaxThreads + 1), InvalidArgument);
   const Threads use(2);
   EXPECT_THROW(parallel_for(2, [](std::int64_t) { set_num_threads(1); }), InvalidArgument);
   EXPECT_EQ(num_threads(), 2);
@@ -208,8 +209,28 @@ TEST(ThreadPool, ReadsTheEnvironment) {
   EXPECT_EQ(in_child([] {
               setenv("DESCENT_NUM_THREADS", "5", 1);
               if (num_threads() != 5) std::_Exit(4);
+              set_num_threads(2);
+              if (num_threads() != 2) std::_Exit(5);
+              set_num_threads(0);
+              if (num_threads() != 5) std::_Exit(6);
+              setenv("DESCENT_NUM_THREADS", "0", 1);
+              set_num_threads(0);
+              if (num_threads() != std::min(available_cpus(), kMaxThreads)) std::_Exit(7);
             }),
             0);
+  for (const char* wrong : {"-1", "1025", " ", "3 ", "4x"}) {
+    EXPECT_EQ(in_child([&] {
+                setenv("DESCENT_NUM_THREADS", wrong, 1);
+                try {
+                  set_num_threads(0);
+                  std::_Exit(4);
+                } catch (const InvalidArgument&) {
+                }
+                set_num_threads(2);  // doesn't look at it
+              }),
+              0)
+        << '"' << wrong << '"';
+  }
   EXPECT_EQ(in_child([] {
               setenv("DESCENT_NUM_THREADS", "many", 1);
               try {

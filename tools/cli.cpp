@@ -14,6 +14,7 @@
 #include <cstring>
 #include <new>
 
+#include "descent/device.h"
 #include "descent/error.h"
 
 namespace descent::cli {
@@ -146,6 +147,15 @@ std::string thousands(std::int64_t value) {
     digits.insert(static_cast<std::size_t>(at), ",");
   }
   return digits;
+}
+
+CLI::Option* add_threads(CLI::App& command, int& threads) {
+  return command
+      .add_option("--threads", threads,
+                  fmt::format("CPU threads, at most {}; 0: DESCENT_NUM_THREADS, else one per available CPU. The result "
+                              "doesn't depend on it",
+                              kMaxThreads))
+      ->check(CLI::Range(0, kMaxThreads));
 }
 
 CLI::Validator positive_count() { return counts_from(1); }

@@ -50,6 +50,9 @@ bool stdout_is_terminal();
 bool utf8_locale();
 std::string thousands(std::int64_t value);  // 1,234,567
 
+// ---- options ----
+CLI::Option* add_threads(CLI::App& command, int& threads);  // --threads, the same for all subcommands
+
 // ---- checks of options ----
 CLI::Validator positive_count();  // 1 to 2^31 - 1
 CLI::Validator count();           // 0 to 2^31 - 1

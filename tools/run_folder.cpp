@@ -73,6 +73,11 @@ RunFolder open_run_folder(const std::string& out, bool resume, bool force, const
     throw IoError(fmt::format("{}: not a directory", escape(folder.path, 256)));
   }
   const bool has_run = exists(folder.file("config.json"));
+  if (!has_run && resume) {
+    throw InvalidArgument(fmt::format("--resume: {} holds no run: it has {}; leave out --resume to start one there",
+                                      escape(folder.path, 200),
+                                      exists(folder.path) ? "no config.json" : "not been made"));
+  }
   if (has_run && resume) {
     folder.resumed = true;
     folder.config = read_json_file(folder.file("config.json"));

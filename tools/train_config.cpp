@@ -3,15 +3,21 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
 #include <type_traits>
 
+#include "descent/data.h"
 #include "descent/error.h"
+#include "descent/nn.h"
 #include "descent/optim.h"
 
 namespace descent::cli {
 namespace {
 
 using Json = nlohmann::json;
+namespace fs = std::filesystem;
 
 std::vector<std::string> names_of(std::span<const std::string_view> names) { return {names.begin(), names.end()}; }
 
@@ -23,8 +29,75 @@ std::string key_of(std::string name) {
 }
 
 template <class T>
+Json json_of(const T& value) {
+  return value;
+}
+
+template <class T>
+T value_of(const Json& json) {
+  return json.get<T>();
+}
+
+template <class T>
 std::string text_of(const T& value) {
   return fmt::format("{}", value);
+}
+
+template <class T>
+std::string option(const std::string& name, const T& value) {
+  if constexpr (std::is_same_v<T, bool>) {
+    return value ? " --" + name : " --" + name + "=false";
+  } else {
+    const std::string text = text_of(value);
+    // A word that begins with a dash would be taken for an option.
+    if (text.starts_with('-')) return fmt::format(" --{}={}", name, shell_quote(text));
+    return fmt::format(" --{} {}", name, shell_quote(text));
+  }
+}
+
+template <class Names>
+bool is_one_of(const std::string& name, const Names& names) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// Of what is a path, by the same rule by which it is opened: a name of our own is none, nor is what is not there.
+template <class Names>
+void make_absolute(std::string& path, const Names& names) {
+  std::error_code error;
+  if (path.empty() || is_one_of(path, names)) return;
+  if (path.find('/') == std::string::npos && !fs::exists(path, error)) return;
+  fs::path absolute = fs::absolute(path, error).lexically_normal();
+  if (error) return;
+  if (!absolute.has_filename()) absolute = absolute.parent_path();  // "folder/"
+  path = absolute.string();
+}
+
+// What an option left open, as far as that depends on nothing else.
+void settle(TrainConfig& c) {
+  if (c.schedule == "auto") c.schedule = "one-cycle";
+  if (c.normalization == "auto") c.normalization = "zscore";
+  make_absolute(c.model, nn::preset_names());
+  make_absolute(c.data, data::dataset_names());
+}
+
+const Json& field(const Json& saved, const OptionInfo& info, const std::string& path) {
+  static const Json defaults = to_json(TrainConfig());
+  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape(path, 200)));
+  const auto found = saved.find(key_of(info.name));
+  if (found != saved.end()) return *found;
+  if (info.always) {
+    throw FormatError(fmt::format("{}: field \"{}\" is missing", escape(path, 200), key_of(info.name)));
+  }
+  return defaults.at(key_of(info.name));
+}
+
+template <class T>
+T read_field(const Json& saved, const OptionInfo& info, const std::string& path) {
+  try {
+    return value_of<T>(field(saved, info, path));
+  } catch (const Json::exception&) {
+    throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape(path, 200), key_of(info.name)));
+  }
 }
 
 double default_lr(const TrainConfig& c) {
@@ -34,6 +107,14 @@ double default_lr(const TrainConfig& c) {
 }
 
 }  // namespace
+
+std::string shell_quote(const std::string& word) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_@%+=:,./-";
+  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
 
 void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--model,-m", c.model, "mlp, lenet5, cnn, cnn-bn, or a JSON file with layers")->group("Job");
@@ -60,6 +141,10 @@ void add_options(CLI::App& command, TrainConfig& c) {
       ->group("Optimization");
   command.add_option("--accumulate", c.accumulate, "batches per optimizer step")
       ->check(positive_count())
+      ->group("Optimization");
+  command
+      .add_flag("--drop-last", c.drop_last,
+                "leave out the short batch at the end of an epoch (in each epoch other images)")
       ->group("Optimization");
   command.add_option("--optimizer", c.optimizer, "sgd, rmsprop, adam or adamw")
       ->check(any_of(names_of(optim::optimizer_names())))
@@ -106,13 +191,12 @@ void add_options(CLI::App& command, TrainConfig& c) {
       ->group("Optimization");
 
   command.add_option("--device", c.device, "auto, cpu, cuda or cuda:N")->group("Machine");
-  command.add_option("--threads", c.threads, "CPU threads; 0: one per core. The result doesn't depend on it")
-      ->check(CLI::Range(0, 4096))
-      ->group("Machine");
+  add_threads(command, c.threads)->group("Machine");
   command.add_flag("--deterministic", c.deterministic, "refuse what isn't (everything on the CPU is)")
       ->group("Machine");
   command.add_flag("--no-graph", c.no_graph, "on CUDA: queue every kernel of a step, instead of replaying a graph")
       ->group("Machine");
+  command.add_flag("--no-nan-guard", c.no_nan_guard, "go on with NaN and Inf")->group("Machine");
   command.add_option("--checkpoint-every", c.checkpoint_every, "also save every N steps")
       ->check(positive_count())
       ->group("Run folder");
@@ -123,8 +207,7 @@ void add_options(CLI::App& command, TrainConfig& c) {
 }
 
 void resolve(TrainConfig& c) {
-  if (c.schedule == "auto") c.schedule = "one-cycle";
-  if (c.normalization == "auto") c.normalization = "zscore";
+  settle(c);
   if (c.lr == 0) c.lr = default_lr(c);
   if (c.momentum < 0 && c.optimizer == "sgd") c.momentum = 0.9;
   if (c.momentum >= 0 && c.optimizer != "sgd" && c.optimizer != "rmsprop") {
@@ -143,53 +226,55 @@ void resolve(TrainConfig& c) {
 
 Json to_json(const TrainConfig& config) {
   Json json = Json::object();
-  visit(config, [&](const char* name, const auto& value, bool) { json[key_of(name)] = value; });
+  visit(config, [&](const OptionInfo& info, const auto& value) { json[key_of(info.name)] = json_of(value); });
   return json;
 }
 
 TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& command, const std::string& path) {
-  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape(path)));
   TrainConfig merged = given;
-  Json mine = to_json(given);
-  visit(merged, [&](const char* name, auto& value, bool changes_result) {
-    const auto old = saved.find(key_of(name));
-    if (old == saved.end()) throw FormatError(fmt::format("{}: field \"{}\" is missing", escape(path), key_of(name)));
-    const bool asked = command.get_option(fmt::format("--{}", name))->count() > 0;
-    try {
-      auto before = old->get<std::remove_reference_t<decltype(value)>>();
-      if (!asked) {
-        value = std::move(before);
-      } else if (changes_result && !(before == value)) {
-        throw InvalidArgument(fmt::format("--{} is {}, the run was started with {}: leave it out, or start a new run",
-                                          name, value, before));
-      }
-    } catch (const Json::exception&) {
-      throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape(path), key_of(name)));
+  settle(merged);
+  visit(merged, [&](const OptionInfo& info, auto& value) {
+    auto before = read_field<std::remove_reference_t<decltype(value)>>(saved, info, path);
+    if (command.get_option(fmt::format("--{}", info.name))->count() == 0) {
+      value = std::move(before);
+    } else if (info.role == Role::result && !(before == value)) {
+      throw InvalidArgument(fmt::format("--{} is {}, the run was started with {}: leave it out, or start a new run",
+                                        info.name, value, escape(text_of(before))));
     }
   });
   return merged;
 }
 
-std::string command_line(const TrainConfig& config, Device device) {
-  const TrainConfig defaults;
-  const Json base = to_json(defaults);
-  std::string line = fmt::format("descent train --model {} --data {} --epochs {} --seed {}", config.model, config.data,
-                                 config.epochs, config.seed);
-  visit(config, [&](const std::string& name, const auto& value, bool changes_result) {
-    if (!changes_result || name == "model" || name == "data" || name == "seed" || base[key_of(name)] == Json(value))
-      return;
-    line += fmt::format(" --{} {}", name, text_of(value));
+void check_same_result(const Json& saved, const TrainConfig& config, const std::string& path) {
+  visit(config, [&](const OptionInfo& info, const auto& value) {
+    if (info.role != Role::result) return;
+    const auto before = read_field<std::remove_cvref_t<decltype(value)>>(saved, info, path);
+    if (before == value) return;
+    throw InvalidArgument(fmt::format("--resume: {} was made with --{} {}, config.json beside it says {}",
+                                      escape(path, 200), info.name, escape(text_of(before)), escape(text_of(value))));
   });
-  return line + (device.type == DeviceType::cpu ? " --device cpu" : " --device cuda");
+}
+
+std::string command_line(const TrainConfig& config, Device device) {
+  const Json defaults = to_json(TrainConfig());
+  TrainConfig ran = config;
+  if (ran.device == "auto") ran.device = device.type == DeviceType::cpu ? "cpu" : "cuda";
+  std::string line = "descent train";
+  visit(ran, [&](const OptionInfo& info, const auto& value) {
+    const std::string name = info.name;
+    const bool always = name == "model" || name == "data" || name == "epochs" || name == "seed";
+    if (always || defaults.at(key_of(name)) != json_of(value)) line += option(name, value);
+  });
+  return line;
 }
 
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config) {
   std::vector<std::pair<std::string, std::string>> table;
-  visit(config, [&](const char* name, const auto& value, bool) {
+  visit(config, [&](const OptionInfo& info, const auto& value) {
     if constexpr (std::is_same_v<std::decay_t<decltype(value)>, double>) {
-      table.emplace_back(name, value < 0 ? "the optimizer's own" : text_of(value));
+      table.emplace_back(info.name, value < 0 ? "the optimizer's own" : text_of(value));
     } else {
-      table.emplace_back(name, text_of(value));
+      table.emplace_back(info.name, text_of(value));
     }
   });
   return table;

@@ -1,5 +1,7 @@
-// Everything that `descent train` can be told, in one list: from it come the options, config.json, the check that a
-// resumed run is the same training, the report's table and the command line that reproduces the run.
+// Everything that `descent train` can be told about a training, in one list: from it come config.json, which every
+// checkpoint holds too, the check that a resumed run is the same training, the report's table and the command line that
+// reproduces the run. What is not in it says where and how loudly (--out, --resume, --force, --quiet, --json), or is
+// replaced by what came of it (--fallback: the dataset that was used).
 #pragma once
 
 #include <cstdint>
@@ -20,6 +22,7 @@ struct TrainConfig {
   std::int64_t epochs = 3;
   std::int64_t batch_size = 128;
   std::int64_t accumulate = 1;
+  bool drop_last = false;
   std::string optimizer = "adam";
   double lr = 0;  // 0: by optimizer and model
   double momentum = -1;
@@ -44,59 +47,81 @@ struct TrainConfig {
   int threads = 0;
   bool deterministic = false;
   bool no_graph = false;
+  bool no_nan_guard = false;
   std::int64_t checkpoint_every = 0;
   std::int64_t keep = 3;
   std::int64_t metrics_every = 50;
 };
 
-// f(name, member, changes_result) for each of them.
+enum class Role : std::uint8_t {
+  content,  // the name of something that a run remembers by its content: a resumed run may find it under another
+  result,   // changes the result: the same for all parts of a run
+  free      // may change when a run is resumed
+};
+
+struct OptionInfo {
+  const char* name;  // "batch-size": --batch-size, and batch_size in config.json
+  Role role;
+  bool always = true;  // false: absent in what earlier versions wrote, and then as by default
+};
+
+// f(OptionInfo, member) for each of them.
 template <class Config, class F>
 void visit(Config& c, F&& f) {
-  f("model", c.model, true);
-  f("data", c.data, true);
-  f("epochs", c.epochs, false);
-  f("batch-size", c.batch_size, true);
-  f("accumulate", c.accumulate, true);
-  f("optimizer", c.optimizer, true);
-  f("lr", c.lr, true);
-  f("momentum", c.momentum, true);
-  f("weight-decay", c.weight_decay, true);
-  f("schedule", c.schedule, true);
-  f("warmup", c.warmup, true);
-  f("step-size", c.step_size, true);
-  f("gamma", c.gamma, true);
-  f("normalization", c.normalization, true);
-  f("label-smoothing", c.label_smoothing, true);
-  f("clip-norm", c.clip_norm, true);
-  f("clip-value", c.clip_value, true);
-  f("validation", c.validation, true);
-  f("early-stop", c.early_stop, true);
-  f("seed", c.seed, true);
-  f("dtype", c.dtype, true);
-  f("precision", c.precision, true);
-  f("limit-train", c.limit_train, true);
-  f("limit-test", c.limit_test, true);
-  f("device", c.device, false);
-  f("threads", c.threads, false);
-  f("deterministic", c.deterministic, false);
-  f("no-graph", c.no_graph, false);
-  f("checkpoint-every", c.checkpoint_every, false);
-  f("keep", c.keep, false);
-  f("metrics-every", c.metrics_every, false);
+  f(OptionInfo{"model", Role::content}, c.model);
+  f(OptionInfo{"data", Role::content}, c.data);
+  f(OptionInfo{"epochs", Role::free}, c.epochs);
+  f(OptionInfo{"batch-size", Role::result}, c.batch_size);
+  f(OptionInfo{"accumulate", Role::result}, c.accumulate);
+  f(OptionInfo{"drop-last", Role::result, false}, c.drop_last);
+  f(OptionInfo{"optimizer", Role::result}, c.optimizer);
+  f(OptionInfo{"lr", Role::result}, c.lr);
+  f(OptionInfo{"momentum", Role::result}, c.momentum);
+  f(OptionInfo{"weight-decay", Role::result}, c.weight_decay);
+  f(OptionInfo{"schedule", Role::result}, c.schedule);
+  f(OptionInfo{"warmup", Role::result}, c.warmup);
+  f(OptionInfo{"step-size", Role::result}, c.step_size);
+  f(OptionInfo{"gamma", Role::result}, c.gamma);
+  f(OptionInfo{"normalization", Role::result}, c.normalization);
+  f(OptionInfo{"label-smoothing", Role::result}, c.label_smoothing);
+  f(OptionInfo{"clip-norm", Role::result}, c.clip_norm);
+  f(OptionInfo{"clip-value", Role::result}, c.clip_value);
+  f(OptionInfo{"validation", Role::result}, c.validation);
+  f(OptionInfo{"early-stop", Role::result}, c.early_stop);
+  f(OptionInfo{"seed", Role::result}, c.seed);
+  f(OptionInfo{"dtype", Role::result}, c.dtype);
+  f(OptionInfo{"precision", Role::result}, c.precision);
+  f(OptionInfo{"limit-train", Role::result}, c.limit_train);
+  f(OptionInfo{"limit-test", Role::result}, c.limit_test);
+  f(OptionInfo{"device", Role::free}, c.device);
+  f(OptionInfo{"threads", Role::free}, c.threads);
+  f(OptionInfo{"deterministic", Role::free}, c.deterministic);
+  f(OptionInfo{"no-graph", Role::free}, c.no_graph);
+  f(OptionInfo{"no-nan-guard", Role::free, false}, c.no_nan_guard);
+  f(OptionInfo{"checkpoint-every", Role::free}, c.checkpoint_every);
+  f(OptionInfo{"keep", Role::free}, c.keep);
+  f(OptionInfo{"metrics-every", Role::free}, c.metrics_every);
 }
 
 void add_options(CLI::App& command, TrainConfig& config);
 
-// Fills in what was left to be chosen: learning rate, schedule and normalization; checks what one option alone can't.
+// Fills in what was left to be chosen (learning rate, schedule, normalization) and makes paths absolute, so that they
+// mean the same from another working directory; checks what one option alone can't.
 void resolve(TrainConfig& config);
 
 nlohmann::json to_json(const TrainConfig& config);
 // The configuration of a run that is resumed, with what the command line may change; throws InvalidArgument where it
-// contradicts.
+// contradicts. That what the options of Role::content name is the same is for the caller to check.
 TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const CLI::App& command,
                   const std::string& path);
+// Throws InvalidArgument unless `saved`, the options that a checkpoint was made with, give the same result.
+void check_same_result(const nlohmann::json& saved, const TrainConfig& config, const std::string& path);
 
-std::string command_line(const TrainConfig& config, Device device);  // without --out; the device that it ran on
+// One word of a POSIX shell.
+std::string shell_quote(const std::string& word);
+// Words for a POSIX shell, quoted, that give this configuration again: without --out, and with the device that it ran
+// on in place of `auto`.
+std::string command_line(const TrainConfig& config, Device device);
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config);
 
 }  // namespace descent::cli

@@ -94,6 +94,7 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.epochs = config.epochs;
   options.batch_size = config.batch_size;
   options.accumulate = config.accumulate;
+  options.drop_last = config.drop_last;
   options.label_smoothing = config.label_smoothing;
   options.clip_norm = config.clip_norm;
   options.clip_value = config.clip_value;
@@ -103,6 +104,7 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.device = device;
   options.keep_best = config.validation > 0;
   options.early_stop = config.early_stop;
+  options.nan_guard = !config.no_nan_guard;
   if (config.no_graph) options.graph = train::Graph::off;
   return options;
 }

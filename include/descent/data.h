@@ -50,6 +50,8 @@ using Log = std::function<void(std::string_view line)>;
 // DESCENT_DATA_DIR may hold mnist/ and fashion-mnist/, or the files themselves; the cache is
 // $XDG_CACHE_HOME/descent/NAME or ~/.cache/descent/NAME. Known datasets are checked by SHA-256 after a download.
 DESCENT_API DatasetPair load(const std::string& name, FetchPolicy policy = FetchPolicy::download, const Log& log = {});
+// The names that are no directories.
+DESCENT_API std::span<const std::string_view> dataset_names();
 DESCENT_API DatasetPair load_directory(const std::string& directory);
 
 // An IDX file, gzip-compressed when it begins like gzip: u8, rank 1 to 4. Throws FormatError or IoError.
@@ -85,7 +87,8 @@ struct Split {
   std::vector<std::int64_t> train;       // ascending
   std::vector<std::int64_t> validation;  // ascending
 };
-// Takes round(fraction * count) examples of every class for validation. 0 <= fraction < 1.
+// Sets round(fraction * size) examples aside for validation, of every class its share rounded down or up (largest
+// remainders; between equal ones the seed decides). Throws InvalidArgument unless 0 <= fraction < 1.
 DESCENT_API Split stratified_split(const Dataset& dataset, double fraction, std::uint64_t seed);
 
 // Where an order of batches stands: enough to go on exactly there.

@@ -64,7 +64,11 @@ DESCENT_API Precision precision();
 DESCENT_API Precision parse_precision(std::string_view text);  // throws InvalidArgument for another name
 DESCENT_API std::string_view name_of(Precision precision);     // "f32", "tf32"
 
-// CPU worker threads of this process; results never depend on the number. 0 means one per core that we may run on.
+// CPU worker threads of this process; results never depend on the number. 0, and a process that never calls it: the
+// environment's DESCENT_NUM_THREADS, and where that is absent or 0 one per CPU of the affinity mask, but no more than
+// the quota of the process's cgroup allows. Throws InvalidArgument for another number than 0 to kMaxThreads, also in
+// DESCENT_NUM_THREADS, and inside a parallel task.
+inline constexpr int kMaxThreads = 1024;
 DESCENT_API void set_num_threads(int threads);
 DESCENT_API int num_threads();
 

@@ -59,6 +59,7 @@ struct DESCENT_API Evaluation {
 struct EvaluateOptions {
   std::int64_t batch_size = 256;
   std::int64_t worst = 0;    // how many mistakes to keep
+  bool nan_guard = true;     // a logit that is NaN throws; without the guard it is the answer, and the loss is NaN
   DType dtype = DType::f32;  // of the images, as in TrainerOptions
   Device device = Device::cpu();
 };
@@ -139,7 +140,8 @@ struct CheckpointOptions {
   std::int64_t every_steps = 0;   // 0: not by steps
   std::int64_t every_epochs = 1;  // 0: not by epochs
   int keep = 3;
-  Warn warn;  // a failed save; the third in a row throws IoError
+  Warn warn;                                    // a failed save; the third in a row throws IoError
+  std::map<std::string, std::string> metadata;  // of every checkpoint, beside the trainer's own; UTF-8
 };
 // Also saves at the end, and when training is interrupted. Add it after callbacks whose state it is to save.
 DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options);
@@ -164,6 +166,7 @@ struct TrainerOptions {
   std::int64_t epochs = 1;  // in all, those before a resume included
   std::int64_t batch_size = 128;
   std::int64_t accumulate = 1;  // batches per optimizer step; every image weighs the same
+  bool drop_last = false;       // leave out the short batch at the end of an epoch
   double label_smoothing = 0;
   double clip_norm = 0;    // 0: off; of the whole gradient
   double clip_value = 0;   // 0: off
@@ -195,7 +198,13 @@ class DESCENT_API Trainer {
   Trainer(const Trainer&) = delete;
   Trainer& operator=(const Trainer&) = delete;
 
+  // Callbacks are called in the order in which they were added. Throws InvalidArgument for null and for a second one of
+  // the same name.
   void add(std::shared_ptr<Callback> callback);
+
+  // Throws InvalidArgument for everything that fit can know before its first step: an empty split, labels that the
+  // model has no output for, another device or type than the model's, a batch too small for batch norm. fit calls it.
+  void check(const data::Dataset& train, const data::Dataset* validation = nullptr) const;
 
   // Trains from the current position until `epochs` are done. A model in evaluation mode is put into training mode; in
   // one that is in training mode, a submodule in evaluation mode (a frozen BatchNorm) stays in it. At the end, or when

@@ -115,6 +115,7 @@ void check_inputs(const std::vector<Tensor>& inputs, const std::vector<std::stri
 
 GradcheckResult gradcheck(const Function& function, const std::vector<Tensor>& inputs, const GradcheckOptions& options,
                           const std::vector<std::string>& names) {
+  if (!function) throw InvalidArgument("gradcheck: there is no function");
   check_inputs(inputs, names);
   for (Tensor input : inputs) input.zero_grad();
   const Tensor output = function(inputs);

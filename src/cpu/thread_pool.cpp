@@ -5,7 +5,6 @@
 
 #include <fmt/format.h>
 #include <pthread.h>
-#include <sched.h>
 
 #include <atomic>
 #include <chrono>
@@ -18,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/cpu_limit.h"
 #include "descent/error.h"
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -27,27 +27,22 @@
 namespace descent::cpu {
 namespace {
 
-constexpr int kMaxThreads = 1024;
 constexpr auto kSpinTime = std::chrono::microseconds(40);
 
 thread_local bool inside_task = false;
 
-int cpus_allowed() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
-
+// DESCENT_NUM_THREADS, else as many as there are CPUs.
 int default_threads() {
+  const auto automatic = [] { return std::min(available_cpus(), kMaxThreads); };
   const char* text = std::getenv("DESCENT_NUM_THREADS");
-  if (text == nullptr || *text == '\0') return cpus_allowed();
+  if (text == nullptr || *text == '\0') return automatic();
   char* end = nullptr;
   const long value = std::strtol(text, &end, 10);
-  if (*end != '\0' || value < 0 || value > kMaxThreads) {
+  if (end == text || *end != '\0' || value < 0 || value > kMaxThreads) {
     throw InvalidArgument(
         fmt::format("DESCENT_NUM_THREADS: found \"{}\", expected a number from 0 to {}", escape(text), kMaxThreads));
   }
-  return value == 0 ? cpus_allowed() : static_cast<int>(value);
+  return value == 0 ? automatic() : static_cast<int>(value);
 }
 
 void relax() {
@@ -111,7 +106,7 @@ class Pool {
 
  private:
   void start(int threads) {
-    spin_ = threads <= cpus_allowed();
+    spin_ = threads <= available_cpus();
     stopping_.store(false, std::memory_order_relaxed);
     try {
       workers_.reserve(static_cast<std::size_t>(threads - 1));
@@ -272,12 +267,12 @@ void run_tasks(std::int64_t tasks, TaskFunction function, void* context) {
 namespace descent {
 
 void set_num_threads(int threads) {
-  if (threads < 0 || threads > cpu::kMaxThreads) {
+  if (threads < 0 || threads > kMaxThreads) {
     throw InvalidArgument(
-        fmt::format("set_num_threads: found {}, expected a number from 0 to {}", threads, cpu::kMaxThreads));
+        fmt::format("set_num_threads: found {}, expected a number from 0 to {}", threads, kMaxThreads));
   }
   if (cpu::inside_task) throw InvalidArgument("set_num_threads: called from inside a parallel task, expected outside");
-  if (threads == 0) threads = cpu::cpus_allowed();
+  if (threads == 0) threads = cpu::default_threads();
   cpu::Pool& pool = cpu::create_pool(threads);
   if (pool.threads() != threads) pool.resize(threads);
 }

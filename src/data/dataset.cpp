@@ -83,6 +83,12 @@ Dataset make_dataset(std::string name, const Tensor& images, const Tensor& label
 
 std::vector<std::int64_t> class_counts(const Dataset& dataset) {
   std::vector<std::int64_t> counts(dataset.class_names.size(), 0);
+  if (dataset.size() == 0) return counts;
+  if (!dataset.labels.defined() || dataset.labels.shape() != Shape{dataset.size()}) {
+    throw InvalidArgument(
+        fmt::format("class_counts: {} images, the labels are {}", dataset.size(),
+                    dataset.labels.defined() ? to_string(dataset.labels.shape()) : std::string("undefined")));
+  }
   const auto* labels = dataset.labels.data<std::int32_t>();
   for (std::int64_t i = 0; i < dataset.size(); ++i) {
     if (labels[i] < 0 || labels[i] >= dataset.classes()) {

@@ -100,6 +100,11 @@ DatasetPair load_or_replace(const KnownDataset& wanted, const Log& log) {
 
 }  // namespace
 
+std::span<const std::string_view> dataset_names() {
+  static constexpr std::string_view kNames[] = {"mnist", "fashion-mnist", "synthetic"};
+  return kNames;
+}
+
 DatasetPair load(const std::string& name, FetchPolicy policy, const Log& log) {
   if (name == "synthetic") return synthetic_digits();
   if (const KnownDataset* known = find_known(name)) {

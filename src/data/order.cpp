@@ -30,15 +30,60 @@ std::vector<std::int32_t> philox_order(std::int64_t count, std::uint64_t seed, s
   return order;
 }
 
+namespace {
+
+// The classes that occur, in the order in which their first examples come.
+std::vector<std::size_t> first_seen(const std::vector<std::int32_t>& order, const std::int32_t* labels) {
+  std::vector<std::size_t> classes;
+  std::vector<bool> seen;
+  for (const std::int32_t index : order) {
+    const auto label = static_cast<std::size_t>(labels[index]);
+    if (label >= seen.size()) seen.resize(label + 1, false);
+    if (!seen[label]) classes.push_back(label);
+    seen[label] = true;
+  }
+  return classes;
+}
+
+// round(fraction * sum) as whole numbers, one for each count, by largest remainders (Hamilton's method): each is its
+// share rounded down or up. Rounding each share by itself can miss the sum by half of the number of classes. Of equal
+// remainders those that come first in `by` win: a seeded order, so that no class is favoured by its number.
+std::vector<std::int64_t> apportion(const std::vector<std::int64_t>& counts, double fraction,
+                                    const std::vector<std::size_t>& by) {
+  std::vector<std::int64_t> whole(counts.size(), 0);
+  std::vector<double> remainder(counts.size(), 0.0);
+  std::int64_t left =
+      std::llround(fraction * static_cast<double>(std::accumulate(counts.begin(), counts.end(), std::int64_t{0})));
+  for (const std::size_t c : by) {
+    const double share = fraction * static_cast<double>(counts[c]);
+    whole[c] = static_cast<std::int64_t>(share);
+    remainder[c] = share - static_cast<double>(whole[c]);
+    left -= whole[c];
+  }
+  std::vector<std::size_t> largest = by;
+  std::stable_sort(largest.begin(), largest.end(),
+                   [&](std::size_t a, std::size_t b) { return remainder[a] > remainder[b]; });
+  for (const std::size_t c : largest) {
+    if (left <= 0) break;
+    ++whole[c];
+    --left;
+  }
+  return whole;
+}
+
+}  // namespace
+
 Split stratified_split(const Dataset& dataset, double fraction, std::uint64_t seed) {
   if (!(fraction >= 0 && fraction < 1)) {
     throw InvalidArgument(fmt::format("stratified_split: fraction {}, expected 0 <= fraction < 1", fraction));
   }
-  const auto* labels = dataset.labels.data<std::int32_t>();
-  std::vector<std::int64_t> wanted = class_counts(dataset);
-  for (std::int64_t& count : wanted) count = std::llround(fraction * static_cast<double>(count));
   Split split;
-  for (const std::int32_t index : philox_order(dataset.size(), seed, kSplitStream, 0)) {
+  if (dataset.size() == 0) return split;
+  const std::vector<std::int64_t> counts = class_counts(dataset);  // refuses labels that are no classes
+  const auto* labels = dataset.labels.data<std::int32_t>();
+  const std::vector<std::int32_t> order = philox_order(dataset.size(), seed, kSplitStream, 0);
+  std::vector<std::int64_t> wanted = apportion(counts, fraction, first_seen(order, labels));
+  for (const std::int32_t index : order) {
     std::int64_t& left = wanted[static_cast<std::size_t>(labels[index])];
     (left > 0 ? split.validation : split.train).push_back(index);
     left -= left > 0 ? 1 : 0;

@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+#include <limits>
 #include <set>
 #include <vector>
 
@@ -126,6 +128,19 @@ void parse_json_events(std::string_view text, const std::string& source, const J
   check_json_limits(text, source, limits);
   Guard guard(source, handler);
   Json::sax_parse(text.begin(), text.end(), static_cast<nlohmann::json_sax<Json>*>(&guard));
+}
+
+Json to_json_number(double value) {
+  if (std::isfinite(value)) return value;
+  return std::isnan(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity";
+}
+
+double from_json_number(const Json& json) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (json.is_null() || json == "NaN") return std::numeric_limits<double>::quiet_NaN();
+  if (json == "Infinity") return kInfinity;
+  if (json == "-Infinity") return -kInfinity;
+  return json.get<double>();
 }
 
 Json parse_json(std::string_view text, const std::string& source, const JsonLimits& limits) {

@@ -22,6 +22,11 @@ void check_json_limits(std::string_view text, const std::string& source, const J
 void parse_json_events(std::string_view text, const std::string& source, const JsonLimits& limits,
                        nlohmann::json_sax<nlohmann::json>& handler);
 
+// A number as JSON; JSON has none that are not finite: they are written as "NaN", "Infinity" and "-Infinity", as
+// Protocol Buffers do. from_json_number takes those, and null for NaN; it throws nlohmann's exceptions for the rest.
+nlohmann::json to_json_number(double value);
+double from_json_number(const nlohmann::json& json);
+
 // The whole document as a value.
 nlohmann::json parse_json(std::string_view text, const std::string& source, const JsonLimits& limits = {});
 // A configuration file: at most 4 MiB.

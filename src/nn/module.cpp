@@ -8,6 +8,7 @@
 
 #include "core/tensor_impl.h"
 #include "descent/init.h"
+#include "nn/shapes.h"
 #include "nn/streams.h"
 
 namespace descent::nn {
@@ -45,7 +46,7 @@ Module::~Module() = default;
 
 std::string Module::describe() const { return {}; }
 
-Shape Module::output_shape(const Shape&) const { fail("it does not say which shape its output has"); }
+Shape Module::output_shape(const Shape&) const { fail(kNoOutputShape); }
 
 double Module::flops(const Shape&) const { return 0; }
 
@@ -68,6 +69,7 @@ Tensor Module::enter(std::vector<Entry>& entries, std::string name, const Tensor
   if (name.empty() || name.find('.') != std::string::npos || taken(parameters_) || taken(buffers_)) {
     fail(fmt::format("\"{}\" can't be the name of a tensor: it is empty, has a dot, or is there already", name));
   }
+  if (!tensor.defined()) fail(fmt::format("the tensor \"{}\" is undefined", name));
   entries.push_back({std::move(name), tensor, layout});
   return tensor;
 }
@@ -83,7 +85,7 @@ Tensor Module::register_buffer(std::string name, const Tensor& tensor, FileLayou
 
 Tensor Module::register_checkpoint_state(std::string name, const Tensor& tensor) {
   for (Entry& entry : checkpoint_state_) {
-    if (entry.name == name) return entry.tensor = tensor;
+    if (entry.name == name && tensor.defined()) return entry.tensor = tensor;
   }
   return enter(checkpoint_state_, std::move(name), tensor, {});
 }

@@ -6,6 +6,9 @@
 
 namespace descent::nn {
 
+// What the error of a module says that doesn't override output_shape, at its end.
+inline constexpr const char* kNoOutputShape = "it does not say which shape its output has";
+
 Shape linear_shape(const Shape& input, std::int64_t in_features, std::int64_t out_features);
 Shape conv_shape(const Shape& input, std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
                  const Conv2dArgs& args);

@@ -43,7 +43,9 @@ class Checkpoints : public Callback {
  private:
   void save(Trainer& trainer) {
     try {
-      io::save_checkpoint(options_.dir, trainer.step(), trainer.state(), options_.keep);
+      io::TensorFile state = trainer.state();
+      state.metadata.insert(options_.metadata.begin(), options_.metadata.end());
+      io::save_checkpoint(options_.dir, trainer.step(), state, options_.keep);
       saved_ = trainer.step();
       failures_ = 0;
     } catch (const IoError& error) {

@@ -11,6 +11,7 @@
 #include "descent/nn.h"
 #include "descent/ops.h"
 #include "descent/train.h"
+#include "train/trainer_impl.h"
 
 namespace descent::train {
 namespace {
@@ -26,23 +27,16 @@ double log_sum_exp(const double* logits, std::int64_t count, double largest) {
   return largest + std::log(sum);
 }
 
-void check_fit(const nn::Module& model, const data::Dataset& dataset) {
-  const Shape& shape = dataset.images.shape();
-  const Shape out = model.output_shape({shape[1], shape[2], shape[3]});
-  if (out.rank() != 1 || out[0] != dataset.classes()) {
-    throw InvalidArgument(fmt::format("evaluate: the model's output is {}, {} has {} classes", to_string(out),
-                                      escape(dataset.name), dataset.classes()));
-  }
-}
-
 // One image: adds to the sums, the confusion matrix and, when it is wrong, to the mistakes.
-void count_image(const double* logits, std::int64_t index, std::int32_t label, Evaluation& result) {
+// Without the guard NaN counts as larger than everything, as in argmax.
+void count_image(const double* logits, std::int64_t index, std::int32_t label, bool nan_guard, Evaluation& result) {
   const std::int64_t classes = result.classes;
   const double* best = std::max_element(logits, logits + classes);
   for (std::int64_t c = 0; c < classes; ++c) {
-    if (std::isnan(logits[c])) {
-      throw NumericalError(fmt::format("evaluate: image {}: the logit of class {} is NaN", index, c));
-    }
+    if (!std::isnan(logits[c])) continue;
+    if (nan_guard) throw NumericalError(fmt::format("evaluate: image {}: the logit of class {} is NaN", index, c));
+    best = logits + c;
+    break;
   }
   const auto predicted = static_cast<std::int32_t>(best - logits);
   const double total = log_sum_exp(logits, classes, *best);
@@ -74,6 +68,15 @@ double Evaluation::precision(std::int64_t predicted) const {
                  : std::numeric_limits<double>::quiet_NaN();
 }
 
+void check_evaluation(const nn::Module& model, const data::Dataset& dataset) {
+  const Shape& shape = dataset.images.shape();
+  const Shape out = model.output_shape({shape[1], shape[2], shape[3]});
+  if (out.rank() != 1 || out[0] != dataset.classes()) {
+    throw InvalidArgument(fmt::format("evaluate: the model's output is {}, {} has {} classes", to_string(out),
+                                      escape(dataset.name), dataset.classes()));
+  }
+}
+
 Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data::Normalization& normalization,
                     const EvaluateOptions& options) {
   Evaluation result;
@@ -81,20 +84,21 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   result.confusion.assign(static_cast<std::size_t>(result.classes * result.classes), 0);
   if (dataset.size() == 0) return result;
   const Inference mode;
-  check_fit(model, dataset);
+  check_evaluation(model, dataset);
   data::LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.shuffle = false;
   loading.dtype = options.dtype;
   loading.device = options.device;
   data::BatchLoader loader(dataset, normalization, loading);
+  data::class_counts(dataset);  // refuses labels that are no classes: they would be counted beside the matrix
   loader.start_epoch(0);
   const std::int32_t* labels = dataset.labels.data<std::int32_t>();
   std::int64_t index = 0;
   for (data::Batch batch; loader.next(batch);) {
     const std::vector<double> logits = model(batch.x).to_vector<double>();
     for (std::int64_t i = 0; i < batch.size(); ++i, ++index) {
-      count_image(logits.data() + i * result.classes, index, labels[index], result);
+      count_image(logits.data() + i * result.classes, index, labels[index], options.nan_guard, result);
     }
   }
   std::int64_t hits = 0;
@@ -102,8 +106,9 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   result.metrics.count = index;
   result.metrics.loss /= static_cast<double>(index);
   result.metrics.accuracy = static_cast<double>(hits) / static_cast<double>(index);
-  std::stable_sort(result.worst.begin(), result.worst.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.loss > b.loss; });
+  std::stable_sort(result.worst.begin(), result.worst.end(), [](const Mistake& a, const Mistake& b) {
+    return std::isnan(a.loss) ? !std::isnan(b.loss) : a.loss > b.loss;  // NaN first: a sort needs an order
+  });
   if (static_cast<std::int64_t>(result.worst.size()) > options.worst) {
     result.worst.resize(static_cast<std::size_t>(std::max<std::int64_t>(options.worst, 0)));
   }
@@ -117,7 +122,7 @@ Tensor predict(nn::Module& model, const Tensor& images, const data::Normalizatio
                                       to_string(images.shape())));
   }
   if (options.batch_size < 1) {
-    throw InvalidArgument(fmt::format("predict: the batch size is {}, expected at least 1", options.batch_size));
+    throw InvalidArgument(fmt::format("predict: batch_size is {}, expected at least 1", options.batch_size));
   }
   const Inference mode;
   const Shape out = model.output_shape({images.size(1), images.size(2), images.size(3)});

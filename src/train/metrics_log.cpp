@@ -14,6 +14,7 @@
 
 #include "descent/error.h"
 #include "descent/train.h"
+#include "io/json.h"
 
 namespace descent::train {
 namespace {
@@ -76,12 +77,15 @@ class MetricsLog : public Callback {
 
   void on_epoch(Trainer&, const EpochInfo& info) override {
     if (now_.seen > start_.seen) write_step();
-    Json record = {{"type", "epoch"},         {"step", info.step},
-                   {"epoch", info.epoch},     {"epochs_done", static_cast<double>(info.epoch + 1)},
-                   {"loss", info.train.loss}, {"accuracy", info.train.accuracy},
+    Json record = {{"type", "epoch"},
+                   {"step", info.step},
+                   {"epoch", info.epoch},
+                   {"epochs_done", static_cast<double>(info.epoch + 1)},
+                   {"loss", io::to_json_number(info.train.loss)},
+                   {"accuracy", info.train.accuracy},
                    {"lr", info.learning_rate}};
     if (info.validation.count > 0) {
-      record["val_loss"] = info.validation.loss;
+      record["val_loss"] = io::to_json_number(info.validation.loss);
       record["val_accuracy"] = info.validation.accuracy;
     }
     write(record);
@@ -129,9 +133,9 @@ class MetricsLog : public Callback {
     std::int64_t hits = 0, seen = 0;
   };
 
-  static Json to_json(const Window& w) { return {w.loss, w.hits, w.seen}; }
+  static Json to_json(const Window& w) { return {io::to_json_number(w.loss), w.hits, w.seen}; }
   static Window window_of(const Json& json) {
-    return {json.at(0).get<double>(), json.at(1).get<std::int64_t>(), json.at(2).get<std::int64_t>()};
+    return {io::from_json_number(json.at(0)), json.at(1).get<std::int64_t>(), json.at(2).get<std::int64_t>()};
   }
 
   void write_step() {
@@ -142,7 +146,7 @@ class MetricsLog : public Callback {
            {"step", info_.step},
            {"epoch", info_.epoch},
            {"epochs_done", done},
-           {"loss", (now_.loss - start_.loss) / seen},
+           {"loss", io::to_json_number((now_.loss - start_.loss) / seen)},
            {"accuracy", static_cast<double>(now_.hits - start_.hits) / seen},
            {"lr", info_.learning_rate},
            {"images_per_second", std::round(static_cast<double>(images_) / std::max(seconds_since(since_), 1e-9))}});

@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "io/json.h"
 #include "train/report_parts.h"
 
 namespace descent::train {
@@ -11,7 +12,12 @@ using Json = nlohmann::json;
 
 double number(const Json& line, const char* key) {
   const auto it = line.find(key);
-  return it != line.end() && it->is_number() ? it->get<double>() : 0.0;
+  if (it == line.end()) return 0;
+  try {
+    return io::from_json_number(*it);
+  } catch (const Json::exception&) {  // no number
+    return 0;
+  }
 }
 
 struct Curve {

@@ -44,10 +44,11 @@ Tensor filter_picture(const double* weights, std::int64_t height, std::int64_t w
   double largest = 0;
   for (std::size_t i = 0; i < plane.size(); ++i) {
     for (std::int64_t c = 0; c < channels; ++c) plane[i] += weights[static_cast<std::int64_t>(i) * channels + c];
-    largest = std::max(largest, std::abs(plane[i]));
+    if (std::isfinite(plane[i])) largest = std::max(largest, std::abs(plane[i]));
   }
   Tensor picture = Tensor::zeros({height, width, 3}, DType::u8);
   for (std::size_t i = 0; i < plane.size(); ++i) {
+    if (!std::isfinite(plane[i])) continue;  // black
     put_color(largest > 0 ? plane[i] / largest : 0.0, picture.data<std::uint8_t>() + 3 * i);
   }
   return picture;

@@ -30,7 +30,16 @@ void check_options(const TrainerOptions& o) {
   check(o.read_every >= 0, "read_every", static_cast<double>(o.read_every), "0 (by device) or more");
 }
 
-std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return a / b + (a % b != 0 ? 1 : 0); }
+
+EvaluateOptions evaluation_of(const TrainerOptions& options, std::int64_t worst = 0) {
+  EvaluateOptions evaluation;
+  evaluation.worst = worst;
+  evaluation.nan_guard = options.nan_guard;
+  evaluation.dtype = options.dtype;
+  evaluation.device = options.device;
+  return evaluation;
+}
 
 // Training mode for fit; puts back the mode of every module, also when an error ends the training.
 class TrainingMode {
@@ -63,10 +72,17 @@ Trainer::Impl::Impl(nn::Module& model_, optim::Optimizer& optimizer_, TrainerOpt
   if (options.read_every == 0) options.read_every = options.device.type == DeviceType::cuda ? kReadEveryOnCuda : 1;
   loss_options.label_smoothing = options.label_smoothing;
   loss_options.hits = Tensor::zeros({1}, DType::i32, options.device);
-  const std::int64_t slots = options.read_every * options.accumulate;
+  slot = Tensor::zeros({1}, DType::i32, options.device);
+}
+
+// An epoch ends with a look, so there are never more slots than its batches, however large the options are.
+void Trainer::Impl::make_slots(std::int64_t batches) {
+  if (!loss_sizes.empty()) look();  // of a fit that was interrupted
+  const bool few = options.read_every < batches && options.accumulate < batches / options.read_every;
+  const std::int64_t slots = few ? options.read_every * options.accumulate : batches;
+  if (losses.defined() && losses.size(0) == slots) return;
   looked_at = Tensor::zeros({slots + 1}, DType::f64, options.device);
   losses = looked_at.rows(0, slots);
-  slot = Tensor::zeros({1}, DType::i32, options.device);
   loss_sizes.reserve(static_cast<std::size_t>(slots));
 }
 
@@ -151,7 +167,10 @@ void Trainer::Impl::run_batches(data::BatchLoader& loader, const Epoch& epoch, s
 
 StepInfo Trainer::Impl::run_step(data::BatchLoader& loader, StepGraph& graph, const Epoch& epoch) {
   const std::int64_t first = position.batch * options.batch_size;
-  const std::int64_t images = std::min(epoch.images - first, options.batch_size * options.accumulate);
+  const std::int64_t batches = std::min(epoch.batches - position.batch, options.accumulate);
+  // In this order: the product of two options may be more than 64 bits hold.
+  const std::int64_t images =
+      position.batch + batches == epoch.batches ? epoch.images - first : batches * options.batch_size;
   const bool whole = options.accumulate == 1 && images == epoch.whole;
   StepInfo info;
   if (options.learning_rate) optimizer.set_lr(options.learning_rate(step, epoch.total_steps));
@@ -191,10 +210,7 @@ EpochInfo Trainer::Impl::end_epoch(const data::Dataset* validation, double learn
   const double seen = static_cast<double>(std::max<std::int64_t>(sums.seen, 1));
   info.train = {sums.loss / seen, static_cast<double>(sums.hits) / seen, sums.seen};
   if (validation != nullptr && validation->size() > 0) {
-    EvaluateOptions evaluation;
-    evaluation.dtype = options.dtype;
-    evaluation.device = options.device;
-    info.validation = train::evaluate(model, *validation, options.normalization, evaluation).metrics;
+    info.validation = train::evaluate(model, *validation, options.normalization, evaluation_of(options)).metrics;
     info.best = info.validation.loss < best_loss;
     since_best = info.best ? 0 : since_best + 1;
     if (info.best) {
@@ -208,25 +224,19 @@ EpochInfo Trainer::Impl::end_epoch(const data::Dataset* validation, double learn
 }
 
 FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation) {
-  if (train.size() == 0) throw InvalidArgument("fit: the training split is empty");
-  if (train_size >= 0 && train.size() != train_size) {
-    throw InvalidArgument(
-        fmt::format("fit: {} training images, the checkpoint was made with {}", train.size(), train_size));
-  }
-  if (options.early_stop > 0 && (validation == nullptr || validation->size() == 0)) {
-    throw InvalidArgument("fit: early stopping needs a validation split");
-  }
-  train_size = train.size();
+  check(train, validation);
   data::LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.seed = options.seed;
+  loading.drop_last = options.drop_last;
   loading.dtype = options.dtype;
   loading.device = options.device;
   data::BatchLoader loader(train, options.normalization, loading);
   loader.seek(position);
+  train_size = train.size();
   Epoch epoch;
-  epoch.images = train.size();
   epoch.batches = loader.batches_per_epoch();
+  epoch.images = options.drop_last ? epoch.batches * options.batch_size : train.size();
   epoch.steps = divide_up(epoch.batches, options.accumulate);
   epoch.total_steps = epoch.steps * options.epochs;
   epoch.whole = std::min(options.batch_size, train.size());
@@ -234,6 +244,7 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
   const bool graphed = options.graph == Graph::on || (options.graph == Graph::by_device && on_cuda);
   StepGraph graph(graphed, options.device, model, optimizer, [&] { queue_whole_step(loader); });
 
+  make_slots(epoch.batches);
   FitResult result;
   const TrainingMode mode(model);
   for (const auto& callback : callbacks) callback->on_begin(self);
@@ -269,6 +280,7 @@ Trainer::Trainer(nn::Module& model, optim::Optimizer& optimizer, TrainerOptions 
 Trainer::~Trainer() = default;
 
 void Trainer::add(std::shared_ptr<Callback> callback) {
+  if (!callback) throw InvalidArgument("trainer: the callback is null");
   for (const auto& other : impl_->callbacks) {
     if (other->name() == callback->name()) {
       throw InvalidArgument(fmt::format("trainer: two callbacks are named {}", callback->name()));
@@ -280,16 +292,6 @@ void Trainer::add(std::shared_ptr<Callback> callback) {
 FitResult Trainer::fit(const data::Dataset& train, const data::Dataset* validation) {
   return impl_->fit(*this, train, validation);
 }
-
-namespace {
-EvaluateOptions evaluation_of(const TrainerOptions& options, std::int64_t worst = 0) {
-  EvaluateOptions evaluation;
-  evaluation.worst = worst;
-  evaluation.dtype = options.dtype;
-  evaluation.device = options.device;
-  return evaluation;
-}
-}  // namespace
 
 Evaluation Trainer::evaluate(const data::Dataset& dataset, std::int64_t worst) {
   return train::evaluate(impl_->model, dataset, impl_->options.normalization, evaluation_of(impl_->options, worst));

@@ -30,6 +30,7 @@ struct Trainer::Impl {
     std::int64_t whole = 0;  // images of a whole batch
   };
 
+  void check(const data::Dataset& train, const data::Dataset* validation) const;
   FitResult fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation);
   // One optimizer step: up to `accumulate` batches, or a replay of the recorded step of a whole batch.
   StepInfo run_step(data::BatchLoader& loader, StepGraph& graph, const Epoch& epoch);
@@ -43,6 +44,7 @@ struct Trainer::Impl {
   EpochInfo end_epoch(const data::Dataset* validation, double learning_rate);
   bool out_of_patience() const { return options.early_stop > 0 && since_best >= options.early_stop; }
   void start_epoch(data::Position at);
+  void make_slots(std::int64_t batches);  // for the losses between two looks, in an epoch of so many batches
   io::TensorFile state() const;
   void set_state(const io::TensorFile& state);
 
@@ -68,6 +70,9 @@ struct Trainer::Impl {
   std::int64_t unread_steps = 0;
   data::Batch last_batch;
 };
+
+// Throws InvalidArgument where model and dataset don't fit together (evaluate.cpp).
+void check_evaluation(const nn::Module& model, const data::Dataset& dataset);
 
 // Names what is not finite in this training step, from the input through the layers to the gradients; always throws.
 [[noreturn]] void throw_nonfinite(std::int64_t step, nn::Module& model, optim::Optimizer& optimizer,

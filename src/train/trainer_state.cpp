@@ -24,6 +24,7 @@ constexpr const char* kCounter = "counter.";
 Json settings(const TrainerOptions& o, const optim::Optimizer& optimizer) {
   return {{"batch_size", o.batch_size},
           {"accumulate", o.accumulate},
+          {"drop_last", o.drop_last},
           {"label_smoothing", o.label_smoothing},
           {"clip_norm", o.clip_norm},
           {"clip_value", o.clip_value},
@@ -59,7 +60,7 @@ Restored read_fields(const Json& fields) {
     fields.at("step").get_to(r.step);
     fields.at("epoch").get_to(r.position.epoch);
     fields.at("batch").get_to(r.position.batch);
-    fields.at("loss_sum").get_to(r.sums.loss);
+    r.sums.loss = io::from_json_number(fields.at("loss_sum"));
     fields.at("hits").get_to(r.sums.hits);
     fields.at("seen").get_to(r.sums.seen);
     if (fields.contains("best_loss")) fields.at("best_loss").get_to(r.best_loss);
@@ -78,7 +79,8 @@ Restored read_fields(const Json& fields) {
 
 void check_settings(const Json& fields, const Json& mine) {
   if (!fields.contains("settings") || !fields["settings"].is_object()) refuse("the checkpoint has no settings");
-  const Json& theirs = fields["settings"];
+  Json theirs = fields["settings"];
+  theirs.emplace("drop_last", false);  // checkpoints of before there was such a thing
   for (const auto& [key, value] : mine.items()) {
     if (!theirs.contains(key)) refuse(fmt::format("the checkpoint does not say its {}", key));
     if (theirs[key] != value) {
@@ -107,7 +109,7 @@ io::TensorFile Trainer::Impl::state() const {
   Json fields = {{"step", step},
                  {"epoch", position.epoch},
                  {"batch", position.batch},
-                 {"loss_sum", sums.loss},
+                 {"loss_sum", io::to_json_number(sums.loss)},
                  {"hits", sums.hits},
                  {"seen", sums.seen},
                  {"best_epoch", best_epoch},

@@ -176,7 +176,7 @@ void add_bench(CLI::App& app, Run& run) {
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->capture_default_str();
   command->add_flag("--no-graph", o->job.no_graph, "--train on CUDA: queue every kernel instead of replaying a graph");
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  add_threads(*command, o->threads);
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return bench(*o); }; });
 }

@@ -132,7 +132,7 @@ void add_eval(CLI::App& app, Run& run) {
                    "f32, tf32 or bf16, as for train; the model doesn't say how it was trained")
       ->check(any_of({"f32", "tf32", "bf16"}))
       ->capture_default_str();
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  add_threads(*command, o->threads);
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return evaluate_model(*o); }; });
 }

@@ -161,7 +161,7 @@ void add_gradcheck(CLI::App& app, Run& run) {
       ->check(positive_real())
       ->capture_default_str();
   command->add_option("--device", o->device, "cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  add_threads(*command, o->threads);
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return check(*o); }; });
 }

@@ -98,7 +98,7 @@ void add_info(CLI::App& app, Run& run) {
   CLI::App* command =
       add_command(app, "info", "Version, devices, threads; with --peak what the machine can do", kExamples);
   command->add_flag("--peak", o->peak, "measure the peaks that benchmarks are compared with (half a second)");
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  add_threads(*command, o->threads);
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return info(*o); }; });
 }

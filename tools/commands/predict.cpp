@@ -165,7 +165,7 @@ void add_predict(CLI::App& app, Run& run) {
   command->add_flag("--keep-polarity", o->keep_polarity, "don't invert dark-on-light pictures");
   command->add_flag("--no-picture", o->no_picture, "don't draw the image");
   command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
-  command->add_option("--threads", o->threads, "CPU threads; 0: one per core")->check(CLI::Range(0, 4096));
+  add_threads(*command, o->threads);
   command->add_flag("--json", o->json, "one JSON object on standard output");
   command->callback([o, &run] { run = [o] { return predict_images(*o); }; });
 }

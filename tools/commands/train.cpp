@@ -1,14 +1,17 @@
 // descent train: data, model, training, test, model file and report.
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "cli.h"
 #include "descent/error.h"
-#include "descent/version.h"
 #include "run_folder.h"
+#include "run_identity.h"
 #include "signals.h"
 #include "train_config.h"
 #include "training.h"
@@ -24,11 +27,12 @@ constexpr const char* kExamples =
     "  descent train --resume --out runs/clothes          goes on where it stopped, bit for bit\n"
     "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n";
 constexpr std::int64_t kWorst = 24;
+constexpr const char* kConfig = "config";  // in a checkpoint's metadata
 
 struct Options {
   TrainConfig config;
   std::string out;
-  bool resume = false, force = false, json = false, quiet = false, fallback = false, no_nan_guard = false;
+  bool resume = false, force = false, json = false, quiet = false, fallback = false;
   const CLI::App* command = nullptr;
 };
 
@@ -36,50 +40,17 @@ struct Job {  // what a training consists of
   RunFolder folder;
   TrainConfig config;
   Device device;
-  data::DatasetPair data;
-  data::Dataset train, validation;
+  RunData data;
   data::Normalization normalization;
   nn::Model model;
+  Json description;  // what config.json and the checkpoints say
 };
 
-std::uint32_t checksum(const data::Dataset& dataset) {
-  const Tensor& images = dataset.images;
-  const Tensor& labels = dataset.labels;
-  const auto sum = io::crc32c({reinterpret_cast<const std::byte*>(images.data<std::uint8_t>()), images.bytes()});
-  return io::crc32c({reinterpret_cast<const std::byte*>(labels.data<std::int32_t>()), labels.bytes()}, sum);
-}
-
-Json describe_data(const data::DatasetPair& pair) {
-  return {{"name", pair.train.name},
-          {"train", pair.train.size()},
-          {"test", pair.test.size()},
-          {"crc32c", checksum(pair.train)}};
-}
-
-void load_data(Job& job, bool fallback) {
-  const auto policy = fallback ? data::FetchPolicy::fallback : data::FetchPolicy::download;
-  job.data = data::load(job.config.data, policy, data_log);
-  if (job.config.limit_train > 0) job.data.train = job.data.train.take(job.config.limit_train);
-  if (job.config.limit_test > 0) job.data.test = job.data.test.take(job.config.limit_test);
-  job.train = job.data.train;
-  if (job.config.validation > 0) {
-    const data::Split split = data::stratified_split(job.data.train, job.config.validation, job.config.seed);
-    job.train = job.data.train.subset(split.train);
-    job.validation = job.data.train.subset(split.validation);
-  }
-  if (job.train.size() == 0) throw InvalidArgument("train: no training images are left");
-  job.normalization = data::Normalization::fit(data::parse_normalization(job.config.normalization), job.train);
-}
-
-void check_same_run(const Job& job) {
-  const Json saved = job.folder.config.value("dataset", Json::object());
-  const Json now = describe_data(job.data);
-  for (const char* key : {"name", "train", "crc32c"}) {
-    if (saved.contains(key) && saved[key] != now[key]) {
-      throw InvalidArgument(fmt::format("--resume: the training data's {} is {}, when the run was started it was {}",
-                                        key, now[key].dump(), escape(saved[key].dump())));
-    }
-  }
+// A model that is named when a run is resumed: it may lie elsewhere now, but not be another.
+void check_same_model(const std::string& asked, const Job& job, const Json& saved) {
+  if (Json::parse(make_model(asked, job.data.train, job.config.seed).json) == saved) return;
+  throw InvalidArgument(
+      fmt::format("--model {} is another model than the run's: leave it out, or start a new run", escape(asked, 200)));
 }
 
 Job prepare(const Options& options) {
@@ -96,29 +67,27 @@ Job prepare(const Options& options) {
   job.device = parse_device(job.config.device);
   use_precision(job.config.precision, job.device);
   set_num_threads(job.config.threads);
-  load_data(job, options.fallback);
-  if (job.folder.resumed) check_same_run(job);
-  job.model = make_model(model, job.train, job.config.seed);
+  job.data = load_run_data(job.config, options.fallback, job.folder.resumed ? job.folder.config : Json());
+  job.normalization = data::Normalization::fit(data::parse_normalization(job.config.normalization), job.data.train);
+  if (job.folder.resumed && options.command->get_option("--model")->count() > 0) {
+    check_same_model(job.config.model, job, job.folder.config.value("model", Json()));
+  }
+  job.model = make_model(model, job.data.train, job.config.seed);
   job.model.module->to(parse_dtype(job.config.dtype));
   job.model.module->to(job.device);
+  job.description = describe_run(job.config, job.model, job.data, job.device);
   return job;
 }
 
 void write_config(const Job& job) {
-  const Json config = {
-      {"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
-      {"options", to_json(job.config)},
-      {"model", Json::parse(job.model.json)},
-      {"dataset", describe_data(job.data)},
-      {"command", command_line(job.config, job.device)}};
   io::make_directories(job.folder.path);
-  io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
+  io::write_text(job.folder.file("config.json"), job.description.dump(2) + "\n");
 }
 
 void announce(const Job& job) {
   say(fmt::format("data    {}: {} training, {} validation, {} test images ({})", job.data.train.name,
-                  thousands(job.train.size()), thousands(job.validation.images.defined() ? job.validation.size() : 0),
-                  thousands(job.data.test.size()), job.data.train.source));
+                  thousands(job.data.train.size()), thousands(job.data.validation.size()),
+                  thousands(job.data.pair.test.size()), job.data.train.source));
   say(fmt::format("model   {}: {} parameters, {:.2f} MFLOP per image", job.model.name,
                   thousands(job.model.module->parameter_count()), job.model.module->flops(job.model.input) / 1e6));
   const std::string precision = job.config.precision == "f32"    ? ""
@@ -141,6 +110,9 @@ void restore(const Job& job, train::Trainer& trainer) {
     say("resume  there is no checkpoint yet: starting from the beginning");
     return;
   }
+  if (const auto config = found.file.metadata.find(kConfig); config != found.file.metadata.end()) {
+    check_checkpoint(config->second, job.description, job.config, found.path);
+  }
   trainer.set_state(found.file);
   say(fmt::format("resume  {}, step {}, epoch {}", found.path, trainer.step(), trainer.position().epoch + 1));
 }
@@ -148,16 +120,16 @@ void restore(const Job& job, train::Trainer& trainer) {
 void write_report(const Job& job, const train::Evaluation& evaluation, const std::string& sha,
                   std::vector<std::pair<std::string, std::string>> facts) {
   train::Report report;
-  report.title = fmt::format("{} on {}", job.model.name, job.data.test.name);
-  report.dataset = fmt::format("{} images of {}", thousands(job.train.size()), job.data.train.name);
-  report.class_names = job.data.test.class_names;
+  report.title = fmt::format("{} on {}", job.model.name, job.data.pair.test.name);
+  report.dataset = fmt::format("{} images of {}", thousands(job.data.train.size()), job.data.train.name);
+  report.class_names = job.data.pair.test.class_names;
   report.facts = std::move(facts);
   report.config = rows(job.config);
   report.config.emplace_back("SHA-256 of model.safetensors", sha);
   report.reproduce = command_line(job.config, job.device);
   report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
   report.evaluation = evaluation;
-  report.images = job.data.test;
+  report.images = job.data.pair.test;
   report.model = job.model.module.get();
   io::write_text(job.folder.file("report.html"), train::render_report(report));
 }
@@ -169,7 +141,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
   const std::string model_file = job.folder.file("model.safetensors");
   train::save_model(model_file, *job.model.module,
                     {job.model.json, job.data.train.name, job.data.train.class_names, job.normalization});
-  const train::Evaluation evaluation = trainer.evaluate(job.data.test, kWorst);
+  const train::Evaluation evaluation = trainer.evaluate(job.data.pair.test, kWorst);
   const train::Metrics& test = evaluation.metrics;
   const auto wrong = static_cast<std::int64_t>(std::llround((1 - test.accuracy) * static_cast<double>(test.count)));
   const std::string sha = file_sha256(model_file);
@@ -201,7 +173,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
     return kOk;
   }
   print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n",
-                    test.accuracy * 100, job.data.test.name, test.loss, thousands(wrong), thousands(test.count),
+                    test.accuracy * 100, job.data.pair.test.name, test.loss, thousands(wrong), thousands(test.count),
                     model_file, job.folder.file("report.html")));
   return kOk;
 }
@@ -209,8 +181,22 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
 // The schedule is made in the first step, when an old run would be gone already.
 void check_schedule(const train::TrainerOptions& settings, std::int64_t images) {
   const auto divide_up = [](std::int64_t a, std::int64_t b) { return (a - 1) / b + 1; };
-  const std::int64_t steps = divide_up(divide_up(images, settings.batch_size), settings.accumulate);
+  const std::int64_t batches =
+      settings.drop_last ? images / settings.batch_size : divide_up(images, settings.batch_size);
+  const std::int64_t steps = divide_up(batches, settings.accumulate);
   if (settings.learning_rate) settings.learning_rate(0, steps * settings.epochs);
+}
+
+// What could not be written at the end is said now. The folder itself is made, or not, before the first step.
+void check_outputs(const RunFolder& folder) {
+  for (const char* name : {"config.json", "metrics.jsonl", "metrics.csv", "model.safetensors", "report.html"}) {
+    const std::string path = folder.file(name);
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error)) throw IoError(path, "write", EISDIR);
+  }
+  if (access(folder.path.c_str(), F_OK) == 0 && access(folder.path.c_str(), W_OK | X_OK) != 0) {
+    throw IoError(folder.path, "write in the run folder", errno);
+  }
 }
 
 int train_model(const Options& options) {
@@ -219,14 +205,16 @@ int train_model(const Options& options) {
   train::TrainerOptions settings = trainer_options(job.config, job.device);
   std::optional<SignalGuard> signals(std::in_place);
   settings.normalization = job.normalization;
-  settings.nan_guard = !options.no_nan_guard;
   settings.interrupted = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
-  check_schedule(settings, job.train.size());
+  const data::Dataset* validation = job.data.validation.size() > 0 ? &job.data.validation : nullptr;
+  trainer.check(job.data.train, validation);
+  trainer.check(job.data.train, &job.data.pair.test);  // what is evaluated at the end
+  check_schedule(settings, job.data.train.size());
+  check_outputs(job.folder);
   // From here on nothing that was asked for is refused.
   if (!options.quiet) announce(job);
   clear_run_folder(job.folder);
-  write_config(job);
   if (!options.quiet) trainer.add(train::progress());
   trainer.add(train::metrics_log(job.folder.path, job.config.metrics_every, warn));
   train::CheckpointOptions checkpoints;
@@ -234,14 +222,17 @@ int train_model(const Options& options) {
   checkpoints.every_steps = job.config.checkpoint_every;
   checkpoints.keep = static_cast<int>(job.config.keep);
   checkpoints.warn = warn;
+  checkpoints.metadata[kConfig] = job.description.dump();
   trainer.add(train::checkpoints(checkpoints));
   restore(job, trainer);
+  write_config(job);
 
   const auto begin = std::chrono::steady_clock::now();
-  const train::FitResult fit = trainer.fit(job.train, job.validation.images.defined() ? &job.validation : nullptr);
+  const train::FitResult fit = trainer.fit(job.data.train, validation);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   if (fit.end == train::End::interrupted) {
-    say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step, job.folder.path));
+    say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step,
+                    shell_quote(job.folder.path)));
     return kSignal + signals->received();
   }
   signals.reset();  // what follows can be had again from the checkpoint
@@ -265,7 +256,6 @@ void add_train(CLI::App& app, Run& run) {
   command
       ->add_flag("--fallback", options->fallback, "take another dataset, and say so, where the wanted one can't be had")
       ->group("Job");
-  command->add_flag("--no-nan-guard", options->no_nan_guard, "go on with NaN and Inf")->group("Machine");
   command->add_flag("--quiet,-q", options->quiet, "no progress");
   command->add_flag("--json", options->json, "the result as one JSON object on standard output");
   command->callback([options, &run] { run = [options] { return train_model(*options); }; });

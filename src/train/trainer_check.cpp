@@ -1,0 +1,123 @@
+// What a training would stumble over later, said before its first step: at the end of the first epoch, or of the whole
+// training, it would cost everything computed so far.
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "descent/error.h"
+#include "nn/shapes.h"
+#include "train/trainer_impl.h"
+
+namespace descent::train {
+namespace {
+
+[[noreturn]] void refuse_fit(const std::string& what) { throw InvalidArgument("fit: " + what); }
+
+Shape image_of(const data::Dataset& dataset) {
+  const Shape& images = dataset.images.shape();
+  return {images[1], images[2], images[3]};
+}
+
+void check_tensors(const data::Dataset& dataset, const char* split) {
+  const Tensor &images = dataset.images, &labels = dataset.labels;
+  if (images.dtype() != DType::u8 || images.rank() != 4 || images.numel() == 0) {
+    refuse_fit(fmt::format("the {} images are {} {}, expected u8 [N, H, W, C], none of them 0", split,
+                           name_of(images.dtype()), to_string(images.shape())));
+  }
+  if (!labels.defined() || labels.dtype() != DType::i32 || labels.shape() != Shape{dataset.size()}) {
+    refuse_fit(fmt::format(
+        "the {} labels are {}, expected i32 [{}]", split,
+        labels.defined() ? fmt::format("{} {}", name_of(labels.dtype()), to_string(labels.shape())) : "undefined",
+        dataset.size()));
+  }
+}
+
+// Whether all layers say which shape their outputs have; without that only the steps themselves show what doesn't fit.
+bool knows_shapes(const nn::Module& model, const Shape& image) {
+  try {
+    model.output_shape(image);
+  } catch (const InvalidArgument& error) {
+    if (std::string_view(error.what()).ends_with(nn::kNoOutputShape)) return false;
+    throw;
+  }
+  return true;
+}
+
+// A label that is no output of the model would be an error of one step in the middle of an epoch, or none at all.
+void check_labels(const data::Dataset& dataset, const char* split, const nn::Module& model) {
+  const Shape output = model.output_shape(image_of(dataset));
+  if (output.rank() != 1) refuse_fit(fmt::format("the model's output is {}, expected [classes]", to_string(output)));
+  const auto* labels = dataset.labels.data<std::int32_t>();
+  for (std::int64_t i = 0; i < dataset.size(); ++i) {
+    if (labels[i] < 0 || labels[i] >= output[0]) {
+      refuse_fit(fmt::format("the label of {} image {} is {}, the model's output has {} classes", split, i, labels[i],
+                             output[0]));
+    }
+  }
+}
+
+// Batch norm in training needs two values per channel of every batch.
+void check_batch_norm(const nn::Module& model, const Shape& image, std::int64_t images, const TrainerOptions& o) {
+  const std::int64_t whole = std::min(images, o.batch_size);
+  const std::int64_t rest = o.drop_last ? 0 : images % o.batch_size;
+  const std::int64_t smallest = rest > 0 ? rest : whole;
+  for (const nn::LayerSummary& layer : nn::summarize(model, image)) {
+    if (!layer.type.starts_with("BatchNorm") || layer.input.numel() * smallest >= 2 * layer.input[-1]) continue;
+    const std::string needs =
+        fmt::format("layer {} ({}) needs at least 2 values per channel to train", layer.path, layer.type);
+    if (smallest == images) refuse_fit(fmt::format("there is {} training image, and {}", images, needs));
+    if (smallest == whole) refuse_fit(fmt::format("batches of {} image: {}; use a larger batch size", whole, needs));
+    refuse_fit(
+        fmt::format("the last batch of an epoch has {} image ({} images in batches of {}), and {}: leave it out with "
+                    "--drop-last (TrainerOptions::drop_last), or use another batch size",
+                    rest, images, o.batch_size, needs));
+  }
+}
+
+void check_model(nn::Module& model, const TrainerOptions& o) {
+  const std::vector<nn::NamedTensor> parameters = model.named_parameters();
+  if (parameters.empty()) refuse_fit("the model has no parameters to train");
+  for (const auto& [name, tensor] : parameters) {
+    if (tensor.device() != o.device) {
+      refuse_fit(fmt::format("parameter {} is on {}, the trainer's device is {}: call to() of the model first", name,
+                             to_string(tensor.device()), to_string(o.device)));
+    }
+    const DType images = o.dtype == DType::bf16 ? DType::f32 : o.dtype;
+    if (tensor.dtype() != images) {
+      refuse_fit(fmt::format("parameter {} is {}, the trainer's dtype is {}", name, name_of(tensor.dtype()),
+                             name_of(o.dtype)));
+    }
+  }
+}
+
+}  // namespace
+
+void Trainer::Impl::check(const data::Dataset& train, const data::Dataset* validation) const {
+  if (train.size() == 0) refuse_fit("the training split is empty");
+  if (train_size >= 0 && train.size() != train_size) {
+    refuse_fit(fmt::format("{} training images, the checkpoint was made with {}", train.size(), train_size));
+  }
+  if (options.drop_last && train.size() < options.batch_size) {
+    refuse_fit(fmt::format("{} training images are no whole batch of {}, and drop_last leaves out the rest",
+                           train.size(), options.batch_size));
+  }
+  const bool validates = validation != nullptr && validation->size() > 0;
+  if (options.early_stop > 0 && !validates) refuse_fit("early stopping needs a validation split");
+  check_tensors(train, "training");
+  check_model(model, options);
+  if (knows_shapes(model, image_of(train))) {
+    check_labels(train, "training", model);
+    check_batch_norm(model, image_of(train), train.size(), options);
+  }
+  if (validates) {
+    check_tensors(*validation, "validation");
+    check_evaluation(model, *validation);
+    check_labels(*validation, "validation", model);
+  }
+}
+
+void Trainer::check(const data::Dataset& train, const data::Dataset* validation) const {
+  impl_->check(train, validation);
+}
+
+}  // namespace descent::train
