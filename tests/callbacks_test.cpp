@@ -173,5 +173,53 @@ TEST(Callbacks, AFailureInBetweenIsForgiven) {
   EXPECT_EQ(warnings, 6);
 }
 
+TEST(Callbacks, ACheckpointOnRequestIsSavedAndAnnounced) {
+  const TempDir dir;
+  std::vector<std::string> saved;
+  int asked = 0;
+  train::CheckpointOptions options;
+  options.dir = dir.path();
+  options.keep = 10;
+  options.requested = [&] { return ++asked == 3; };
+  options.saved = [&](const std::string& path) { saved.push_back(path); };
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(1));
+  trainer.add(train::checkpoints(options));
+  EXPECT_EQ(trainer.fit(quadrants(80)).end, train::End::finished);
+  EXPECT_EQ(asked, 5);  // after every step
+  EXPECT_EQ(saved, (std::vector<std::string>{dir / "checkpoint-3.safetensors", dir / "checkpoint-5.safetensors"}));
+  EXPECT_EQ(dir.entries(), 2U);
+}
+
+// A log that can't be written for a while costs a warning, and none of its lines.
+TEST(Callbacks, MetricsThatCouldNotBeWrittenAreWrittenLater) {
+  class Breaker : public train::Callback {  // the log is a directory during the first epoch
+   public:
+    explicit Breaker(std::string path) : path_(std::move(path)) {}
+    std::string name() const override { return "breaker"; }
+    void on_begin(Trainer&) override {
+      std::filesystem::remove(path_);
+      io::make_directories(path_);
+    }
+    void on_epoch(Trainer&, const train::EpochInfo&) override { std::filesystem::remove(path_); }
+
+   private:
+    std::string path_;
+  };
+  const TempDir dir;
+  std::vector<std::string> warnings;
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(3));
+  trainer.add(train::metrics_log(dir.path(), 2, [&](std::string_view line) { warnings.emplace_back(line); }));
+  trainer.add(std::make_shared<Breaker>(dir / "metrics.jsonl"));
+  trainer.fit(quadrants(80));
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find("metrics.jsonl: append: Is a directory"), std::string::npos) << warnings[0];
+  const std::string text = io::read_text(dir / "metrics.jsonl");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 12)
+      << text;  // three of steps and one of the epoch, three times
+  EXPECT_TRUE(text.starts_with("{")) << text;
+}
+
 }  // namespace
 }  // namespace descent::test
