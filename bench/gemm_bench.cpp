@@ -50,7 +50,7 @@ std::vector<T> numbers(std::int64_t n) {
 
 template <class T>
 void run(const char* type, double peak) {
-  fmt::print("\n{:<20} {:>16} {:>22} {:>22}\n", type, "m x n x k", "own GFLOP/s (peak)", "OpenBLAS GFLOP/s (peak)");
+  bench::print("\n{:<20} {:>16} {:>22} {:>22}\n", type, "m x n x k", "own GFLOP/s (peak)", "OpenBLAS GFLOP/s (peak)");
   for (const Case& c : kCases) {
     Gemm g;
     g.transpose_a = c.transpose_a;
@@ -68,9 +68,9 @@ void run(const char* type, double peak) {
           kernels != nullptr ? cpu::gemm_tiled(*kernels, g, a.data(), b.data(), bias.data(), out.data()) : void();
         },
         [&] { cpu::gemm_blas(g, a.data(), b.data(), bias.data(), out.data()); });
-    fmt::print("{:<20} {:>16} {:>12.1f} ({:>4.0f} %) {:>12.1f} ({:>4.0f} %)  {:>9.1f} us\n", c.name,
-               fmt::format("{}x{}x{}", c.m, c.n, c.k), gflop / seconds[0], 100 * gflop / seconds[0] / peak,
-               gflop / seconds[1], 100 * gflop / seconds[1] / peak, 1e6 * seconds[0]);
+    bench::print("{:<20} {:>16} {:>12.1f} ({:>4.0f} %) {:>12.1f} ({:>4.0f} %)  {:>9.1f} us\n", c.name,
+                 fmt::format("{}x{}x{}", c.m, c.n, c.k), gflop / seconds[0], 100 * gflop / seconds[0] / peak,
+                 gflop / seconds[1], 100 * gflop / seconds[1] / peak, 1e6 * seconds[0]);
   }
 }
 
@@ -79,8 +79,8 @@ void run(const char* type, double peak) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const double peak = cpu::fma_peak();
-  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32)\n", num_threads(), cpu::name_of(cpu::simd_level()),
-             peak);
+  bench::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32)\n", num_threads(),
+               cpu::name_of(cpu::simd_level()), peak);
   run<float>("f32", peak);
   run<double>("f64", peak / 2);
 }
