@@ -5,6 +5,7 @@
 
 #include <type_traits>
 
+#include "bytes_json.h"
 #include "descent/error.h"
 #include "descent/optim.h"
 
@@ -20,6 +21,21 @@ std::string key_of(std::string name) {
     if (c == '-') c = '_';
   }
   return name;
+}
+
+template <class T>
+Json json_of(const T& value) {
+  return value;
+}
+Json json_of(const std::string& value) { return bytes_to_json(value); }
+
+template <class T>
+T value_of(const Json& json) {
+  if constexpr (std::is_same_v<T, std::string>) {
+    return bytes_from_json(json);
+  } else {
+    return json.get<T>();
+  }
 }
 
 template <class T>
@@ -143,20 +159,21 @@ void resolve(TrainConfig& c) {
 
 Json to_json(const TrainConfig& config) {
   Json json = Json::object();
-  visit(config, [&](const char* name, const auto& value, bool) { json[key_of(name)] = value; });
+  visit(config, [&](const char* name, const auto& value, bool) { json[key_of(name)] = json_of(value); });
   return json;
 }
 
 TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& command, const std::string& path) {
-  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape(path)));
+  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape_path(path)));
   TrainConfig merged = given;
   Json mine = to_json(given);
   visit(merged, [&](const char* name, auto& value, bool changes_result) {
     const auto old = saved.find(key_of(name));
-    if (old == saved.end()) throw FormatError(fmt::format("{}: field \"{}\" is missing", escape(path), key_of(name)));
+    if (old == saved.end())
+      throw FormatError(fmt::format("{}: field \"{}\" is missing", escape_path(path), key_of(name)));
     const bool asked = command.get_option(fmt::format("--{}", name))->count() > 0;
     try {
-      auto before = old->get<std::remove_reference_t<decltype(value)>>();
+      auto before = value_of<std::remove_reference_t<decltype(value)>>(*old);
       if (!asked) {
         value = std::move(before);
       } else if (changes_result && !(before == value)) {
@@ -164,7 +181,7 @@ TrainConfig merge(const Json& saved, const TrainConfig& given, const CLI::App& c
                                           name, value, before));
       }
     } catch (const Json::exception&) {
-      throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape(path), key_of(name)));
+      throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape_path(path), key_of(name)));
     }
   });
   return merged;
@@ -176,7 +193,7 @@ std::string command_line(const TrainConfig& config, Device device) {
   std::string line = fmt::format("descent train --model {} --data {} --epochs {} --seed {}", config.model, config.data,
                                  config.epochs, config.seed);
   visit(config, [&](const std::string& name, const auto& value, bool changes_result) {
-    if (!changes_result || name == "model" || name == "data" || name == "seed" || base[key_of(name)] == Json(value))
+    if (!changes_result || name == "model" || name == "data" || name == "seed" || base[key_of(name)] == json_of(value))
       return;
     line += fmt::format(" --{} {}", name, text_of(value));
   });

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <optional>
 
+#include "bytes_json.h"
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/version.h"
@@ -22,8 +24,12 @@ constexpr const char* kExamples =
     "  descent train --model cnn --data mnist --epochs 3 --seed 1\n"
     "  descent train --model mlp --data fashion-mnist --epochs 10 --validation 0.1 --early-stop 3 --out runs/clothes\n"
     "  descent train --resume --out runs/clothes          goes on where it stopped, bit for bit\n"
-    "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n";
+    "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n"
+    "\nSignals: SIGINT (Ctrl-C), SIGTERM and SIGHUP finish the step, save a checkpoint and end with 128 + the "
+    "signal's\n"
+    "number; a second SIGINT or SIGTERM ends at once. SIGUSR1 saves a checkpoint and goes on.\n";
 constexpr std::int64_t kWorst = 24;
+constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;
 
 struct Options {
   TrainConfig config;
@@ -85,7 +91,7 @@ void check_same_run(const Job& job) {
 Job prepare(const Options& options) {
   Job job;
   job.config = options.config;
-  job.folder = open_run_folder(options.out, options.resume, options.force, job.config);
+  job.folder = open_run_folder(options.out, options.resume, options.force);
   std::string model = job.config.model;
   if (job.folder.resumed) {
     const std::string path = job.folder.file("config.json");
@@ -110,7 +116,7 @@ void write_config(const Job& job) {
       {"options", to_json(job.config)},
       {"model", Json::parse(job.model.json)},
       {"dataset", describe_data(job.data)},
-      {"command", command_line(job.config, job.device)}};
+      {"command", bytes_to_json(command_line(job.config, job.device))}};
   io::make_directories(job.folder.path);
   io::write_text(job.folder.file("config.json"), config.dump(2) + "\n");
 }
@@ -136,7 +142,8 @@ void restore(const Job& job, train::Trainer& trainer) {
     warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
   if (found.path.empty()) {
     if (!found.damaged.empty()) {
-      throw FormatError(fmt::format("{}: no checkpoint is whole; --force starts anew", escape(job.folder.path, 200)));
+      throw FormatError(
+          fmt::format("{}: no checkpoint is whole; --force starts anew", escape_path(job.folder.path, 200)));
     }
     say("resume  there is no checkpoint yet: starting from the beginning");
     return;
@@ -155,7 +162,7 @@ void write_report(const Job& job, const train::Evaluation& evaluation, const std
   report.config = rows(job.config);
   report.config.emplace_back("SHA-256 of model.safetensors", sha);
   report.reproduce = command_line(job.config, job.device);
-  report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
+  report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"), kLargestLog);
   report.evaluation = evaluation;
   report.images = job.data.test;
   report.model = job.model.module.get();
@@ -169,6 +176,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
   const std::string model_file = job.folder.file("model.safetensors");
   train::save_model(model_file, *job.model.module,
                     {job.model.json, job.data.train.name, job.data.train.class_names, job.normalization});
+  if (job.folder.replaced) job.folder.replaced->remove();
   const train::Evaluation evaluation = trainer.evaluate(job.data.test, kWorst);
   const train::Metrics& test = evaluation.metrics;
   const auto wrong = static_cast<std::int64_t>(std::llround((1 - test.accuracy) * static_cast<double>(test.count)));
@@ -181,7 +189,12 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
       {"Device", fmt::format("{}, {} threads", device_name(job.device), num_threads())}};
   if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
   if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
-  write_report(job, evaluation, sha, std::move(facts));
+  std::exception_ptr failed;  // told after the result, which doesn't depend on the report
+  try {
+    write_report(job, evaluation, sha, std::move(facts));
+  } catch (const Error&) {
+    failed = std::current_exception();
+  }
   if (options.json) {
     print_json({{"model", job.model.name},
                 {"data", job.data.train.name},
@@ -198,11 +211,12 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"folder", job.folder.path},
                 {"model_file", model_file},
                 {"sha256", sha}});
-    return kOk;
+  } else {
+    print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\n{}", test.accuracy * 100,
+                      job.data.test.name, test.loss, thousands(wrong), thousands(test.count), model_file,
+                      failed ? "" : fmt::format("report  {}\n", job.folder.file("report.html"))));
   }
-  print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n",
-                    test.accuracy * 100, job.data.test.name, test.loss, thousands(wrong), thousands(test.count),
-                    model_file, job.folder.file("report.html")));
+  if (failed) std::rethrow_exception(failed);
   return kOk;
 }
 
@@ -214,19 +228,18 @@ void check_schedule(const train::TrainerOptions& settings, std::int64_t images) 
 }
 
 int train_model(const Options& options) {
+  catch_save_requests();
   Job job = prepare(options);
   const auto optimizer = make_optimizer(job.config, *job.model.module);
   train::TrainerOptions settings = trainer_options(job.config, job.device);
-  std::optional<SignalGuard> signals(std::in_place);
+  std::optional<StopSignals> signals(std::in_place);
   settings.normalization = job.normalization;
   settings.nan_guard = !options.no_nan_guard;
   settings.interrupted = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
   check_schedule(settings, job.train.size());
-  // From here on nothing that was asked for is refused.
+  begin_run(job.folder, job.config);
   if (!options.quiet) announce(job);
-  clear_run_folder(job.folder);
-  write_config(job);
   if (!options.quiet) trainer.add(train::progress());
   trainer.add(train::metrics_log(job.folder.path, job.config.metrics_every, warn));
   train::CheckpointOptions checkpoints;
@@ -234,8 +247,13 @@ int train_model(const Options& options) {
   checkpoints.every_steps = job.config.checkpoint_every;
   checkpoints.keep = static_cast<int>(job.config.keep);
   checkpoints.warn = warn;
+  checkpoints.requested = take_save_request;
+  checkpoints.saved = [&](const std::string&) {
+    if (job.folder.replaced) job.folder.replaced->remove();
+  };
   trainer.add(train::checkpoints(checkpoints));
   restore(job, trainer);
+  write_config(job);
 
   const auto begin = std::chrono::steady_clock::now();
   const train::FitResult fit = trainer.fit(job.train, job.validation.images.defined() ? &job.validation : nullptr);
