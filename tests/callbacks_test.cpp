@@ -221,5 +221,31 @@ TEST(Callbacks, MetricsThatCouldNotBeWrittenAreWrittenLater) {
   EXPECT_TRUE(text.starts_with("{")) << text;
 }
 
+// What a callback keeps may be any bytes.
+TEST(Callbacks, TheStateOfCallbacksIsBytes) {
+  class Keeper : public train::Callback {
+   public:
+    std::string name() const override { return "keeper"; }
+    std::string save() const override { return state; }
+    void restore(const std::string& text) override { state = text; }
+    std::string state;
+  };
+  const TempDir dir;
+  for (const std::string& state :
+       {std::string("plain"), std::string("\xE6\x95\xB0"), std::string("a\0\xFF\xC3(\n", 6)}) {
+    const auto first = std::make_shared<Keeper>();
+    const auto second = std::make_shared<Keeper>();
+    first->state = state;
+    Parts a, b;
+    Trainer from(*a.model.module, *a.optimizer, small_options(1));
+    from.add(first);
+    io::save_checkpoint(dir.path(), 0, from.state());
+    Trainer to(*b.model.module, *b.optimizer, small_options(1));
+    to.add(second);
+    to.set_state(io::latest_valid_checkpoint(dir.path()).file);
+    EXPECT_EQ(second->state, state);
+  }
+}
+
 }  // namespace
 }  // namespace descent::test

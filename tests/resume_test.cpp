@@ -363,32 +363,6 @@ TEST(Resume, CheckpointsAreKeptAndPruned) {
   EXPECT_EQ(io::latest_valid_checkpoint(dir.path()).step, 28);
 }
 
-// What a callback keeps may be any bytes.
-TEST(Resume, TheStateOfCallbacksIsBytes) {
-  class Keeper : public train::Callback {
-   public:
-    std::string name() const override { return "keeper"; }
-    std::string save() const override { return state; }
-    void restore(const std::string& text) override { state = text; }
-    std::string state;
-  };
-  const TempDir dir;
-  for (const std::string& state :
-       {std::string("plain"), std::string("\xE6\x95\xB0"), std::string("a\0\xFF\xC3(\n", 6)}) {
-    const auto first = std::make_shared<Keeper>();
-    const auto second = std::make_shared<Keeper>();
-    first->state = state;
-    Parts a, b;
-    Trainer from(*a.model.module, *a.optimizer, small_options(1));
-    from.add(first);
-    io::save_checkpoint(dir.path(), 0, from.state());
-    Trainer to(*b.model.module, *b.optimizer, small_options(1));
-    to.add(second);
-    to.set_state(io::latest_valid_checkpoint(dir.path()).file);
-    EXPECT_EQ(second->state, state);
-  }
-}
-
 TEST(Resume, MetricsLinesOfAnotherKindArePassedOver) {
   const TempDir dir;
   io::write_text(dir / "metrics.jsonl",

@@ -36,8 +36,8 @@ void write_holder(int file) {
   std::array<char, 65> host{};
   if (gethostname(host.data(), host.size() - 1) != 0) host = {};
   const std::string text = fmt::format("process {} on {}", getpid(), host.data());
-  if (ftruncate(file, 0) == 0) [[maybe_unused]]
-    const ssize_t written = pwrite(file, text.data(), text.size(), 0);
+  if (ftruncate(file, 0) != 0) return;
+  [[maybe_unused]] const ssize_t written = pwrite(file, text.data(), text.size(), 0);
 }
 
 }  // namespace

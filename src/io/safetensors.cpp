@@ -157,8 +157,8 @@ Tensor read_i64(std::span<const std::byte> bytes, const HeaderEntry& entry, cons
   for (std::size_t i = 0; i < bytes.size() / 8; ++i) {
     const auto value = static_cast<std::int64_t>(little_endian(bytes.data() + 8 * i));
     if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::int32_t>::max()) {
-      throw FormatError(fmt::format("{}: tensor \"{}\": element {} is {}, which an i32 can't hold", escape_path(source, 200),
-                                    escape(entry.name), i, value));
+      throw FormatError(fmt::format("{}: tensor \"{}\": element {} is {}, which an i32 can't hold",
+                                    escape_path(source, 200), escape(entry.name), i, value));
     }
     values[i] = static_cast<std::int32_t>(value);
   }
@@ -186,7 +186,8 @@ void verify_header(const Header& header, const std::string& source) {
   if (stored == header.metadata.end()) {
     const bool ours = std::any_of(header.metadata.begin(), header.metadata.end(),
                                   [](const auto& item) { return is_checksum_key(item.first); });
-    if (ours) throw FormatError(escape_path(source, 200) + ": safetensors header is damaged: its own CRC32C is missing");
+    if (ours)
+      throw FormatError(escape_path(source, 200) + ": safetensors header is damaged: its own CRC32C is missing");
     return;
   }
   const std::string found = hex(header_checksum(header));
