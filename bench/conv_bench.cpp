@@ -77,11 +77,11 @@ void run(const Case& c) {
   const double peak = operations_for_peak() / seconds.back() * 1e-9;
   const double gflop = 2e-9 * static_cast<double>(y.shape.numel() * w.shape.numel() / c.out);
   const char* names[] = {"forward", "backward_data", "backward_filter", "forward_relu_pool", "backward_relu_pool"};
-  fmt::print("{}, peak {:.1f} GFLOP/s\n", c.name, peak);
+  bench::print("{}, peak {:.1f} GFLOP/s\n", c.name, peak);
   for (std::size_t i = 0; i + 1 < seconds.size(); ++i) {
     const double work = i == 4 && !c.first ? 2 * gflop : gflop;
-    fmt::print("  {:<20} {:>10.1f} us {:>8.1f} GFLOP/s {:>5.0f} %\n", names[i], 1e6 * seconds[i], work / seconds[i],
-               100 * work / seconds[i] / peak);
+    bench::print("  {:<20} {:>10.1f} us {:>8.1f} GFLOP/s {:>5.0f} %\n", names[i], 1e6 * seconds[i], work / seconds[i],
+                 100 * work / seconds[i] / peak);
   }
 }
 
@@ -89,8 +89,8 @@ void run(const Case& c) {
 
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
-  fmt::print("{} threads, {}; shares of the multiply-add peak in the same seconds\n", num_threads(),
-             cpu::name_of(cpu::simd_level()));
+  bench::print("{} threads, {}; shares of the multiply-add peak in the same seconds\n", num_threads(),
+               cpu::name_of(cpu::simd_level()));
   for (const Case& c : kCases) run(c);
   return 0;
 }

@@ -97,8 +97,8 @@ std::vector<T> numbers(std::int64_t n) {
 
 template <class T>
 void run(const char* type, double peak, const OpenBlas& openblas) {
-  fmt::print("\n{:<20} {:>16} {:>22} {:>22} {:>7} {:>12}\n", type, "m x n x k", "descent GFLOP/s (peak)",
-             openblas.available() ? "OpenBLAS GFLOP/s (peak)" : "", openblas.available() ? "ratio" : "", "descent");
+  bench::print("\n{:<20} {:>16} {:>22} {:>22} {:>7} {:>12}\n", type, "m x n x k", "descent GFLOP/s (peak)",
+               openblas.available() ? "OpenBLAS GFLOP/s (peak)" : "", openblas.available() ? "ratio" : "", "descent");
   for (const Case& c : kCases) {
     Gemm g;
     g.transpose_a = c.transpose_a;
@@ -115,9 +115,9 @@ void run(const char* type, double peak, const OpenBlas& openblas) {
           if (openblas.available()) openblas.multiply(g, a.data(), b.data(), out.data());
         });
     const auto rate = [&](double s) { return fmt::format("{:.1f} ({:>4.0f} %)", gflop / s, 100 * gflop / s / peak); };
-    fmt::print("{:<20} {:>16} {:>22} {:>22} {:>7} {:>9.1f} us\n", c.name, fmt::format("{}x{}x{}", c.m, c.n, c.k),
-               rate(seconds[0]), openblas.available() ? rate(seconds[1]) : "",
-               openblas.available() ? fmt::format("{:.2f}x", seconds[1] / seconds[0]) : "", 1e6 * seconds[0]);
+    bench::print("{:<20} {:>16} {:>22} {:>22} {:>7} {:>9.1f} us\n", c.name, fmt::format("{}x{}x{}", c.m, c.n, c.k),
+                 rate(seconds[0]), openblas.available() ? rate(seconds[1]) : "",
+                 openblas.available() ? fmt::format("{:.2f}x", seconds[1] / seconds[0]) : "", 1e6 * seconds[0]);
   }
 }
 
@@ -127,8 +127,8 @@ int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   const double peak = cpu::fma_peak();
   const OpenBlas openblas;
-  fmt::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32); OpenBLAS: {}\n", num_threads(),
-             cpu::name_of(cpu::simd_level()), peak, openblas.available() ? openblas.core() : "not installed");
+  bench::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32); OpenBLAS: {}\n", num_threads(),
+               cpu::name_of(cpu::simd_level()), peak, openblas.available() ? openblas.core() : "not installed");
   run<float>("f32", peak, openblas);
   run<double>("f64", peak / 2, openblas);
 }

@@ -2,10 +2,16 @@
 // same run.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cpu/thread_pool.h"
@@ -20,6 +26,15 @@ inline double median(std::vector<double> values) {
   const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
+}
+
+// To standard output; where that is full or closed, the program ends with code 4.
+template <class... T>
+void print(fmt::format_string<T...> format, T&&... values) {
+  const std::string text = fmt::format(format, std::forward<T>(values)...);
+  if (std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0) return;
+  std::perror("standard output");
+  std::exit(4);
 }
 
 // Median seconds per call of each function, the functions taking turns: at least 9 rounds of about 10 ms each.

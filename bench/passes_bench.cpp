@@ -38,8 +38,8 @@ template <class F>
 void report(const char* name, double megabytes, const F& f) {
   const double seconds = bench::median_of_each(f)[0];
   const double rate = megabytes * 1e-3 / seconds;
-  fmt::print("{:<44} {:>8.1f} MB {:>9.1f} us {:>7.1f} GB/s ({:>3.0f} % of the copy rate)\n", name, megabytes,
-             1e6 * seconds, rate, 100 * rate / copy_rate);
+  bench::print("{:<44} {:>8.1f} MB {:>9.1f} us {:>7.1f} GB/s ({:>3.0f} % of the copy rate)\n", name, megabytes,
+               1e6 * seconds, rate, 100 * rate / copy_rate);
 }
 
 void batch_norm(const Shape& shape) {
@@ -98,7 +98,7 @@ void optimizers(std::int64_t n) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   copy_rate = cpu::copy_rate();
-  fmt::print("{} threads, {}: copy rate {:.1f} GB/s\n", num_threads(), cpu::name_of(cpu::simd_level()), copy_rate);
+  bench::print("{} threads, {}: copy rate {:.1f} GB/s\n", num_threads(), cpu::name_of(cpu::simd_level()), copy_rate);
   batch_norm({128, 28, 28, 32});
   batch_norm({128, 14, 14, 64});
   layer_norm(4096, 512);

@@ -173,5 +173,79 @@ TEST(Callbacks, AFailureInBetweenIsForgiven) {
   EXPECT_EQ(warnings, 6);
 }
 
+TEST(Callbacks, ACheckpointOnRequestIsSavedAndAnnounced) {
+  const TempDir dir;
+  std::vector<std::string> saved;
+  int asked = 0;
+  train::CheckpointOptions options;
+  options.dir = dir.path();
+  options.keep = 10;
+  options.requested = [&] { return ++asked == 3; };
+  options.saved = [&](const std::string& path) { saved.push_back(path); };
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(1));
+  trainer.add(train::checkpoints(options));
+  EXPECT_EQ(trainer.fit(quadrants(80)).end, train::End::finished);
+  EXPECT_EQ(asked, 5);  // after every step
+  EXPECT_EQ(saved, (std::vector<std::string>{dir / "checkpoint-3.safetensors", dir / "checkpoint-5.safetensors"}));
+  EXPECT_EQ(dir.entries(), 2U);
+}
+
+// A log that can't be written for a while costs a warning, and none of its lines.
+TEST(Callbacks, MetricsThatCouldNotBeWrittenAreWrittenLater) {
+  class Breaker : public train::Callback {  // the log is a directory during the first epoch
+   public:
+    explicit Breaker(std::string path) : path_(std::move(path)) {}
+    std::string name() const override { return "breaker"; }
+    void on_begin(Trainer&) override {
+      std::filesystem::remove(path_);
+      io::make_directories(path_);
+    }
+    void on_epoch(Trainer&, const train::EpochInfo&) override { std::filesystem::remove(path_); }
+
+   private:
+    std::string path_;
+  };
+  const TempDir dir;
+  std::vector<std::string> warnings;
+  Parts s;
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(3));
+  trainer.add(train::metrics_log(dir.path(), 2, [&](std::string_view line) { warnings.emplace_back(line); }));
+  trainer.add(std::make_shared<Breaker>(dir / "metrics.jsonl"));
+  trainer.fit(quadrants(80));
+  ASSERT_EQ(warnings.size(), 1U);
+  EXPECT_NE(warnings[0].find("metrics.jsonl: append: Is a directory"), std::string::npos) << warnings[0];
+  const std::string text = io::read_text(dir / "metrics.jsonl");
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 12)
+      << text;  // three of steps and one of the epoch, three times
+  EXPECT_TRUE(text.starts_with("{")) << text;
+}
+
+// What a callback keeps may be any bytes.
+TEST(Callbacks, TheStateOfCallbacksIsBytes) {
+  class Keeper : public train::Callback {
+   public:
+    std::string name() const override { return "keeper"; }
+    std::string save() const override { return state; }
+    void restore(const std::string& text) override { state = text; }
+    std::string state;
+  };
+  const TempDir dir;
+  for (const std::string& state :
+       {std::string("plain"), std::string("\xE6\x95\xB0"), std::string("a\0\xFF\xC3(\n", 6)}) {
+    const auto first = std::make_shared<Keeper>();
+    const auto second = std::make_shared<Keeper>();
+    first->state = state;
+    Parts a, b;
+    Trainer from(*a.model.module, *a.optimizer, small_options(1));
+    from.add(first);
+    io::save_checkpoint(dir.path(), 0, from.state());
+    Trainer to(*b.model.module, *b.optimizer, small_options(1));
+    to.add(second);
+    to.set_state(io::latest_valid_checkpoint(dir.path()).file);
+    EXPECT_EQ(second->state, state);
+  }
+}
+
 }  // namespace
 }  // namespace descent::test

@@ -8,8 +8,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <map>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "descent/data.h"
@@ -27,14 +29,18 @@ struct Ran {
 
 struct RunOptions {
   std::map<std::string, std::string> environment;
-  std::string out;                 // where standard output goes instead; then Ran::out is empty
+  std::string out;                 // where standard output goes instead; then Ran::out is empty. "-": it is closed
+  std::string err;                 // the same of standard error; to a file that is there it is appended
+  std::string directory;           // to run in
+  std::vector<int> ignored;        // signals
   std::uint64_t file_limit = 0;    // RLIMIT_FSIZE
   std::uint64_t memory_limit = 0;  // RLIMIT_AS
 };
 
 class Process {
  public:
-  Process(const std::vector<std::string>& arguments, const RunOptions& options = {}) : piped_(options.out.empty()) {
+  Process(const std::vector<std::string>& arguments, const RunOptions& options = {})
+      : out_piped_(options.out.empty()), err_piped_(options.err.empty()) {
     std::vector<std::string> words = {DESCENT_CLI};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
@@ -54,8 +60,12 @@ class Process {
     std::vector<char*> envp;
     for (std::string& text : texts) envp.push_back(text.data());
     envp.push_back(nullptr);
-    const int out = open(piped_ ? (dir_ / "out").c_str() : options.out.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    const int err = open((dir_ / "err").c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    const auto target = [&](const std::string& wanted, const char* own) {
+      const std::string path = wanted.empty() ? dir_ / own : wanted == "-" ? "/dev/null" : wanted;
+      return open(path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0600);
+    };
+    const int out = target(options.out, "out");
+    const int err = target(options.err, "err");
     const int in = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (out < 0 || err < 0 || in < 0) throw std::runtime_error("can't open the command's files");
     id_ = fork();
@@ -63,6 +73,10 @@ class Process {
       dup2(in, 0);
       dup2(out, 1);
       dup2(err, 2);
+      if (options.out == "-") close(1);
+      if (options.err == "-") close(2);
+      if (!options.directory.empty() && chdir(options.directory.c_str()) != 0) _exit(126);
+      for (const int signal : options.ignored) ::signal(signal, SIG_IGN);
       const auto limit = [](int resource, std::uint64_t value) {
         const rlimit both{value, value};
         if (value > 0) setrlimit(static_cast<__rlimit_resource>(resource), &both);
@@ -99,19 +113,28 @@ class Process {
     id_ = -1;
     Ran ran;
     ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (piped_) ran.out = io::read_text(dir_ / "out");
-    ran.err = io::read_text(dir_ / "err");
+    if (out_piped_) ran.out = io::read_text(dir_ / "out");
+    if (err_piped_) ran.err = io::read_text(dir_ / "err");
     return ran;
   }
 
  private:
   TempDir dir_;
-  bool piped_;
+  bool out_piped_, err_piped_;
   pid_t id_ = -1;
 };
 
 inline Ran run_cli(const std::vector<std::string>& arguments, const RunOptions& options = {}) {
   return Process(arguments, options).wait();
+}
+
+// Waits up to ten seconds for something that happens while the process runs.
+inline bool wait_until(const Process& process, const std::function<bool()>& happened) {
+  for (int i = 0; i < 2000 && process.running(); ++i) {
+    if (happened()) return true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  return false;
 }
 
 // A folder with the four IDX files of small, easy images.

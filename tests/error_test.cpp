@@ -41,11 +41,34 @@ TEST(Escape, ReplacesWhatIsNotPlain) {
   EXPECT_EQ(escape(std::string_view("\0\n\"'\\\x80\xff", 7)), "\\x00\\x0a\\x22\\x27\\x5c\\x80\\xff");
 }
 
+TEST(Escape, LeavesUtf8AsItIs) {
+  EXPECT_EQ(escape("\xC3\xA9t\xC3\xA9 \xE6\x95\xB0 \xF0\x9F\x98\x80"),
+            "\xC3\xA9t\xC3\xA9 \xE6\x95\xB0 \xF0\x9F\x98\x80");
+  // C1 controls, a direction override, a line separator; an overlong slash, a surrogate, a cut character, U+110000.
+  EXPECT_EQ(escape_path("\xC2\x9B[m"), "\\xc2\\x9b[m");
+  EXPECT_EQ(escape_path("\xE2\x80\xAE"), "\\xe2\\x80\\xae");
+  EXPECT_EQ(escape_path("\xE2\x80\xA8"), "\\xe2\\x80\\xa8");
+  EXPECT_EQ(escape_path("\xC0\xAF"), "\\xc0\\xaf");
+  EXPECT_EQ(escape_path("\xED\xA0\x80"), "\\xed\\xa0\\x80");
+  EXPECT_EQ(escape_path("a\xE6\x95"), "a\\xe6\\x95");
+  EXPECT_EQ(escape_path("\xF4\x90\x80\x80"), "\\xf4\\x90\\x80\\x80");
+}
+
+TEST(Escape, LeavesPathsAsTheyCanBeTyped) {
+  EXPECT_EQ(escape_path("it's \"my\" d\xC3\xA9p\xC3\xB4t\\x\n\x1b\xE9"),
+            "it's \"my\" d\xC3\xA9p\xC3\xB4t\\x\\x0a\\x1b\\xe9");
+  EXPECT_STREQ(IoError("d\xC3\xA9p\xC3\xB4t\xE9", "open", ENOENT).what(),
+               "d\xC3\xA9p\xC3\xB4t\\xe9: open: No such file or directory");
+}
+
+TEST(ErrorText, IsUtf8) { EXPECT_STREQ(FormatError("a\xE9z\xC2\x9B").what(), "a?z??"); }
+
 TEST(Escape, CutsWholeEscapes) {
   EXPECT_EQ(escape("abcdef", 3), "abc...");
   EXPECT_EQ(escape("ab\n", 5), "ab...");
   EXPECT_EQ(escape("ab\n", 6), "ab\\x0a");
   EXPECT_EQ(escape("abc", 3), "abc");
+  EXPECT_EQ(escape("ab\xC3\xA9", 3), "ab...");
 }
 
 TEST(ErrorClasses, AllAreErrors) {

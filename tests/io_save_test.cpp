@@ -12,6 +12,7 @@
 
 #include "descent/io.h"
 #include "files.h"
+#include "io/append_file.h"
 #include "io/checked_size.h"
 #include "io/file_calls.h"
 
@@ -155,6 +156,108 @@ TEST(AtomicSave, StopsAtTheProcessLimit) {
   EXPECT_EQ(dir.entries(), 1U);
 }
 
+// Everything that writes a file, as a user would call it.
+std::vector<std::pair<const char*, std::function<void(const std::string&)>>> writers() {
+  return {{"text", [](const std::string& path) { write_text(path, "new"); }},
+          {"tensors",
+           [](const std::string& path) {
+             save_tensors(path, {{{"x", Tensor::zeros({2})}}, {}});
+           }},
+          {"png",
+           [](const std::string& path) {
+             write_png(path, Tensor::zeros({2, 2}, DType::u8));
+           }},
+          {"append", [](const std::string& path) { EXPECT_EQ(append_file(path, "more"), 0); }}};
+}
+
+mode_t mode_of(const std::string& path) {
+  struct stat info {};
+  EXPECT_EQ(stat(path.c_str(), &info), 0);
+  return info.st_mode & 07777U;
+}
+
+TEST(FileIdentity, ModeIsKept) {
+  for (const auto& [name, write] : writers()) {
+    const TempDir dir;
+    for (const mode_t mode : {0600U, 0640U, 0666U, 0755U, 02664U}) {
+      write_text(dir / "file", "old");
+      ASSERT_EQ(chmod((dir / "file").c_str(), mode), 0);
+      write(dir / "file");
+      EXPECT_EQ(mode_of(dir / "file"), mode) << name;
+    }
+    const mode_t before = umask(027);
+    write(dir / "new");
+    umask(before);
+    EXPECT_EQ(mode_of(dir / "new"), 0640U) << name;
+  }
+}
+
+TEST(FileIdentity, LinksAreFollowed) {
+  namespace fs = std::filesystem;
+  for (const auto& [name, write] : writers()) {
+    const TempDir dir;
+    make_directories(dir / "far/away");
+    write_text(dir / "far/away/file", "old");
+    ASSERT_EQ(chmod((dir / "far/away/file").c_str(), 0600), 0);
+    fs::create_symlink("away/file", dir / "far/link");         // relative to where the link is
+    fs::create_symlink(dir / "far/link", dir / "link");        // a link to a link
+    fs::create_symlink("far/away/later", dir / "to nothing");  // as yet
+    for (const char* link : {"link", "to nothing"}) {
+      write(dir / link);
+      EXPECT_TRUE(fs::is_symlink(dir / link)) << name;
+    }
+    EXPECT_NE(read_text(dir / "far/away/file"), "old") << name;
+    EXPECT_EQ(mode_of(dir / "far/away/file"), 0600U) << name;
+    EXPECT_TRUE(fs::is_symlink(dir / "far/link")) << name;
+    EXPECT_TRUE(fs::is_regular_file(dir / "far/away/later")) << name;
+    EXPECT_EQ(dir.entries(), 3U) << name;  // nothing was left beside a link
+  }
+}
+
+TEST(FileIdentity, LinksThatLeadNowhereAreAnError) {
+  const TempDir dir;
+  std::filesystem::create_symlink("b", dir / "a");
+  std::filesystem::create_symlink("a", dir / "b");
+  EXPECT_ERROR("IoError", "Too many levels", write_text(dir / "a", "x"));
+  std::filesystem::create_symlink("missing/file", dir / "c");
+  EXPECT_ERROR("IoError", "No such file", write_text(dir / "c", "x"));
+  std::filesystem::create_symlink("/dev/full", dir / "d");
+  EXPECT_ERROR("IoError", "not a regular file", write_text(dir / "d", "x"));
+  EXPECT_EQ(dir.entries(), 4U);
+}
+
+TEST(FileIdentity, TheOwnerIsKeptWhereThatIsAllowed) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root may give files away";
+  const TempDir dir;
+  write_text(dir / "file", "old");
+  ASSERT_EQ(chown((dir / "file").c_str(), 12345, 23456), 0);
+  write_text(dir / "file", "new");
+  struct stat info {};
+  ASSERT_EQ(stat((dir / "file").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 12345U);
+  EXPECT_EQ(info.st_gid, 23456U);
+}
+
+TEST(AppendFile, AddsAllOrNothing) {
+  const TempDir dir;
+  EXPECT_EQ(append_file(dir / "log", "one\n"), 0);
+  EXPECT_EQ(append_file(dir / "log", "two\n"), 0);
+  EXPECT_EQ(append_file(dir / "none/log", "x"), ENOENT);
+  EXPECT_EQ(append_file("/dev/full", "x"), ENOSPC);
+  const pid_t child = fork();
+  if (child == 0) {
+    signal(SIGXFSZ, SIG_IGN);
+    const rlimit limit{10, 10};
+    setrlimit(RLIMIT_FSIZE, &limit);
+    _exit(append_file(dir / "log", "three, which is too long\n") == EFBIG && append_file(dir / "log", "3\n") == 0 ? 0
+                                                                                                                  : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(read_text(dir / "log"), "one\ntwo\n3\n");
+}
+
 TEST(AtomicSave, RefusesWhatIsNotAFile) {
   const TempDir dir;
   EXPECT_ERROR("IoError", "/dev/full: replace (not a regular file)", write_text("/dev/full", "x"));
@@ -204,8 +307,9 @@ TEST(ReadFile, SaysWhenThereIsNoMemory) {
 
 TEST(MakeDirectories, MakesParents) {
   const TempDir dir;
-  make_directories(dir / "a/b/c");
-  make_directories(dir / "a/b/c");
+  EXPECT_TRUE(make_directories(dir / "a/b/c"));
+  EXPECT_FALSE(make_directories(dir / "a/b/c"));
+  EXPECT_FALSE(make_directories(dir / "a/b"));
   EXPECT_TRUE(std::filesystem::is_directory(dir / "a/b/c"));
   write_text(dir / "file", "x");
   EXPECT_ERROR("IoError", "create directory", make_directories(dir / "file/x"));

@@ -363,5 +363,18 @@ TEST(Resume, CheckpointsAreKeptAndPruned) {
   EXPECT_EQ(io::latest_valid_checkpoint(dir.path()).step, 28);
 }
 
+TEST(Resume, MetricsLinesOfAnotherKindArePassedOver) {
+  const TempDir dir;
+  io::write_text(dir / "metrics.jsonl",
+                 "{\"type\": \"step\", \"step\": \"two\"}\n[1]\n{\"type\": 3}\n{\"type\": \"epoch\"}\n\xFF\n");
+  Session first{Case{}};
+  first.run(3);
+  Session second{Case{}};
+  second.trainer().add(train::metrics_log(dir.path(), 2));
+  second.restore(first.saved());
+  second.run();
+  EXPECT_TRUE(io::read_text(dir / "metrics.jsonl").starts_with("{\"accuracy\""));
+}
+
 }  // namespace
 }  // namespace descent::test

@@ -2,18 +2,15 @@
 #include "cli.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
-#include <clocale>
 #include <cmath>
-#include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <filesystem>
 #include <new>
 
+#include "console.h"
 #include "descent/device.h"
 #include "descent/error.h"
 
@@ -21,22 +18,6 @@ namespace descent::cli {
 namespace {
 
 constexpr std::int64_t kLargestCount = 2147483647;
-constexpr std::size_t kErrorLimit = 400;
-
-bool colored(int fd) {
-  const char* no_color = std::getenv("NO_COLOR");
-  const char* term = std::getenv("TERM");
-  return isatty(fd) != 0 && (no_color == nullptr || *no_color == '\0') &&
-         !(term != nullptr && std::strcmp(term, "dumb") == 0);
-}
-
-int fail(int code, std::string_view message) {
-  std::string line(message.substr(0, kErrorLimit));
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  if (line.starts_with("descent: ")) line.erase(0, 9);
-  fmt::print(stderr, "{}descent: {}{}\n", colored(2) ? "\x1b[31m" : "", line, colored(2) ? "\x1b[0m" : "");
-  return code;
-}
 
 template <class T>
 bool parse(const std::string& text, T& value) {
@@ -77,58 +58,40 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
   return command;
 }
 
-int report_exception() {
+int report_exception() noexcept {
+  int code = kInternal;
+  const auto fail = [&](int its_code, std::string_view message, std::string_view before = "",
+                        std::string_view after = "") noexcept {
+    code = its_code;
+    put_error(message, before, after);
+  };
   try {
     throw;
   } catch (const InvalidArgument& error) {
-    return fail(kUsage, error.what());
+    fail(kUsage, error.what());
   } catch (const FormatError& error) {
-    return fail(kBadFile, error.what());
+    fail(kBadFile, error.what());
   } catch (const OutOfMemory& error) {
-    return fail(kOutOfMemory, error.what());
+    fail(kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
-    return fail(kOutOfMemory, "out of memory");
+    fail(kOutOfMemory, "out of memory");
   } catch (const IoError& error) {
-    return fail(kIo, error.what());
+    fail(kIo, error.what());
   } catch (const DeviceError& error) {
-    return fail(kDevice, error.what());
+    fail(kDevice, error.what());
   } catch (const NumericalError& error) {
-    return fail(kNumerical, error.what());
+    fail(kNumerical, error.what());
   } catch (const CLI::Error& error) {
-    return fail(kUsage, fmt::format("{} (see --help)", error.what()));
+    fail(kUsage, error.what(), "", " (see --help)");
+  } catch (const std::filesystem::filesystem_error& error) {
+    fail(kIo, error.what());
   } catch (const std::exception& error) {
-    return fail(kInternal, fmt::format("internal error: {}", error.what()));
+    fail(kInternal, error.what(), "internal error: ");
   } catch (...) {
-    return fail(kInternal, "internal error of an unknown kind");
+    fail(kInternal, "internal error of an unknown kind");
   }
+  return code;
 }
-
-void say(std::string_view line) { fmt::print(stderr, "{}\n", line); }
-
-void warn(std::string_view line) {
-  fmt::print(stderr, "{}descent: warning: {}{}\n", colored(2) ? "\x1b[1;33m" : "", line, colored(2) ? "\x1b[0m" : "");
-}
-
-void data_log(std::string_view line) {
-  constexpr std::string_view kWarning = "WARNING: ";
-  if (line.starts_with(kWarning)) {
-    warn(line.substr(kWarning.size()));
-  } else {
-    say(line);
-  }
-}
-
-void print(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    throw IoError("standard output", "write", errno);
-  }
-}
-
-void print_json(const nlohmann::json& value) {
-  print(value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
-}
-
-bool stdout_is_terminal() { return isatty(1) != 0; }
 
 bool utf8_locale() {
   for (const char* name : {"LC_ALL", "LC_CTYPE", "LANG"}) {

@@ -38,13 +38,15 @@ void add_bench(CLI::App& app, Run& run);
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what, const std::string& examples);
 
 // Handles the exception that is being handled: one line "descent: ..." on standard error, and the exit code.
-int report_exception();
+int report_exception() noexcept;
 
 // ---- talking ----
-void say(std::string_view line);       // a line of progress or information, on standard error
-void warn(std::string_view line);      // "descent: warning: ..." on standard error, coloured on a terminal
-void data_log(std::string_view line);  // for data::load: its lines that begin with WARNING are warnings
-void print(std::string_view text);     // a result, on standard output; throws IoError when that is full or closed
+// What can't be written to standard error is lost, and nothing else changes. Of names and paths in what is printed here
+// only characters that control the terminal are escaped.
+void say(std::string_view line) noexcept;       // a line of progress or information, on standard error
+void warn(std::string_view line) noexcept;      // "descent: warning: ..." on standard error, coloured on a terminal
+void data_log(std::string_view line) noexcept;  // for data::load: its lines that begin with WARNING are warnings
+void print(std::string_view text);  // a result, on standard output; throws IoError when that is full or closed
 void print_json(const nlohmann::json& value);
 bool stdout_is_terminal();
 bool utf8_locale();

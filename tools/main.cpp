@@ -2,8 +2,10 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <sstream>
 
 #include "cli.h"
+#include "console.h"
 #include "descent/error.h"
 #include "descent/version.h"
 
@@ -37,7 +39,10 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& what) {  // --help and --version
-    return app.exit(what);
+    std::ostringstream text;
+    const int code = app.exit(what, text, text);
+    print(text.str());
+    return code;
   }
   if (!command) {
     throw descent::InvalidArgument(
@@ -49,6 +54,7 @@ int run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  descent::cli::occupy_standard_streams();
   std::signal(SIGXFSZ, SIG_IGN);  // a full or limited file is an error that we report, not a death
   std::signal(SIGPIPE, SIG_IGN);
   try {

@@ -25,33 +25,33 @@ bool is_directory(const std::string& path) {
   return fs::is_directory(path, error);
 }
 
-bool belongs_to_run(const std::string& name) {
-  for (const char* mine : {"config.json", "metrics.jsonl", "metrics.csv", "model.safetensors", "report.html"}) {
-    if (name == mine) return true;
-  }
-  return name.starts_with("checkpoint-") && name.ends_with(".safetensors");
-}
-
 std::string stem(const std::string& name) {
   fs::path path(name);
   while (path.has_relative_path() && path.filename().empty()) path = path.parent_path();
   return path.stem().string();
 }
 
-std::string free_name(const TrainConfig& config) {
+// runs/MODEL-DATA, or the first of it with a number, which no other process has made or makes at the same time.
+std::string make_new_folder(const TrainConfig& config) {
   const std::string base = fmt::format("runs/{}-{}", stem(config.model), stem(config.data));
   std::string path = base;
-  for (int number = 2; exists(path); ++number) path = fmt::format("{}-{}", base, number);
+  for (int number = 2;; ++number) {
+    std::error_code unknown;
+    const bool taken = fs::exists(fs::symlink_status(path, unknown));
+    if (!taken && io::make_directories(path)) break;
+    path = fmt::format("{}-{}", base, number);
+  }
   return path;
 }
 
-void remove_run(const std::string& path) {
-  std::error_code error;
-  for (fs::directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-    if (belongs_to_run(it->path().filename().string())) fs::remove(it->path(), error);
-    if (error) break;
-  }
-  if (error) throw IoError(path, "remove the old run", error.value());
+[[noreturn]] void refuse_existing(const std::string& path) {
+  throw InvalidArgument(fmt::format("--out: {} holds a run already: --resume goes on with it, --force replaces it",
+                                    escape_path(path, 200)));
+}
+
+[[noreturn]] void refuse_to_resume(const std::string& path, const char* has) {
+  throw InvalidArgument(fmt::format("--resume: {} holds no run: it has {}; leave out --resume to start one there",
+                                    escape_path(path, 200), has));
 }
 
 }  // namespace
@@ -59,46 +59,54 @@ void remove_run(const std::string& path) {
 nlohmann::json read_json_file(const std::string& path) {
   const std::string text = io::read_text(path, kLargestConfig);
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) throw FormatError(fmt::format("{}: not JSON", escape(path, 200)));
+  if (json.is_discarded()) throw FormatError(fmt::format("{}: not JSON", escape_path(path, 200)));
   return json;
 }
 
-RunFolder open_run_folder(const std::string& out, bool resume, bool force, const TrainConfig& config) {
+RunFolder open_run_folder(const std::string& out, bool resume, bool force) {
   if (resume && out.empty()) throw InvalidArgument("--resume: needs --out FOLDER, the run to go on with");
   if (resume && force) throw InvalidArgument("--resume and --force exclude each other");
   RunFolder folder;
-  folder.path = out.empty() ? free_name(config) : out;
+  folder.path = out;
   while (folder.path.size() > 1 && folder.path.back() == '/') folder.path.pop_back();
-  if (exists(folder.path) && !is_directory(folder.path)) {
-    throw IoError(fmt::format("{}: not a directory", escape(folder.path, 256)));
+  if (out.empty()) return folder;
+  if (!exists(folder.path)) {
+    if (resume) refuse_to_resume(folder.path, "not been made");
+    return folder;
   }
-  const bool has_run = exists(folder.file("config.json"));
-  if (!has_run && resume) {
-    throw InvalidArgument(fmt::format("--resume: {} holds no run: it has {}; leave out --resume to start one there",
-                                      escape(folder.path, 200),
-                                      exists(folder.path) ? "no config.json" : "not been made"));
+  if (!is_directory(folder.path)) throw IoError(fmt::format("{}: not a directory", escape_path(folder.path)));
+  if (holds_run(folder.path) && !resume && !force) refuse_existing(folder.path);
+  folder.lock = std::make_shared<RunLock>(folder.path);
+  settle_replaced_run(folder.path, resume, force);
+  if (!holds_run(folder.path)) {
+    if (resume) refuse_to_resume(folder.path, "no config.json");
+    return folder;
   }
-  if (has_run && resume) {
-    folder.resumed = true;
+  if (!resume && !force) refuse_existing(folder.path);
+  folder.resumed = resume;
+  folder.replaces = force;
+  if (resume) {
     folder.config = read_json_file(folder.file("config.json"));
-  } else if (has_run && force) {
-    folder.replaces = true;
-  } else if (has_run) {
-    throw InvalidArgument(fmt::format("--out: {} holds a run already: --resume goes on with it, --force replaces it",
-                                      escape(folder.path, 200)));
+    if (holds_replaced(folder.path)) folder.replaced = std::make_shared<ReplacedRun>(folder.path);
   }
   return folder;
 }
 
-void clear_run_folder(const RunFolder& folder) {
-  if (folder.replaces) remove_run(folder.path);
+void begin_run(RunFolder& folder, const TrainConfig& config) {
+  if (folder.path.empty()) folder.path = make_new_folder(config);
+  if (!folder.lock) {
+    io::make_directories(folder.path);
+    folder.lock = std::make_shared<RunLock>(folder.path);
+    if (holds_run(folder.path)) refuse_existing(folder.path);  // made since we looked
+  }
+  if (folder.replaces) folder.replaced = std::make_shared<ReplacedRun>(folder.path);
 }
 
 std::string model_path(const std::string& path) {
   if (!is_directory(path)) return path;
   const std::string file = path + "/model.safetensors";
   if (!exists(file)) {
-    throw IoError(fmt::format("{}: holds no model.safetensors (is the training finished?)", escape(path, 256)));
+    throw IoError(fmt::format("{}: holds no model.safetensors (is the training finished?)", escape_path(path, 256)));
   }
   return file;
 }

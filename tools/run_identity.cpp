@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "bytes_json.h"
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/io.h"
@@ -24,7 +25,7 @@ std::uint32_t checksum(const data::Dataset& dataset) {
 }
 
 Json describe_data(const RunData& data) {
-  return {{"name", data.pair.train.name},
+  return {{"name", bytes_to_json(data.pair.train.name)},
           {"train", data.pair.train.size()},
           {"test", data.pair.test.size()},
           {"crc32c", checksum(data.pair.train)},
@@ -115,7 +116,7 @@ Json describe_run(const TrainConfig& config, const nn::Model& model, const RunDa
           {"options", to_json(config)},
           {"model", Json::parse(model.json)},
           {"dataset", describe_data(data)},
-          {"command", command_line(config, device)}};
+          {"command", bytes_to_json(command_line(config, device))}};
 }
 
 RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
@@ -127,7 +128,7 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
   const Json before = resumed ? saved.value("dataset", Json::object()) : Json::object();
   // A folder that was moved may be called otherwise; the model file goes on saying what it said.
   const Json name = before.value("name", Json());
-  if (name.is_string()) data.pair.train.name = data.pair.test.name = name.get<std::string>();
+  if (!name.is_null()) data.pair.train.name = data.pair.test.name = bytes_from_json(name);
   if (config.limit_train > 0) data.pair.train = data.pair.train.take(config.limit_train);
   if (config.limit_test > 0) data.pair.test = data.pair.test.take(config.limit_test);
   if (data.pair.train.size() == 0) throw InvalidArgument("train: there are no training images");

@@ -1,4 +1,4 @@
-// See signals.h. The handler only touches lock-free atomics and calls _exit.
+// See signals.h. The handlers only touch lock-free atomics and call _exit.
 #include "signals.h"
 
 #include <unistd.h>
@@ -11,26 +11,40 @@
 namespace descent::cli {
 namespace {
 
-std::atomic<int> received_signal{0};
-static_assert(std::atomic<int>::is_always_lock_free);
+constexpr int kStopSignals[] = {SIGINT, SIGTERM, SIGHUP};
 
-void handle(int signal) {
+std::atomic<int> received_signal{0};
+std::atomic<bool> save_requested{false};
+static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free);
+
+void stop(int signal) {
   int none = 0;
-  if (!received_signal.compare_exchange_strong(none, signal)) _exit(kSignal + signal);
+  if (!received_signal.compare_exchange_strong(none, signal) && signal != SIGHUP) _exit(kSignal + signal);
 }
 
-void set_handler(void (*handler)(int)) {
+void request_save(int) { save_requested.store(true); }
+
+void set_handler(int signal, void (*handler)(int)) {
   struct sigaction action {};
+  if (sigaction(signal, nullptr, &action) == 0 && action.sa_handler == SIG_IGN) return;
+  action = {};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
   action.sa_flags = SA_RESTART;  // a write that is under way is finished, not failed
-  for (const int signal : {SIGINT, SIGTERM}) sigaction(signal, &action, nullptr);
+  sigaction(signal, &action, nullptr);
 }
 
 }  // namespace
 
-SignalGuard::SignalGuard() { set_handler(handle); }
-SignalGuard::~SignalGuard() { set_handler(SIG_DFL); }
-int SignalGuard::received() const { return received_signal.load(); }
+StopSignals::StopSignals() {
+  for (const int signal : kStopSignals) set_handler(signal, stop);
+}
+StopSignals::~StopSignals() {
+  for (const int signal : kStopSignals) set_handler(signal, SIG_DFL);
+}
+int StopSignals::received() const { return received_signal.load(); }
+
+void catch_save_requests() { set_handler(SIGUSR1, request_save); }
+bool take_save_request() { return save_requested.exchange(false); }
 
 }  // namespace descent::cli

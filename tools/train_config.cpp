@@ -8,6 +8,7 @@
 #include <system_error>
 #include <type_traits>
 
+#include "bytes_json.h"
 #include "descent/data.h"
 #include "descent/error.h"
 #include "descent/nn.h"
@@ -32,10 +33,15 @@ template <class T>
 Json json_of(const T& value) {
   return value;
 }
+Json json_of(const std::string& value) { return bytes_to_json(value); }
 
 template <class T>
 T value_of(const Json& json) {
-  return json.get<T>();
+  if constexpr (std::is_same_v<T, std::string>) {
+    return bytes_from_json(json);
+  } else {
+    return json.get<T>();
+  }
 }
 
 template <class T>

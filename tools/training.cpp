@@ -19,8 +19,8 @@ bool is_preset(const std::string& name) {
 void check_name(const std::string& model) {
   std::error_code error;
   if (model.find('/') != std::string::npos || model.ends_with(".json") || std::filesystem::exists(model, error)) return;
-  throw InvalidArgument(
-      fmt::format("--model \"{}\": expected {} or a JSON file", escape(model), fmt::join(nn::preset_names(), ", ")));
+  throw InvalidArgument(fmt::format("--model \"{}\": expected {} or a JSON file", escape_path(model),
+                                    fmt::join(nn::preset_names(), ", ")));
 }
 
 }  // namespace

@@ -67,8 +67,10 @@ class DESCENT_API NumericalError : public Error {
   ~NumericalError() override;
 };
 
-// Replaces control characters, quotes and bytes above 126 by \xNN and cuts at `limit` characters: for bytes from a
-// file.
+// For text that came from outside, to be shown: control characters (also U+0080 to U+009F, and those that reorder or
+// break lines) and bytes that are not UTF-8 become \xNN, what is longer than `limit` bytes is cut. `escape` is for the
+// content of files and escapes quotes and backslashes too; `escape_path` leaves paths as they can be typed.
 DESCENT_API std::string escape(std::string_view bytes, std::size_t limit = 80);
+DESCENT_API std::string escape_path(std::string_view path, std::size_t limit = 256);
 
 }  // namespace descent

@@ -28,12 +28,14 @@ DESCENT_API std::vector<std::byte> read_file(const std::string& path, std::uint6
 DESCENT_API std::string read_text(const std::string& path, std::uint64_t limit = std::uint64_t{1} << 26);
 
 // Replaces or creates `path` in one step: an exclusive temporary file beside it, write, fsync, close, rename, fsync of
-// the directory. When it throws IoError, what was at `path` before is still there.
+// the directory. When it throws IoError, what was at `path` before is still there. Where `path` is a symbolic link, the
+// file that it names is replaced. A file that is replaced keeps its mode and, where that is allowed, its owner.
 DESCENT_API void write_file(const std::string& path, std::span<const std::byte> bytes);
 DESCENT_API void write_text(const std::string& path, std::string_view text);
 
-// Creates the directory and its parents where they are missing.
-DESCENT_API void make_directories(const std::string& path);
+// Creates the directory and its parents where they are missing. Returns whether this call made the directory itself: of
+// several processes that try at once, one is told so.
+DESCENT_API bool make_directories(const std::string& path);
 
 DESCENT_API std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0);
 DESCENT_API std::string sha256_hex(std::span<const std::byte> bytes);

@@ -131,7 +131,8 @@ DESCENT_API std::shared_ptr<Callback> progress(const ProgressOptions& options = 
 using Warn = std::function<void(std::string_view line)>;  // what the user must see, without an end of line
 
 // DIR/metrics.jsonl and DIR/metrics.csv: a line every `every` steps (mean loss and accuracy since the last one) and one
-// per epoch. A resumed run first removes the lines that lie after its checkpoint. A failed write warns once.
+// per epoch. A resumed run first removes the lines that lie after its checkpoint. A failed write warns once; its lines
+// are tried again with the next ones.
 DESCENT_API std::shared_ptr<Callback> metrics_log(const std::string& dir, std::int64_t every = 50,
                                                   const Warn& warn = {});
 
@@ -140,8 +141,10 @@ struct CheckpointOptions {
   std::int64_t every_steps = 0;   // 0: not by steps
   std::int64_t every_epochs = 1;  // 0: not by epochs
   int keep = 3;
-  Warn warn;                                    // a failed save; the third in a row throws IoError
-  std::map<std::string, std::string> metadata;  // of every checkpoint, beside the trainer's own; UTF-8
+  Warn warn;                                           // a failed save; the third in a row throws IoError
+  std::function<bool()> requested;                     // asked after every step; true: save now, and go on
+  std::function<void(const std::string& path)> saved;  // after each save that succeeded
+  std::map<std::string, std::string> metadata;         // of every checkpoint, beside the trainer's own; UTF-8
 };
 // Also saves at the end, and when training is interrupted. Add it after callbacks whose state it is to save.
 DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& options);

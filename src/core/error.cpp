@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "core/utf8.h"
+
 namespace descent {
 namespace {
 
@@ -19,8 +21,10 @@ std::size_t cut_point(std::string_view text, std::size_t limit) {
 
 std::string one_line(std::string_view message) {
   std::string line(message);
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < 0x20U || c == '\x7F') c = ' ';
+  for (std::size_t i = 0; i < line.size();) {
+    const std::size_t length = printable_length(std::string_view(line).substr(i));
+    if (length == 0) line[i] = static_cast<unsigned char>(line[i]) < 0x80U ? ' ' : '?';
+    i += length == 0 ? 1 : length;
   }
   if (line.size() > kMessageLimit) {
     line.resize(cut_point(line, kMessageLimit - 3));
@@ -29,12 +33,29 @@ std::string one_line(std::string_view message) {
   return line;
 }
 
+std::string replace_unprintable(std::string_view bytes, std::size_t limit, bool quotes) {
+  std::string text;
+  text.reserve(bytes.size() < limit ? bytes.size() : limit);
+  while (!bytes.empty()) {
+    const bool quoted = quotes && (bytes[0] == '"' || bytes[0] == '\'' || bytes[0] == '\\');
+    const std::size_t plain = quoted ? 0 : printable_length(bytes);
+    if (text.size() + (plain > 0 ? plain : 4) > limit) return text + "...";
+    if (plain > 0) {
+      text += bytes.substr(0, plain);
+    } else {
+      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(bytes[0]));
+    }
+    bytes.remove_prefix(plain > 0 ? plain : 1);
+  }
+  return text;
+}
+
 }  // namespace
 
 Error::Error(std::string_view message) : std::runtime_error(one_line(message)) {}
 
 IoError::IoError(std::string_view path, std::string_view operation, int error_number)
-    : Error(fmt::format("{}: {}: {}", escape(path, 256), operation, std::strerror(error_number))) {}
+    : Error(fmt::format("{}: {}: {}", escape_path(path), operation, std::strerror(error_number))) {}
 
 OutOfMemory::OutOfMemory(std::string_view what, std::uint64_t bytes_wanted, std::uint64_t bytes_free)
     : Error(fmt::format("{}: out of memory: {} bytes wanted, {} bytes free", what, bytes_wanted, bytes_free)),
@@ -50,21 +71,7 @@ DeviceError::~DeviceError() = default;
 OutOfMemory::~OutOfMemory() = default;
 NumericalError::~NumericalError() = default;
 
-std::string escape(std::string_view bytes, std::size_t limit) {
-  std::string text;
-  text.reserve(bytes.size() < limit ? bytes.size() : limit);
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    const auto byte = static_cast<unsigned char>(bytes[i]);
-    const bool plain = byte >= 0x20U && byte <= 126U && byte != '"' && byte != '\'' && byte != '\\';
-    const std::size_t width = plain ? 1 : 4;
-    if (text.size() + width > limit) return text + "...";
-    if (plain) {
-      text += bytes[i];
-    } else {
-      text += fmt::format("\\x{:02x}", byte);
-    }
-  }
-  return text;
-}
+std::string escape(std::string_view bytes, std::size_t limit) { return replace_unprintable(bytes, limit, true); }
+std::string escape_path(std::string_view path, std::size_t limit) { return replace_unprintable(path, limit, false); }
 
 }  // namespace descent

@@ -52,7 +52,7 @@ Dataset Dataset::subset(std::span<const std::int64_t> indices) const {
 
 Dataset make_dataset(std::string name, const Tensor& images, const Tensor& labels, std::string source) {
   const auto fail = [&](const std::string& what) {
-    throw FormatError(fmt::format("{}: {}", escape(source, 200), what));
+    throw FormatError(fmt::format("{}: {}", escape_path(source, 200), what));
   };
   if (images.dtype() != DType::u8 || (images.rank() != 3 && images.rank() != 4) || images.numel() == 0) {
     fail(fmt::format("images are {} {}, expected u8 [N, H, W] or [N, H, W, C], none of them 0",

@@ -27,9 +27,11 @@ std::string require_idx(const std::string& directory, std::string_view stem) {
 }
 
 std::string base_name(const std::string& directory) {
-  const fs::path path = fs::absolute(directory).lexically_normal();
+  std::error_code error;  // the working directory may be gone
+  fs::path path = fs::absolute(directory, error);
+  path = (error ? fs::path(directory) : path).lexically_normal();
   const fs::path last = path.has_filename() ? path.filename() : path.parent_path().filename();
-  return escape(last.string());
+  return escape_path(last.string());
 }
 
 Dataset read_part(const std::string& name, const std::string& directory, std::string_view images,
@@ -82,7 +84,7 @@ DatasetPair load_directory(const std::string& directory) {
   const Shape& train = pair.train.images.shape();
   const Shape& test = pair.test.images.shape();
   if (train.with(0, 0) != test.with(0, 0)) {
-    throw FormatError(fmt::format("{}: training images {}, but test images {}", escape(directory, 200),
+    throw FormatError(fmt::format("{}: training images {}, but test images {}", escape_path(directory, 200),
                                   to_string(train), to_string(test)));
   }
   auto& names = pair.train.classes() >= pair.test.classes() ? pair.train.class_names : pair.test.class_names;

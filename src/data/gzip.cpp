@@ -20,7 +20,7 @@ struct GzipReader::Stream {
 
   std::size_t offset() const { return fed - z.avail_in; }
   [[noreturn]] void fail(const std::string& what) const {
-    throw FormatError(fmt::format("{}: gzip: {} at compressed byte {}", escape(source, 200), what, offset()));
+    throw FormatError(fmt::format("{}: gzip: {} at compressed byte {}", escape_path(source, 200), what, offset()));
   }
   void feed() {
     constexpr std::size_t kMost = std::numeric_limits<uInt>::max();

@@ -19,7 +19,7 @@ constexpr int kMaxRank = 4;
 constexpr std::size_t kMaxHeader = 4 + 4 * kMaxRank;
 
 [[noreturn]] void fail(const std::string& source, const std::string& what) {
-  throw FormatError(fmt::format("{}: IDX: {}", escape(source, 200), what));
+  throw FormatError(fmt::format("{}: IDX: {}", escape_path(source, 200), what));
 }
 
 std::string type_name(std::uint8_t code) {

@@ -71,7 +71,7 @@ DatasetPair load_known(const KnownDataset& wanted, FetchPolicy policy, const Log
   download_dataset(wanted, cache, log);
   if (identify(cache) != &wanted) {
     throw FormatError(fmt::format("{}: its files are not those of {}; remove them to download again",
-                                  escape(cache, 200), wanted.name));
+                                  escape_path(cache, 200), wanted.name));
   }
   return load_directory(cache);
 }
@@ -113,7 +113,7 @@ DatasetPair load(const std::string& name, FetchPolicy policy, const Log& log) {
   std::error_code error;
   if (name.find('/') == std::string::npos && !std::filesystem::exists(name, error)) {
     throw InvalidArgument(
-        fmt::format("data \"{}\": expected mnist, fashion-mnist, synthetic or a directory", escape(name)));
+        fmt::format("data \"{}\": expected mnist, fashion-mnist, synthetic or a directory", escape_path(name)));
   }
   return load_directory(name);
 }

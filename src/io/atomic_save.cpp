@@ -23,14 +23,27 @@ std::string directory_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
+// Where a path leads when it is a symbolic link, to a file or to nothing yet: the link stays, what it names is
+// replaced.
+std::string follow_links(std::string path) {
+  constexpr int kMostLinks = 40;  // as many as Linux follows
+  for (int links = 0;; ++links) {
+    std::error_code error;
+    const std::filesystem::path target = std::filesystem::read_symlink(path, error);
+    if (error) return path;  // not a link, or nothing is there
+    if (links == kMostLinks) throw IoError(path, "follow symbolic link", ELOOP);
+    path = (std::filesystem::path(path).parent_path() / target).string();
+  }
+}
+
 // Closes and removes the temporary file unless the save got through.
 class Temporary {
  public:
-  Temporary(const std::string& directory, const FileCalls& calls) : calls_(calls) {
+  Temporary(const std::string& directory, mode_t mode, const FileCalls& calls) : calls_(calls) {
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 100; ++attempt) {
       path_ = fmt::format("{}/.save-{}-{}.tmp", directory, getpid(), counter++);
-      file_ = calls_.open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      file_ = calls_.open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
       if (file_ >= 0) return;
       if (errno != EEXIST && errno != EINTR) break;
     }
@@ -43,6 +56,15 @@ class Temporary {
     if (!kept_) unlink(path_.c_str());
   }
 
+  // As far as the file system and our rights allow; the file was created with no more rights than these. What was for
+  // another owner (set-user-id) or group isn't given to ours.
+  void take_owner_and_mode_of(const struct stat& existing) {
+    const bool owner = fchown(file_, existing.st_uid, existing.st_gid) == 0;
+    const bool group = owner || fchown(file_, static_cast<uid_t>(-1), existing.st_gid) == 0;
+    mode_t mode = existing.st_mode & (owner ? 07777U : 0777U);
+    if (!group) mode &= 0707U | (mode & 07U) << 3U;
+    static_cast<void>(fchmod(file_, mode));
+  }
   void write_all(std::span<const std::byte> bytes) {
     constexpr std::size_t kChunk = std::size_t{1} << 30;  // Linux writes at most 2 GiB per call
     while (!bytes.empty()) {
@@ -96,15 +118,18 @@ const FileCalls& system_file_calls() {
 void save_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces,
                      const FileCalls& calls) {
   struct stat existing {};
+  const bool replaces = stat(path.c_str(), &existing) == 0;
   // A device or a pipe must not be replaced by a file.
-  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode)) {
+  if (replaces && !S_ISREG(existing.st_mode)) {
     throw IoError(path, "replace (not a regular file)", S_ISDIR(existing.st_mode) ? EISDIR : EINVAL);
   }
-  const std::string directory = directory_of(path);
-  Temporary temporary(directory, calls);
+  const std::string target = follow_links(path);
+  const std::string directory = directory_of(target);
+  Temporary temporary(directory, replaces ? existing.st_mode & 0777U : 0666U, calls);
+  if (replaces) temporary.take_owner_and_mode_of(existing);
   for (const auto& piece : pieces) temporary.write_all(piece);
   temporary.sync_and_close();
-  temporary.rename_to(path);
+  temporary.rename_to(target);
   sync_directory(directory, calls);
 }
 
@@ -114,11 +139,13 @@ void write_text(const std::string& path, std::string_view text) {
   write_file(path, std::as_bytes(std::span(text.data(), text.size())));
 }
 
-void make_directories(const std::string& path) {
+bool make_directories(const std::string& path) {
+  bool is_new = false;
   std::filesystem::path made;
   for (const auto& part : std::filesystem::path(path)) {
     made /= part;
-    if (mkdir(made.c_str(), 0777) == 0) {
+    is_new = mkdir(made.c_str(), 0777) == 0;
+    if (is_new) {
       sync_directory(directory_of(made.string()), system_file_calls());
     } else {
       const int error = errno;
@@ -126,6 +153,7 @@ void make_directories(const std::string& path) {
       if (!std::filesystem::is_directory(made, unknown)) throw IoError(made.string(), "create directory", error);
     }
   }
+  return is_new;
 }
 
 }  // namespace descent::io

@@ -20,7 +20,7 @@ constexpr std::size_t kMaxScalar = 64;  // the longest number or word outside st
 constexpr std::size_t kMaxConfig = std::size_t{1} << 22;
 
 [[noreturn]] void fail(const std::string& source, std::size_t at, const std::string& what) {
-  throw FormatError(fmt::format("{}: JSON: byte {}: {}", escape(source, 200), at, what));
+  throw FormatError(fmt::format("{}: JSON: byte {}: {}", escape_path(source, 200), at, what));
 }
 
 // Passes events on to a nested handler, if any, and turns parse errors into ours.
@@ -68,7 +68,7 @@ class DuplicateKeys : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     if (!keys_.back().insert(name).second) {
       throw FormatError(
-          fmt::format("{}: JSON: key \"{}\" appears twice in one object", escape(source_, 200), escape(name)));
+          fmt::format("{}: JSON: key \"{}\" appears twice in one object", escape_path(source_, 200), escape(name)));
     }
     return true;
   }

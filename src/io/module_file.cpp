@@ -100,7 +100,7 @@ std::map<std::string, std::string> load_module(const std::string& path, nn::Modu
   try {
     set_module_state(module, file, strict);
   } catch (const InvalidArgument& error) {
-    throw FormatError(fmt::format("{}: {}", escape(path, 150), error.what()));
+    throw FormatError(fmt::format("{}: {}", escape_path(path, 150), error.what()));
   }
   return std::move(file.metadata);
 }

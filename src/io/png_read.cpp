@@ -110,7 +110,7 @@ void check_size(std::span<const std::byte> bytes, const std::string& source) {
   const std::uint64_t height = number(kHeight);
   if (width > kMaxSide || height > kMaxSide || width * height > kMaxPixels) {
     throw FormatError(fmt::format("{}: PNG: byte {}: {} x {} pixels, expected at most {} a side and {} in all",
-                                  escape(source, 200), kWidth, width, height, kMaxSide, kMaxPixels));
+                                  escape_path(source, 200), kWidth, width, height, kMaxSide, kMaxPixels));
   }
 }
 
@@ -118,7 +118,7 @@ void check_size(std::span<const std::byte> bytes, const std::string& source) {
 
 Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
   const auto fail = [&](const std::string& what) {
-    throw FormatError(fmt::format("{}: PNG: {}", escape(source, 200), what));
+    throw FormatError(fmt::format("{}: PNG: {}", escape_path(source, 200), what));
   };
   const std::size_t look = std::min(bytes.size(), kSignature);
   if (look < kSignature || png_sig_cmp(reinterpret_cast<png_const_bytep>(bytes.data()), 0, look) != 0) {

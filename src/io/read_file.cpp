@@ -41,7 +41,7 @@ void InputFile::read_at(std::uint64_t offset, std::span<std::byte> out) const {
     if (got < 0) throw IoError(path_, "read", errno);
     if (got == 0) {
       throw FormatError(fmt::format("{}: ends at byte {}, expected {}: it changed while it was read",
-                                    escape(path_, 200), offset + done, offset + out.size()));
+                                    escape_path(path_, 200), offset + done, offset + out.size()));
     }
     done += static_cast<std::size_t>(got);
   }
@@ -53,13 +53,13 @@ template <class Buffer>
 Buffer read_whole(const std::string& path, std::uint64_t limit) {
   const InputFile file(path);
   if (file.size() > limit) {
-    throw FormatError(fmt::format("{}: {} bytes, expected at most {}", escape(path, 256), file.size(), limit));
+    throw FormatError(fmt::format("{}: {} bytes, expected at most {}", escape_path(path, 256), file.size(), limit));
   }
   Buffer buffer;
   try {
     buffer.resize(file.size());
   } catch (const std::exception&) {  // bad_alloc, or length_error for a size beyond all memory
-    throw OutOfMemory("reading " + escape(path, 200), file.size(), 0);
+    throw OutOfMemory("reading " + escape_path(path, 200), file.size(), 0);
   }
   file.read_at(0, std::as_writable_bytes(std::span(buffer)));
   return buffer;

@@ -157,8 +157,8 @@ Tensor read_i64(std::span<const std::byte> bytes, const HeaderEntry& entry, cons
   for (std::size_t i = 0; i < bytes.size() / 8; ++i) {
     const auto value = static_cast<std::int64_t>(little_endian(bytes.data() + 8 * i));
     if (value < std::numeric_limits<std::int32_t>::min() || value > std::numeric_limits<std::int32_t>::max()) {
-      throw FormatError(fmt::format("{}: tensor \"{}\": element {} is {}, which an i32 can't hold", escape(source, 200),
-                                    escape(entry.name), i, value));
+      throw FormatError(fmt::format("{}: tensor \"{}\": element {} is {}, which an i32 can't hold",
+                                    escape_path(source, 200), escape(entry.name), i, value));
     }
     values[i] = static_cast<std::int32_t>(value);
   }
@@ -172,7 +172,7 @@ void verify(std::span<const std::byte> bytes, const HeaderEntry& entry, const He
   const std::string found = hex(crc32c(bytes));
   if (stored->second != found) {
     throw FormatError(fmt::format("{}: tensor \"{}\" is damaged: CRC32C {} in the header, {} of the data",
-                                  escape(source, 200), escape(entry.name), escape(stored->second, 20), found));
+                                  escape_path(source, 200), escape(entry.name), escape(stored->second, 20), found));
   }
 }
 
@@ -186,13 +186,14 @@ void verify_header(const Header& header, const std::string& source) {
   if (stored == header.metadata.end()) {
     const bool ours = std::any_of(header.metadata.begin(), header.metadata.end(),
                                   [](const auto& item) { return is_checksum_key(item.first); });
-    if (ours) throw FormatError(escape(source, 200) + ": safetensors header is damaged: its own CRC32C is missing");
+    if (ours)
+      throw FormatError(escape_path(source, 200) + ": safetensors header is damaged: its own CRC32C is missing");
     return;
   }
   const std::string found = hex(header_checksum(header));
   if (stored->second != found) {
     throw FormatError(fmt::format("{}: safetensors header is damaged: CRC32C {} stored, {} computed",
-                                  escape(source, 200), escape(stored->second, 20), found));
+                                  escape_path(source, 200), escape(stored->second, 20), found));
   }
 }
 

@@ -25,7 +25,7 @@ constexpr std::array<FileType, 6> kTypes = {{{"F32", DType::f32, 4},
                                              {"I64", DType::i32, 8}}};
 
 [[noreturn]] void fail(const std::string& source, const std::string& what) {
-  throw FormatError(fmt::format("{}: safetensors header: {}", escape(source, 200), what));
+  throw FormatError(fmt::format("{}: safetensors header: {}", escape_path(source, 200), what));
 }
 
 class HeaderEvents : public nlohmann::json_sax<Json> {

@@ -71,7 +71,7 @@ std::vector<PlannedLayer> plan_model(const JsonFields& fields, const std::string
 }  // namespace
 
 Model build_model(std::string_view json, std::uint64_t seed, const std::string& source) {
-  const std::string place = escape(source, 200);
+  const std::string place = escape_path(source, 200);
   if (json.size() > kMaxText) throw FormatError(fmt::format("{}: more than {} bytes of JSON", place, kMaxText));
   const nlohmann::json document = io::parse_json(json, source);
   const JsonFields fields(document, place, kFields);

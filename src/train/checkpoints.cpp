@@ -25,7 +25,9 @@ class Checkpoints : public Callback {
   void on_begin(Trainer& trainer) override { saved_ = trainer.step() > 0 ? trainer.step() : -1; }
 
   void on_step(Trainer& trainer, const StepInfo& info) override {
-    if (options_.every_steps > 0 && info.step % options_.every_steps == 0) save(trainer);
+    const bool due = options_.every_steps > 0 && info.step % options_.every_steps == 0;
+    const bool asked = options_.requested && options_.requested();
+    if (due || asked) save(trainer);
   }
 
   void on_epoch(Trainer& trainer, const EpochInfo& info) override {
@@ -45,9 +47,10 @@ class Checkpoints : public Callback {
     try {
       io::TensorFile state = trainer.state();
       state.metadata.insert(options_.metadata.begin(), options_.metadata.end());
-      io::save_checkpoint(options_.dir, trainer.step(), state, options_.keep);
+      const std::string path = io::save_checkpoint(options_.dir, trainer.step(), state, options_.keep);
       saved_ = trainer.step();
       failures_ = 0;
+      if (options_.saved) options_.saved(path);
     } catch (const IoError& error) {
       ++failures_;
       if (failures_ >= kMostFailures) {

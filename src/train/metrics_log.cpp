@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,6 +12,7 @@
 
 #include "descent/error.h"
 #include "descent/train.h"
+#include "io/append_file.h"
 #include "io/json.h"
 
 namespace descent::train {
@@ -25,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 constexpr const char* kColumns[] = {"type",     "step", "epoch",    "epochs_done",  "loss",
                                     "accuracy", "lr",   "val_loss", "val_accuracy", "images_per_second"};
 constexpr double kFlushSeconds = 2;
+constexpr std::size_t kMostKept = std::size_t{1} << 20;        // bytes of lines that could not be written yet
+constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;  // of an earlier run
 
 double seconds_since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
 
@@ -168,28 +169,30 @@ class MetricsLog : public Callback {
     flushed_ = Clock::now();
   }
 
+  // What can't be written now is kept for the next time, within bounds.
   void append(const std::string& path, std::string& text) const {
     if (text.empty()) return;
-    const std::unique_ptr<FILE, int (*)(FILE*)> file(std::fopen(path.c_str(), "ab"), &std::fclose);
-    const bool ok =
-        file && std::fwrite(text.data(), 1, text.size(), file.get()) == text.size() && std::fflush(file.get()) == 0;
-    if (!ok && !warned_ && warn_) {
-      warn_(IoError(path, "append", errno).what());
+    const int error = io::append_file(path, text);
+    if (error == 0 || text.size() > kMostKept) text.clear();
+    if (error != 0 && !warned_ && warn_) {
+      warn_(IoError(path, "append", error).what());
       warned_ = true;
     }
-    text.clear();
   }
 
   // The lines of an earlier run up to its checkpoint; those after it will be written again.
   void keep_lines(std::int64_t epoch, std::string& jsonl, std::string& csv) const {
-    if (!std::filesystem::exists(jsonl_path_)) return;
-    std::istringstream lines(io::read_text(jsonl_path_));
+    std::error_code unknown;
+    if (!std::filesystem::exists(jsonl_path_, unknown)) return;
+    std::istringstream lines(io::read_text(jsonl_path_, kLargestLog));
     for (std::string line; std::getline(lines, line);) {
       const Json record = Json::parse(line, nullptr, false);
       if (!record.is_object() || !record.contains("type")) continue;
-      const bool keep = record["type"] == "step" ? record.value("step", std::int64_t{0}) <= last_step_
-                                                 : record.value("epoch", std::int64_t{0}) < epoch;
-      if (!keep) continue;
+      const bool is_step = record["type"] == "step";
+      const auto at = record.find(is_step ? "step" : "epoch");
+      if (at == record.end() || !at->is_number_integer()) continue;
+      const auto number = at->get<std::int64_t>();
+      if (is_step ? number > last_step_ : number >= epoch) continue;
       jsonl += line + "\n";
       csv += csv_line(record);
     }

@@ -4,6 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/utf8.h"
 #include "descent/error.h"
 #include "descent/nn.h"
 #include "descent/train.h"
@@ -18,8 +19,8 @@ using Json = nlohmann::json;
 const std::string& field(const io::TensorFile& file, const std::string& path, const char* key) {
   const auto it = file.metadata.find(key);
   if (it == file.metadata.end()) {
-    throw FormatError(
-        fmt::format("{}: no field \"{}\" in the metadata: not a model that descent saved", escape(path, 200), key));
+    throw FormatError(fmt::format("{}: no field \"{}\" in the metadata: not a model that descent saved",
+                                  escape_path(path, 200), key));
   }
   return it->second;
 }
@@ -29,7 +30,7 @@ std::vector<std::string> read_names(const std::string& text, const std::string& 
   std::vector<std::string> result;
   for (const Json& name : names) {
     if (!names.is_array() || !name.is_string()) {
-      throw FormatError(fmt::format("{}: field \"class_names\": expected an array of strings", escape(path, 200)));
+      throw FormatError(fmt::format("{}: field \"class_names\": expected an array of strings", escape_path(path, 200)));
     }
     result.push_back(name.get<std::string>());
   }
@@ -39,6 +40,9 @@ std::vector<std::string> read_names(const std::string& text, const std::string& 
 }  // namespace
 
 void save_model(const std::string& path, nn::Module& model, const ModelInfo& info) {
+  for (const std::string& name : info.class_names) {
+    if (!is_utf8(name)) throw InvalidArgument(fmt::format("save_model: class name \"{}\" is not UTF-8", escape(name)));
+  }
   io::save_module(
       path, model,
       {{"format", "pt"},  // who wrote the layout: PyTorch's names and axes
@@ -59,14 +63,14 @@ LoadedModel load_model(const std::string& path, Device device, DType dtype) {
   nn::Model model = nn::build_model(loaded.info.model_json, 0, path);
   const auto classes = static_cast<std::int64_t>(loaded.info.class_names.size());
   if (model.output != Shape{classes}) {
-    throw FormatError(fmt::format("{}: field \"class_names\": {} names, the model's output is {}", escape(path, 200),
-                                  classes, to_string(model.output)));
+    throw FormatError(fmt::format("{}: field \"class_names\": {} names, the model's output is {}",
+                                  escape_path(path, 200), classes, to_string(model.output)));
   }
   model.module->to(dtype);
   try {
     io::set_module_state(*model.module, file);
   } catch (const InvalidArgument& error) {
-    throw FormatError(fmt::format("{}: {}", escape(path, 150), error.what()));
+    throw FormatError(fmt::format("{}: {}", escape_path(path, 150), error.what()));
   }
   loaded.module = std::move(model.module);
   loaded.module->to(device).eval();

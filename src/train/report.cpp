@@ -1,6 +1,8 @@
 // report.html: one file with everything inside, readable in a light and a dark browser, without scripts.
 #include <fmt/format.h>
 
+#include "core/utf8.h"
+#include "descent/error.h"
 #include "descent/version.h"
 #include "train/report_parts.h"
 
@@ -46,6 +48,7 @@ std::string render_header(const Report& report) {
 }  // namespace
 
 std::string html(std::string_view text) {
+  if (!is_utf8(text)) return html(escape_path(text, std::string::npos));
   std::string escaped;
   escaped.reserve(text.size());
   for (const char c : text) {

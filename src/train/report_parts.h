@@ -10,7 +10,7 @@
 
 namespace descent::train {
 
-std::string html(std::string_view text);   // & < > " and ' escaped
+std::string html(std::string_view text);   // & < > " and ' escaped; so are bytes that are not UTF-8
 std::string png_uri(const Tensor& image);  // u8 [H, W], [H, W, 1] or [H, W, 3] as a data: address
 
 // One line, or some points, of a chart.

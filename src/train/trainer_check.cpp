@@ -56,13 +56,15 @@ void check_labels(const data::Dataset& dataset, const char* split, const nn::Mod
   }
 }
 
-// Batch norm in training needs two values per channel of every batch.
+// Batch norm in training needs two values per channel of every batch. In a model that is being trained, one in
+// evaluation mode stays frozen.
 void check_batch_norm(const nn::Module& model, const Shape& image, std::int64_t images, const TrainerOptions& o) {
   const std::int64_t whole = std::min(images, o.batch_size);
   const std::int64_t rest = o.drop_last ? 0 : images % o.batch_size;
   const std::int64_t smallest = rest > 0 ? rest : whole;
   for (const nn::LayerSummary& layer : nn::summarize(model, image)) {
     if (!layer.type.starts_with("BatchNorm") || layer.input.numel() * smallest >= 2 * layer.input[-1]) continue;
+    if (model.is_training() && !model.find(layer.path).is_training()) continue;
     const std::string needs =
         fmt::format("layer {} ({}) needs at least 2 values per channel to train", layer.path, layer.type);
     if (smallest == images) refuse_fit(fmt::format("there is {} training image, and {}", images, needs));

@@ -8,6 +8,7 @@
 
 #include "descent/error.h"
 #include "io/json.h"
+#include "io/json_bytes.h"
 #include "train/trainer_impl.h"
 
 namespace descent::train {
@@ -67,7 +68,8 @@ Restored read_fields(const Json& fields) {
     fields.at("best_epoch").get_to(r.best_epoch);
     fields.at("since_best").get_to(r.since_best);
     fields.at("train_size").get_to(r.train_size);
-    fields.at("callbacks").get_to(r.callbacks);
+    for (const auto& [name, state] : fields.at("callbacks").get<Json::object_t>())
+      r.callbacks[name] = io::bytes_from_json(state);
   } catch (const Json::exception& error) {
     refuse(fmt::format("the checkpoint's field \"{}\": {}", kKey, error.what()));
   }
@@ -118,7 +120,7 @@ io::TensorFile Trainer::Impl::state() const {
                  {"settings", settings(options, optimizer)}};
   if (std::isfinite(best_loss)) fields["best_loss"] = best_loss;
   Json saved = Json::object();
-  for (const auto& callback : callbacks) saved[callback->name()] = callback->save();
+  for (const auto& callback : callbacks) saved[callback->name()] = io::bytes_to_json(callback->save());
   fields["callbacks"] = std::move(saved);
   file.metadata[kKey] = fields.dump();
   return file;

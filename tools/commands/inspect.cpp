@@ -152,7 +152,7 @@ int inspect(const Options& options) {
     std::error_code error;
     if (!std::filesystem::exists(options.what, error) && options.what.find_first_of("/.") == std::string::npos) {
       throw InvalidArgument(fmt::format("inspect: \"{}\": expected {}, a JSON file, a safetensors file or a run folder",
-                                        escape(options.what), fmt::join(nn::preset_names(), ", ")));
+                                        escape_path(options.what), fmt::join(nn::preset_names(), ", ")));
     }
     return inspect_tensor_file(options, model_path(options.what));
   }

@@ -5,9 +5,11 @@
 #include <cerrno>
 #include <chrono>
 #include <cmath>
+#include <exception>
 #include <filesystem>
 #include <optional>
 
+#include "bytes_json.h"
 #include "cli.h"
 #include "descent/error.h"
 #include "run_folder.h"
@@ -25,9 +27,13 @@ constexpr const char* kExamples =
     "  descent train --model cnn --data mnist --epochs 3 --seed 1\n"
     "  descent train --model mlp --data fashion-mnist --epochs 10 --validation 0.1 --early-stop 3 --out runs/clothes\n"
     "  descent train --resume --out runs/clothes          goes on where it stopped, bit for bit\n"
-    "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n";
+    "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n"
+    "\nSignals: SIGINT (Ctrl-C), SIGTERM and SIGHUP finish the step, save a checkpoint and end with 128 + the "
+    "signal's\n"
+    "number; a second SIGINT or SIGTERM ends at once. SIGUSR1 saves a checkpoint and goes on.\n";
 constexpr std::int64_t kWorst = 24;
 constexpr const char* kConfig = "config";  // in a checkpoint's metadata
+constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;
 
 struct Options {
   TrainConfig config;
@@ -49,14 +55,14 @@ struct Job {  // what a training consists of
 // A model that is named when a run is resumed: it may lie elsewhere now, but not be another.
 void check_same_model(const std::string& asked, const Job& job, const Json& saved) {
   if (Json::parse(make_model(asked, job.data.train, job.config.seed).json) == saved) return;
-  throw InvalidArgument(
-      fmt::format("--model {} is another model than the run's: leave it out, or start a new run", escape(asked, 200)));
+  throw InvalidArgument(fmt::format("--model {} is another model than the run's: leave it out, or start a new run",
+                                    escape_path(asked, 200)));
 }
 
 Job prepare(const Options& options) {
   Job job;
   job.config = options.config;
-  job.folder = open_run_folder(options.out, options.resume, options.force, job.config);
+  job.folder = open_run_folder(options.out, options.resume, options.force);
   std::string model = job.config.model;
   if (job.folder.resumed) {
     const std::string path = job.folder.file("config.json");
@@ -105,7 +111,8 @@ void restore(const Job& job, train::Trainer& trainer) {
     warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
   if (found.path.empty()) {
     if (!found.damaged.empty()) {
-      throw FormatError(fmt::format("{}: no checkpoint is whole; --force starts anew", escape(job.folder.path, 200)));
+      throw FormatError(
+          fmt::format("{}: no checkpoint is whole; --force starts anew", escape_path(job.folder.path, 200)));
     }
     say("resume  there is no checkpoint yet: starting from the beginning");
     return;
@@ -127,7 +134,7 @@ void write_report(const Job& job, const train::Evaluation& evaluation, const std
   report.config = rows(job.config);
   report.config.emplace_back("SHA-256 of model.safetensors", sha);
   report.reproduce = command_line(job.config, job.device);
-  report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"));
+  report.metrics_jsonl = io::read_text(job.folder.file("metrics.jsonl"), kLargestLog);
   report.evaluation = evaluation;
   report.images = job.data.pair.test;
   report.model = job.model.module.get();
@@ -141,6 +148,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
   const std::string model_file = job.folder.file("model.safetensors");
   train::save_model(model_file, *job.model.module,
                     {job.model.json, job.data.train.name, job.data.train.class_names, job.normalization});
+  if (job.folder.replaced) job.folder.replaced->remove();
   const train::Evaluation evaluation = trainer.evaluate(job.data.pair.test, kWorst);
   const train::Metrics& test = evaluation.metrics;
   const auto wrong = static_cast<std::int64_t>(std::llround((1 - test.accuracy) * static_cast<double>(test.count)));
@@ -153,7 +161,12 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
       {"Device", fmt::format("{}, {} threads", device_name(job.device), num_threads())}};
   if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
   if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
-  write_report(job, evaluation, sha, std::move(facts));
+  std::exception_ptr failed;  // told after the result, which doesn't depend on the report
+  try {
+    write_report(job, evaluation, sha, std::move(facts));
+  } catch (const Error&) {
+    failed = std::current_exception();
+  }
   if (options.json) {
     print_json({{"model", job.model.name},
                 {"data", job.data.train.name},
@@ -170,11 +183,12 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"folder", job.folder.path},
                 {"model_file", model_file},
                 {"sha256", sha}});
-    return kOk;
+  } else {
+    print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\n{}", test.accuracy * 100,
+                      job.data.pair.test.name, test.loss, thousands(wrong), thousands(test.count), model_file,
+                      failed ? "" : fmt::format("report  {}\n", job.folder.file("report.html"))));
   }
-  print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\nreport  {}\n",
-                    test.accuracy * 100, job.data.pair.test.name, test.loss, thousands(wrong), thousands(test.count),
-                    model_file, job.folder.file("report.html")));
+  if (failed) std::rethrow_exception(failed);
   return kOk;
 }
 
@@ -189,6 +203,7 @@ void check_schedule(const train::TrainerOptions& settings, std::int64_t images) 
 
 // What could not be written at the end is said now. The folder itself is made, or not, before the first step.
 void check_outputs(const RunFolder& folder) {
+  if (folder.path.empty()) return;  // it will be a new one
   for (const char* name : {"config.json", "metrics.jsonl", "metrics.csv", "model.safetensors", "report.html"}) {
     const std::string path = folder.file(name);
     std::error_code error;
@@ -200,10 +215,11 @@ void check_outputs(const RunFolder& folder) {
 }
 
 int train_model(const Options& options) {
+  catch_save_requests();
   Job job = prepare(options);
   const auto optimizer = make_optimizer(job.config, *job.model.module);
   train::TrainerOptions settings = trainer_options(job.config, job.device);
-  std::optional<SignalGuard> signals(std::in_place);
+  std::optional<StopSignals> signals(std::in_place);
   settings.normalization = job.normalization;
   settings.interrupted = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
@@ -213,8 +229,8 @@ int train_model(const Options& options) {
   check_schedule(settings, job.data.train.size());
   check_outputs(job.folder);
   // From here on nothing that was asked for is refused.
+  begin_run(job.folder, job.config);
   if (!options.quiet) announce(job);
-  clear_run_folder(job.folder);
   if (!options.quiet) trainer.add(train::progress());
   trainer.add(train::metrics_log(job.folder.path, job.config.metrics_every, warn));
   train::CheckpointOptions checkpoints;
@@ -223,6 +239,10 @@ int train_model(const Options& options) {
   checkpoints.keep = static_cast<int>(job.config.keep);
   checkpoints.warn = warn;
   checkpoints.metadata[kConfig] = job.description.dump();
+  checkpoints.requested = take_save_request;
+  checkpoints.saved = [&](const std::string&) {
+    if (job.folder.replaced) job.folder.replaced->remove();
+  };
   trainer.add(train::checkpoints(checkpoints));
   restore(job, trainer);
   write_config(job);

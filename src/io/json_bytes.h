@@ -1,0 +1,25 @@
+// Bytes that are usually text, in JSON, which holds text only: what is not UTF-8 becomes {"bytes": [numbers]}.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "core/utf8.h"
+
+namespace descent::io {
+
+inline nlohmann::json bytes_to_json(const std::string& bytes) {
+  if (is_utf8(bytes)) return bytes;
+  return {{"bytes", std::vector<std::uint8_t>(bytes.begin(), bytes.end())}};
+}
+
+// Throws nlohmann's exceptions where the value is neither.
+inline std::string bytes_from_json(const nlohmann::json& value) {
+  if (!value.is_object()) return value.get<std::string>();
+  const auto bytes = value.at("bytes").get<std::vector<std::uint8_t>>();
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace descent::io

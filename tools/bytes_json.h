@@ -1,0 +1,27 @@
+// Paths in JSON. A path is bytes and JSON holds text: one that is not UTF-8 becomes {"bytes": [numbers]}.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace descent::cli {
+
+inline nlohmann::json bytes_to_json(const std::string& bytes) {
+  try {
+    static_cast<void>(nlohmann::json(bytes).dump());
+    return bytes;
+  } catch (const nlohmann::json::exception&) {
+    return {{"bytes", std::vector<std::uint8_t>(bytes.begin(), bytes.end())}};
+  }
+}
+
+// Throws nlohmann's exceptions where the value is neither.
+inline std::string bytes_from_json(const nlohmann::json& value) {
+  if (!value.is_object()) return value.get<std::string>();
+  const auto bytes = value.at("bytes").get<std::vector<std::uint8_t>>();
+  return {bytes.begin(), bytes.end()};
+}
+
+}  // namespace descent::cli
