@@ -14,6 +14,7 @@
 
 #include "descent/error.h"
 #include "descent/train.h"
+#include "io/json.h"
 
 namespace descent::train {
 namespace {
@@ -109,7 +110,7 @@ class MetricsLog : public Callback {
 
   void restore(const std::string& text) override {
     try {
-      const Json saved = Json::parse(text);
+      const Json saved = io::parse_json(text, "callback");
       start_ = window_of(saved.at("start"));
       now_ = window_of(saved.at("now"));
       saved.at("last_step").get_to(last_step_);
@@ -118,6 +119,8 @@ class MetricsLog : public Callback {
       saved.at("batch_images").get_to(info_.batch_images);
       saved.at("epoch_images").get_to(info_.epoch_images);
       saved.at("lr").get_to(info_.learning_rate);
+    } catch (const FormatError& error) {
+      throw InvalidArgument(fmt::format("resume: the metrics' state in the checkpoint: {}", error.what()));
     } catch (const Json::exception& error) {
       throw InvalidArgument(fmt::format("resume: the metrics' state in the checkpoint: {}", error.what()));
     }
@@ -181,7 +184,7 @@ class MetricsLog : public Callback {
     if (!std::filesystem::exists(jsonl_path_)) return;
     std::istringstream lines(io::read_text(jsonl_path_));
     for (std::string line; std::getline(lines, line);) {
-      const Json record = Json::parse(line, nullptr, false);
+      const Json record = io::parse_json_line(line);
       if (!record.is_object() || !record.contains("type")) continue;
       const bool keep = record["type"] == "step" ? record.value("step", std::int64_t{0}) <= last_step_
                                                  : record.value("epoch", std::int64_t{0}) < epoch;
