@@ -38,6 +38,10 @@ double default_lr(const TrainConfig& c) {
 void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--model,-m", c.model, "mlp, lenet5, cnn, cnn-bn, or a JSON file with layers")->group("Job");
   command.add_option("--data,-d", c.data, "mnist, fashion-mnist, synthetic, or a folder with IDX files")->group("Job");
+  command
+      .add_option("--weights", c.weights,
+                  "start from the weights in this safetensors file (fine-tuning); default: random")
+      ->group("Job");
   command.add_option("--epochs,-e", c.epochs, "passes over the training images")->check(positive_count())->group("Job");
   command.add_option("--seed,-s", c.seed, "of weights, order, dropout and split")->check(count())->group("Job");
   command.add_option("--limit-train", c.limit_train, "use only the first N training images")

@@ -17,6 +17,7 @@ namespace descent::cli {
 struct TrainConfig {
   std::string model = "cnn";
   std::string data = "mnist";
+  std::string weights;  // a safetensors file to start from; empty: random weights
   std::int64_t epochs = 3;
   std::int64_t batch_size = 128;
   std::int64_t accumulate = 1;
@@ -54,6 +55,7 @@ template <class Config, class F>
 void visit(Config& c, F&& f) {
   f("model", c.model, true);
   f("data", c.data, true);
+  f("weights", c.weights, true);
   f("epochs", c.epochs, false);
   f("batch-size", c.batch_size, true);
   f("accumulate", c.accumulate, true);

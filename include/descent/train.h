@@ -63,8 +63,8 @@ struct EvaluateOptions {
   Device device = Device::cpu();
 };
 
-// The model in evaluation mode (its mode is put back). Throws InvalidArgument where dataset and model don't fit
-// together, NumericalError where a logit is NaN.
+// The model in evaluation mode (its mode is put back). Throws InvalidArgument where the dataset is empty or
+// doesn't fit the model, NumericalError where a logit is NaN.
 DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset,
                                 const data::Normalization& normalization, const EvaluateOptions& options = {});
 

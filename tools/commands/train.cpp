@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "cli.h"
@@ -12,6 +13,7 @@
 #include "signals.h"
 #include "train_config.h"
 #include "training.h"
+#include "weights.h"
 
 namespace descent::cli {
 namespace {
@@ -66,6 +68,10 @@ void load_data(Job& job, bool fallback) {
     const data::Split split = data::stratified_split(job.data.train, job.config.validation, job.config.seed);
     job.train = job.data.train.subset(split.train);
     job.validation = job.data.train.subset(split.validation);
+    if (job.validation.size() == 0) {
+      throw InvalidArgument(fmt::format("--validation {}: that is none of {} training images", job.config.validation,
+                                        job.data.train.size()));
+    }
   }
   if (job.train.size() == 0) throw InvalidArgument("train: no training images are left");
   job.normalization = data::Normalization::fit(data::parse_normalization(job.config.normalization), job.train);
@@ -80,6 +86,14 @@ void check_same_run(const Job& job) {
                                         key, now[key].dump(), escape(saved[key].dump())));
     }
   }
+}
+
+// Fine-tuning. A run that goes on from a checkpoint doesn't need the file any more.
+void start_from_weights(Job& job) {
+  if (job.config.weights.empty()) return;
+  if (job.folder.resumed && !io::latest_valid_checkpoint(job.folder.path).path.empty()) return;
+  load_weights(job.config.weights, *job.model.module);
+  job.config.weights = std::filesystem::absolute(job.config.weights).string();  // a resumed run may start elsewhere
 }
 
 Job prepare(const Options& options) {
@@ -99,6 +113,7 @@ Job prepare(const Options& options) {
   load_data(job, options.fallback);
   if (job.folder.resumed) check_same_run(job);
   job.model = make_model(model, job.train, job.config.seed);
+  start_from_weights(job);
   job.model.module->to(parse_dtype(job.config.dtype));
   job.model.module->to(job.device);
   return job;
