@@ -1,5 +1,7 @@
 // The command with files that it did not write itself: models that other programs changed, bare weights, pictures from
 // anywhere, tensors of types that it only lists.
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "cli_run.h"

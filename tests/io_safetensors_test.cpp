@@ -184,7 +184,8 @@ TEST(Safetensors, AnotherProgramsEditWithACopyOfOurMetadataIsRead) {
     expect_sample(decode_tensors(file_of(text, data), "not edited"));
   }
   // The same bytes in place, with a header of ours, can only be damage.
-  EXPECT_ERROR("FormatError", "tensor \"bytes\" is damaged", decode_tensors(file_of(header, edited), "x"));
+  const Bytes in_place = file_of(header, edited);
+  EXPECT_ERROR("FormatError", "tensor \"bytes\" is damaged", decode_tensors(in_place, "x"));
 }
 
 // As above, by the program itself: see make_torch_fixtures.py.
