@@ -75,7 +75,7 @@ bool parse_mean_and_deviation(const std::string& text, Normalization& result) {
   return true;
 }
 
-Normalization fitted(const std::string& name, const data::DatasetPair* data) {
+Normalization fit_normalization(const std::string& name, const data::DatasetPair* data) {
   const Normalization::Kind kind = data::parse_normalization(name);
   if (kind == Normalization::Kind::none) return {};
   if (data != nullptr) return Normalization::fit(kind, data->train);
@@ -88,15 +88,15 @@ Normalization fitted(const std::string& name, const data::DatasetPair* data) {
 Normalization choose_normalization(const std::string& given, const io::TensorFile& file, const data::DatasetPair* data,
                                    std::vector<std::string>& assumed) {
   Normalization result;
-  if (!given.empty()) return parse_mean_and_deviation(given, result) ? result : fitted(given, data);
+  if (!given.empty()) return parse_mean_and_deviation(given, result) ? result : fit_normalization(given, data);
   const auto field = file.metadata.find("normalization");
   if (field != file.metadata.end()) return Normalization::from_json(field->second);
   if (data != nullptr) {
     assumed.push_back(fmt::format("normalization zscore, fitted to the training images of {}", data->train.name));
-    return fitted("zscore", data);
+    return fit_normalization("zscore", data);
   }
   assumed.emplace_back("normalization minmax: pixels / 255");
-  return fitted("minmax", nullptr);
+  return fit_normalization("minmax", nullptr);
 }
 
 // The number of classes of a preset is the data's; without data, what the file's last tensor says.

@@ -14,16 +14,16 @@
 namespace descent::data {
 namespace {
 
-constexpr std::string_view kDigits = "0123456789";
+constexpr std::string_view kDigitNames = "0123456789";
 constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
 // Cohen et al., EMNIST (2017): the lower-case letters of "balanced" and "bymerge" are those that look unlike their
 // upper case. Empty for a name that is none of the six.
 std::string emnist_classes(std::string_view split) {
   if (split == "letters") return std::string(kUpper);
-  if (split == "digits" || split == "mnist") return std::string(kDigits);
-  if (split == "byclass") return fmt::format("{}{}abcdefghijklmnopqrstuvwxyz", kDigits, kUpper);
-  if (split == "balanced" || split == "bymerge") return fmt::format("{}{}abdefghnqrt", kDigits, kUpper);
+  if (split == "digits" || split == "mnist") return std::string(kDigitNames);
+  if (split == "byclass") return fmt::format("{}{}abcdefghijklmnopqrstuvwxyz", kDigitNames, kUpper);
+  if (split == "balanced" || split == "bymerge") return fmt::format("{}{}abdefghnqrt", kDigitNames, kUpper);
   return {};
 }
 
