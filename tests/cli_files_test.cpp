@@ -218,6 +218,9 @@ TEST_F(Files, TheBackgroundIsChosenByTheInk) {
       EXPECT_FALSE(prediction["class"].is_null());  // a hole is drawn too
     }
   }
+  const Json gray = predict(canvas("gray-paper.png", 40, 255, 180, 255));
+  EXPECT_EQ(gray["class"], reference["class"]);
+  EXPECT_NEAR(gray["probability"].get<double>(), reference["probability"].get<double>(), 0.02);
 }
 
 // A model that was trained on dark ink on light paper gets pictures that way round.

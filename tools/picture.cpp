@@ -79,23 +79,30 @@ void invert(Plane& plane) {
   for (float& pixel : plane.pixels) pixel = 255 - pixel;
 }
 
-double border_mean(const Plane& p) {
-  double sum = 0;
-  std::int64_t count = 0;
+// The background: what most of the border shows, whatever touches it here and there.
+double border_level(const Plane& p) {
+  std::vector<float> border;
   for (std::int64_t y = 0; y < p.height; ++y) {
     for (std::int64_t x = 0; x < p.width; ++x) {
       if (y > 0 && x > 0 && y < p.height - 1 && x < p.width - 1) continue;
-      sum += p.at(y, x);
-      ++count;
+      border.push_back(static_cast<float>(p.at(y, x)));
     }
   }
-  return sum / static_cast<double>(count);
+  const auto middle = border.begin() + static_cast<std::ptrdiff_t>(border.size() / 2);
+  std::nth_element(border.begin(), middle, border.end());
+  return *middle;
+}
+
+// Gray paper is paper too: the background becomes 0, so that only ink is cut out and weighed.
+void subtract_background(Plane& plane) {
+  const auto level = static_cast<float>(border_level(plane));
+  for (float& pixel : plane.pixels) pixel = std::max(0.0F, pixel - level);
 }
 
 // Where the border is nearer to the brightest pixel than to the darkest, the ink is dark.
 bool dark_on_light(const Plane& plane) {
   const auto [low, high] = std::minmax_element(plane.pixels.begin(), plane.pixels.end());
-  return border_mean(plane) > (static_cast<double>(*low) + static_cast<double>(*high)) / 2;
+  return border_level(plane) > (static_cast<double>(*low) + static_cast<double>(*high)) / 2;
 }
 
 // The mean of a rectangle with fractional edges.
@@ -264,10 +271,12 @@ Fitted fit_image(const Tensor& original, const Shape& wanted, const FitOptions& 
   if (!same_size) {
     fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1),
                                        image.size(0), wanted[1], wanted[0]));
-    const bool ink_is_dark = dark != turn;  // it is cut and weighed as light on dark
-    if (ink_is_dark && !options.light_on_dark) invert(plane);
+    const bool ink_is_dark = dark != turn;
+    const bool as_light = ink_is_dark && !options.light_on_dark;  // cut and weighed as light on dark
+    if (as_light) invert(plane);
+    if (!fitted.blank && (as_light || !ink_is_dark)) subtract_background(plane);
     plane = frame(cut_to_ink(plane), wanted[0], wanted[1]);
-    if (ink_is_dark && !options.light_on_dark) invert(plane);
+    if (as_light) invert(plane);
   }
   fitted.image = to_tensor(plane, 1);
   return fitted;
