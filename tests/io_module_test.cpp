@@ -1,6 +1,8 @@
 // Modules in files: PyTorch's names, shapes and element order; and loads that must change nothing.
 #include "descent/module.h"
 
+#include <fmt/format.h>
+
 #include <cstddef>
 
 #include "descent/io.h"
@@ -95,7 +97,7 @@ TEST(ModuleFile, NamesShapesAndTypesArePyTorchs) {
   const TensorFileInfo info = inspect_tensors(dir / "m.safetensors");
   std::vector<std::string> lines;
   for (const auto& tensor : info.tensors)
-    lines.push_back(tensor.name + " " + tensor.dtype + " " + to_string(tensor.shape));
+    lines.push_back(fmt::format("{} {} [{}]", tensor.name, tensor.dtype, fmt::join(tensor.shape, ", ")));
   const std::vector<std::string> expected = {"0.weight F32 [3, 2, 3, 3]",
                                              "0.bias F32 [3]",
                                              "1.weight F32 [3]",
@@ -137,13 +139,34 @@ TEST(ModuleFile, StateIsACopy) {
 
 TEST(ModuleFile, LoadsOtherFloatingTypes) {
   const auto model = small_model(1);
-  TensorFile file = module_state(*model);
-  for (auto& [name, tensor] : file.tensors) {
-    if (is_floating(tensor.dtype())) tensor = tensor.to(DType::f64);
+  for (const DType type : {DType::f64, DType::bf16}) {
+    TensorFile file = module_state(*model);
+    std::vector<std::vector<double>> expected;
+    for (auto& [name, tensor] : file.tensors) {
+      if (is_floating(tensor.dtype())) tensor = tensor.to(type);
+    }
+    const auto rounded = small_model(1);
+    for (const auto& entry : rounded->state()) {
+      const bool floating = is_floating(entry.tensor.dtype());
+      expected.push_back((floating ? entry.tensor.to(type) : entry.tensor).to_vector<double>());
+    }
+    const auto other = small_model(2);
+    set_module_state(*other, decode_tensors(encode_tensors(file), "memory"));
+    EXPECT_EQ(values_of(*other), expected);
   }
-  const auto other = small_model(2);
-  set_module_state(*other, file);
-  EXPECT_EQ(values_of(*other), values_of(*model));
+}
+
+// As PyTorch's model.half() saves them.
+TEST(ModuleFile, LoadsHalves) {
+  nn::Linear linear(2, 1);
+  const std::string header = R"({"bias":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                             R"("weight":{"dtype":"F16","shape":[1,2],"data_offsets":[2,6]}})";
+  std::string bytes(8, '\0');
+  bytes[0] = static_cast<char>(header.size());
+  bytes += header + std::string("\x00\x3c\x00\xc1\x66\x2e", 6);  // 1, -2.5, 0.1 as a half
+  set_module_state(linear, decode_tensors(test::bytes_of(bytes), "halves"));
+  EXPECT_EQ(linear.parameters().at(1).item(), 1);
+  EXPECT_EQ(linear.weight().to_vector<float>(), (std::vector<float>{-2.5F, 0.0999755859375F}));
 }
 
 // A load that fails names what is wrong and leaves the module as it was.

@@ -1,52 +1,15 @@
 // PNG: round trips, every kind of pixel that libpng can write, and images that are too big.
-#include <zlib.h>
-
 #include "descent/io.h"
 #include "files.h"
+#include "png_files.h"
 
 namespace descent::io {
 namespace {
 
 using test::Bytes;
+using test::make_png;
+using test::put_chunk;
 using test::TempDir;
-
-void put_be32(Bytes& out, std::uint32_t value) {
-  for (int shift = 24; shift >= 0; shift -= 8) out.push_back(static_cast<std::byte>((value >> shift) & 0xFFU));
-}
-
-void put_chunk(Bytes& out, const std::string& type, const Bytes& data) {
-  put_be32(out, static_cast<std::uint32_t>(data.size()));
-  Bytes body = test::bytes_of(type);
-  body.insert(body.end(), data.begin(), data.end());
-  out.insert(out.end(), body.begin(), body.end());
-  put_be32(out, static_cast<std::uint32_t>(
-                    crc32(0, reinterpret_cast<const Bytef*>(body.data()), static_cast<uInt>(body.size()))));
-}
-
-Bytes header(std::uint32_t width, std::uint32_t height, int depth, int color, int interlace = 0) {
-  Bytes out = test::bytes_of("\x89PNG\r\n\x1a\n");
-  Bytes data;
-  put_be32(data, width);
-  put_be32(data, height);
-  for (const int value : {depth, color, 0, 0, interlace}) data.push_back(static_cast<std::byte>(value));
-  put_chunk(out, "IHDR", data);
-  return out;
-}
-
-// A PNG file put together by hand: `raw` are the rows with their filter bytes.
-Bytes make_png(std::uint32_t width, std::uint32_t height, int depth, int color, const std::vector<std::uint8_t>& raw,
-               const Bytes& palette = {}, const Bytes& transparency = {}) {
-  Bytes out = header(width, height, depth, color);
-  if (!palette.empty()) put_chunk(out, "PLTE", palette);
-  if (!transparency.empty()) put_chunk(out, "tRNS", transparency);
-  uLongf size = compressBound(static_cast<uLong>(raw.size()));
-  Bytes data(size);
-  compress(reinterpret_cast<Bytef*>(data.data()), &size, raw.data(), static_cast<uLong>(raw.size()));
-  data.resize(size);
-  put_chunk(out, "IDAT", data);
-  put_chunk(out, "IEND", {});
-  return out;
-}
 
 std::vector<std::uint8_t> decoded(const Bytes& png, const Shape& shape) {
   const Tensor image = decode_png(png, "test.png");
@@ -85,6 +48,18 @@ TEST(PngRead, GrayAlphaIsBlendedOverBlack) {
   EXPECT_EQ(decoded(make_png(3, 1, 8, 4, {0, 100, 255, 100, 0, 100, 128}), {1, 3, 1}), (Pixels{100, 0, 50}));
 }
 
+TEST(PngRead, AlphaIsKeptWhereItIsAskedFor) {
+  const auto kept = [](const Bytes& png) { return decode_png(png, "test.png", Alpha::keep); };
+  const Tensor rgba = kept(make_png(2, 1, 8, 6, {0, 200, 100, 50, 255, 200, 100, 50, 51}));
+  EXPECT_EQ(rgba.shape(), (Shape{1, 2, 4}));
+  EXPECT_EQ(rgba.to_vector<std::uint8_t>(), (Pixels{200, 100, 50, 255, 200, 100, 50, 51}));
+  EXPECT_EQ(kept(make_png(2, 1, 8, 4, {0, 100, 0, 9, 128})).to_vector<std::uint8_t>(), (Pixels{100, 0, 9, 128}));
+  EXPECT_EQ(kept(make_png(2, 1, 8, 0, {0, 7, 9})).shape(), (Shape{1, 2, 1}));
+  const Bytes palette = test::bytes_of("\x0a\x0b\x0c\x14\x15\x16");
+  EXPECT_EQ(kept(make_png(2, 1, 8, 3, {0, 1, 0}, palette, {std::byte{9}})).to_vector<std::uint8_t>(),
+            (Pixels{20, 21, 22, 255, 10, 11, 12, 9}));
+}
+
 TEST(PngRead, PaletteIsExpanded) {
   const Bytes palette = test::bytes_of("\x0a\x0b\x0c\x14\x15\x16");
   EXPECT_EQ(decoded(make_png(2, 1, 8, 3, {0, 1, 0}, palette), {1, 2, 3}), (Pixels{20, 21, 22, 10, 11, 12}));
@@ -98,7 +73,7 @@ TEST(PngRead, TransparentPaletteEntryIsBlack) {
 
 // Adam7 of a 1 x 1 image is one pass of one pixel; of 2 x 2 it is passes 1, 6 and 7.
 TEST(PngRead, Interlaced) {
-  Bytes out = header(2, 2, 8, 0, 1);
+  Bytes out = test::png_header(2, 2, 8, 0, 1);
   const std::vector<std::uint8_t> raw = {0, 10, 0, 20, 0, 30, 40};
   uLongf size = compressBound(static_cast<uLong>(raw.size()));
   Bytes data(size);
@@ -111,10 +86,10 @@ TEST(PngRead, Interlaced) {
 
 TEST(PngRead, TooManyPixels) {
   EXPECT_ERROR("FormatError", "65536 x 1025 pixels, expected at most 65535 a side",
-               decode_png(header(65'536, 1025, 8, 0), "x.png"));
+               decode_png(test::png_header(65'536, 1025, 8, 0), "x.png"));
   EXPECT_ERROR("FormatError", "65535 x 1025 pixels, expected at most 65535 a side and 67108864 in all",
-               decode_png(header(65'535, 1025, 8, 0), "x.png"));
-  EXPECT_ERROR("FormatError", "at most 65535 a side", decode_png(header(1, 2'000'000'000, 8, 0), "x.png"));
+               decode_png(test::png_header(65'535, 1025, 8, 0), "x.png"));
+  EXPECT_ERROR("FormatError", "at most 65535 a side", decode_png(test::png_header(1, 2'000'000'000, 8, 0), "x.png"));
 }
 
 TEST(PngWrite, RoundTripGray) {

@@ -85,6 +85,31 @@ TEST_P(RandomDamage, OnlyOurErrorsAndBoundedMemory) {
   EXPECT_LT(peak_kib() - before, kMostKib);
 }
 
+// What we saved with checksums is never read as anything else than what it was, however it was damaged: in particular
+// damage never makes it look like a file of another program, whose checksums don't count.
+TEST(RandomDamageOfOurs, IsRefusedOrMeansTheSame) {
+  const Bytes good = good_safetensors();
+  const io::TensorFile original = io::decode_tensors(good, "good");
+  const auto bits = [](const io::TensorFile& file) {
+    io::SaveOptions plain;
+    plain.checksums = false;
+    return io::encode_tensors(file, plain);
+  };
+  const Bytes expected = bits(original);
+  Scramble scramble(23);
+  int refused = 0;
+  constexpr int kRounds = 20'000;
+  for (int round = 0; round < kRounds; ++round) {
+    const Bytes bytes = damaged(good, scramble);
+    try {
+      ASSERT_EQ(bits(io::decode_tensors(bytes, "damaged")), expected) << round;
+    } catch (const FormatError&) {
+      ++refused;
+    }
+  }
+  EXPECT_GT(refused, kRounds * 9 / 10);
+}
+
 INSTANTIATE_TEST_SUITE_P(Readers, RandomDamage,
                          testing::Values(Good{"idx", Format::idx, good_idx()}, Good{"gzip", Format::idx, good_gz()},
                                          Good{"safetensors", Format::safetensors, good_safetensors()},

@@ -130,7 +130,8 @@ TEST(Report, ConfusionMatrixShowsEveryCountAndRecall) {
 }
 
 TEST(Report, CurvesComeFromTheMetricsAndSkipDamagedLines) {
-  const auto charts = train::read_curves(some_metrics() + "{\"type\":\"step\",\"epoc\nnot json\n[]\n{\"type\":7}\n");
+  const auto charts = train::read_curves(some_metrics() + "{\"type\":\"step\",\"epoc\nnot json\n[]\n{\"type\":7}\n" +
+                                         std::string("{\"type\":\"step\",\"loss\":1}\0 x\n", 28));
   ASSERT_EQ(charts.size(), 2U);
   ASSERT_EQ(charts[0].series.size(), 2U);
   EXPECT_EQ(charts[0].series[0].points.size(), 20U);

@@ -120,6 +120,8 @@ TEST(Trainer, ClassesAndShapesMustFit) {
   data::Dataset images = quadrants(16);
   images.class_names.emplace_back("fifth");
   EXPECT_ERROR("InvalidArgument", "5 classes", train::evaluate(*s.model.module, images, to_unit()));
+  EXPECT_ERROR("InvalidArgument", "evaluate: no images",
+               train::evaluate(*s.model.module, quadrants(8).take(0), to_unit()));
   const Tensor wide = Tensor::zeros({2, 8, 9, 1}, DType::u8);
   EXPECT_ERROR("InvalidArgument", "", train::predict(*s.model.module, wide, to_unit()));
   EXPECT_ERROR("InvalidArgument", "u8", train::predict(*s.model.module, Tensor::zeros({2, 8, 8, 1}), to_unit()));

@@ -13,6 +13,8 @@
 namespace descent::cli {
 namespace {
 
+constexpr int kLeastContrast = 16;  // of 255; what differs by less is noise of a scanner
+
 struct Plane {  // one channel, 0 to 255
   std::int64_t height = 0, width = 0;
   std::vector<float> pixels;
@@ -41,17 +43,66 @@ Plane gray(const Tensor& image) {
   return plane;
 }
 
-double border_mean(const Plane& p) {
-  double sum = 0;
-  std::int64_t count = 0;
+// Lays an image with an alpha channel over white or black. A picture that is transparent for the most part is ink on
+// nothing, and gets the background that its ink stands out from; one that is opaque for the most part has a background
+// of its own, which is what most of it shows.
+Tensor without_alpha(const Tensor& image, std::vector<std::string>& notes) {
+  const std::int64_t channels = image.size(2);
+  const std::int64_t colors = channels - 1;
+  const std::int64_t count = image.size(0) * image.size(1);
+  const std::uint8_t* in = image.data<std::uint8_t>();
+  double opaque = 0;
+  double light = 0;
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint8_t* pixel = in + i * channels;
+    opaque += pixel[colors];
+    light += pixel[colors] * (colors == 3 ? 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2] : pixel[0]);
+  }
+  const bool mostly_light = light > 127.5 * opaque;
+  const bool is_ink = opaque < 127.5 * static_cast<double>(count);
+  const bool white = is_ink != mostly_light;
+  const bool any = opaque < 255.0 * static_cast<double>(count);
+  if (any) notes.push_back(fmt::format("transparent: laid over {}", white ? "white" : "black"));
+  Tensor flat = Tensor::empty({image.size(0), image.size(1), colors}, DType::u8);
+  std::uint8_t* out = flat.data<std::uint8_t>();
+  for (std::int64_t i = 0; i < count; ++i) {
+    const std::uint8_t* pixel = in + i * channels;
+    const int behind = white ? 255 : 0;
+    for (std::int64_t c = 0; c < colors; ++c) {
+      *out++ = static_cast<std::uint8_t>((pixel[c] * pixel[colors] + behind * (255 - pixel[colors]) + 127) / 255);
+    }
+  }
+  return flat;
+}
+
+void invert(Plane& plane) {
+  for (float& pixel : plane.pixels) pixel = 255 - pixel;
+}
+
+// The background: what most of the border shows, whatever touches it here and there.
+double border_level(const Plane& p) {
+  std::vector<float> border;
   for (std::int64_t y = 0; y < p.height; ++y) {
     for (std::int64_t x = 0; x < p.width; ++x) {
       if (y > 0 && x > 0 && y < p.height - 1 && x < p.width - 1) continue;
-      sum += p.at(y, x);
-      ++count;
+      border.push_back(static_cast<float>(p.at(y, x)));
     }
   }
-  return sum / static_cast<double>(count);
+  const auto middle = border.begin() + static_cast<std::ptrdiff_t>(border.size() / 2);
+  std::nth_element(border.begin(), middle, border.end());
+  return *middle;
+}
+
+// Gray paper is paper too: the background becomes 0, so that only ink is cut out and weighed.
+void subtract_background(Plane& plane) {
+  const auto level = static_cast<float>(border_level(plane));
+  for (float& pixel : plane.pixels) pixel = std::max(0.0F, pixel - level);
+}
+
+// Where the border is nearer to the brightest pixel than to the darkest, the ink is dark.
+bool dark_on_light(const Plane& plane) {
+  const auto [low, high] = std::minmax_element(plane.pixels.begin(), plane.pixels.end());
+  return border_level(plane) > (static_cast<double>(*low) + static_cast<double>(*high)) / 2;
 }
 
 // The mean of a rectangle with fractional edges.
@@ -178,10 +229,28 @@ std::string draw(const Tensor& image, bool color, bool utf8) {
   return text;
 }
 
-Fitted fit_image(const Tensor& image, const Shape& wanted, bool keep_polarity) {
+bool is_blank(const Tensor& image) {
+  const std::int64_t channels = image.size(2);
+  const std::uint8_t* pixels = image.data<std::uint8_t>();
+  for (std::int64_t c = 0; c < channels; ++c) {
+    int low = 255;
+    int high = 0;
+    for (std::int64_t i = c; i < image.numel(); i += channels) {
+      low = std::min<int>(low, pixels[i]);
+      high = std::max<int>(high, pixels[i]);
+    }
+    if (high - low >= kLeastContrast) return false;
+  }
+  return true;
+}
+
+Fitted fit_image(const Tensor& original, const Shape& wanted, const FitOptions& options) {
   Fitted fitted;
+  if (original.numel() == 0) throw InvalidArgument("predict: the image is empty");
+  const bool alpha = original.size(2) == 2 || original.size(2) == 4;
+  const Tensor image = alpha ? without_alpha(original, fitted.notes) : original;
   const bool same_size = image.size(0) == wanted[0] && image.size(1) == wanted[1];
-  if (image.numel() == 0) throw InvalidArgument("predict: the image is empty");
+  fitted.blank = is_blank(image);
   if (wanted[2] != 1) {
     if (!same_size || image.size(2) != wanted[2]) {
       throw InvalidArgument(fmt::format("predict: the image is {}, the model's input is {}", to_string(image.shape()),
@@ -192,14 +261,22 @@ Fitted fit_image(const Tensor& image, const Shape& wanted, bool keep_polarity) {
   }
   if (image.size(2) != 1) fitted.notes.emplace_back("colours were turned to gray");
   Plane plane = gray(image);
-  if (!keep_polarity && border_mean(plane) > 127) {
-    for (float& pixel : plane.pixels) pixel = 255 - pixel;
-    fitted.notes.emplace_back("dark on light: inverted (--keep-polarity leaves it)");
+  const bool dark = !fitted.blank && dark_on_light(plane);
+  const bool turn = !options.keep_polarity && !fitted.blank && dark == options.light_on_dark;
+  if (turn) {
+    fitted.notes.push_back(
+        fmt::format("{}: inverted (--keep-polarity leaves it)", dark ? "dark on light" : "light on dark"));
+    invert(plane);
   }
   if (!same_size) {
     fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1),
                                        image.size(0), wanted[1], wanted[0]));
+    const bool ink_is_dark = dark != turn;
+    const bool as_light = ink_is_dark && !options.light_on_dark;  // cut and weighed as light on dark
+    if (as_light) invert(plane);
+    if (!fitted.blank && (as_light || !ink_is_dark)) subtract_background(plane);
     plane = frame(cut_to_ink(plane), wanted[0], wanted[1]);
+    if (as_light) invert(plane);
   }
   fitted.image = to_tensor(plane, 1);
   return fitted;

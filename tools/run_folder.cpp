@@ -59,7 +59,9 @@ std::string make_new_folder(const TrainConfig& config) {
 nlohmann::json read_json_file(const std::string& path) {
   const std::string text = io::read_text(path, kLargestConfig);
   nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded()) throw FormatError(fmt::format("{}: not JSON", escape_path(path, 200)));
+  // The parser takes a NUL for the end and would ignore what follows.
+  if (json.is_discarded() || text.find('\0') != std::string::npos)
+    throw FormatError(fmt::format("{}: not JSON", escape_path(path, 200)));
   return json;
 }
 

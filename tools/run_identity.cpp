@@ -144,18 +144,19 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
 
 void check_checkpoint(const std::string& text, const Json& now, const TrainConfig& config, const std::string& path) {
   const Json saved = Json::parse(text, nullptr, false);
-  if (!saved.is_object()) throw FormatError(fmt::format("{}: its field \"config\" is not JSON", escape(path, 200)));
+  if (!saved.is_object())
+    throw FormatError(fmt::format("{}: its field \"config\" is not JSON", escape_path(path, 200)));
   check_same_result(saved.value("options", Json()), config, path);
   const Json data = saved.value("dataset", Json::object());
   for (const char* key : {"train", "crc32c", "fitted_crc32c"}) {
     if (data.contains(key) && data[key] != now["dataset"][key]) {
       throw InvalidArgument(
-          fmt::format("--resume: {} was made with other training data than config.json says", escape(path, 200)));
+          fmt::format("--resume: {} was made with other training data than config.json says", escape_path(path, 200)));
     }
   }
   if (saved.value("model", Json()) != now["model"]) {
     throw InvalidArgument(
-        fmt::format("--resume: {} was made with another model than config.json says", escape(path, 200)));
+        fmt::format("--resume: {} was made with another model than config.json says", escape_path(path, 200)));
   }
 }
 

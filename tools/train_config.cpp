@@ -84,15 +84,16 @@ void settle(TrainConfig& c) {
   if (c.normalization == "auto") c.normalization = "zscore";
   make_absolute(c.model, nn::preset_names());
   make_absolute(c.data, data::dataset_names());
+  make_absolute(c.weights, std::vector<std::string>());
 }
 
 const Json& field(const Json& saved, const OptionInfo& info, const std::string& path) {
   static const Json defaults = to_json(TrainConfig());
-  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape(path, 200)));
+  if (!saved.is_object()) throw FormatError(fmt::format("{}: expected an object", escape_path(path, 200)));
   const auto found = saved.find(key_of(info.name));
   if (found != saved.end()) return *found;
   if (info.always) {
-    throw FormatError(fmt::format("{}: field \"{}\" is missing", escape(path, 200), key_of(info.name)));
+    throw FormatError(fmt::format("{}: field \"{}\" is missing", escape_path(path, 200), key_of(info.name)));
   }
   return defaults.at(key_of(info.name));
 }
@@ -102,7 +103,7 @@ T read_field(const Json& saved, const OptionInfo& info, const std::string& path)
   try {
     return value_of<T>(field(saved, info, path));
   } catch (const Json::exception&) {
-    throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape(path, 200), key_of(info.name)));
+    throw FormatError(fmt::format("{}: field \"{}\" has the wrong type", escape_path(path, 200), key_of(info.name)));
   }
 }
 
@@ -125,6 +126,10 @@ std::string shell_quote(const std::string& word) {
 void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--model,-m", c.model, "mlp, lenet5, cnn, cnn-bn, or a JSON file with layers")->group("Job");
   command.add_option("--data,-d", c.data, "mnist, fashion-mnist, synthetic, or a folder with IDX files")->group("Job");
+  command
+      .add_option("--weights", c.weights,
+                  "start from the weights in this safetensors file (fine-tuning); default: random")
+      ->group("Job");
   command.add_option("--epochs,-e", c.epochs, "passes over the training images")->check(positive_count())->group("Job");
   command.add_option("--seed,-s", c.seed, "of weights, order, dropout and split")->check(count())->group("Job");
   command.add_option("--limit-train", c.limit_train, "use only the first N training images")
@@ -257,7 +262,8 @@ void check_same_result(const Json& saved, const TrainConfig& config, const std::
     const auto before = read_field<std::remove_cvref_t<decltype(value)>>(saved, info, path);
     if (before == value) return;
     throw InvalidArgument(fmt::format("--resume: {} was made with --{} {}, config.json beside it says {}",
-                                      escape(path, 200), info.name, escape(text_of(before)), escape(text_of(value))));
+                                      escape_path(path, 200), info.name, escape(text_of(before)),
+                                      escape(text_of(value))));
   });
 }
 

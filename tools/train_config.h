@@ -19,6 +19,7 @@ namespace descent::cli {
 struct TrainConfig {
   std::string model = "cnn";
   std::string data = "mnist";
+  std::string weights;  // a safetensors file to start from; empty: random weights
   std::int64_t epochs = 3;
   std::int64_t batch_size = 128;
   std::int64_t accumulate = 1;
@@ -70,6 +71,7 @@ template <class Config, class F>
 void visit(Config& c, F&& f) {
   f(OptionInfo{"model", Role::content}, c.model);
   f(OptionInfo{"data", Role::content}, c.data);
+  f(OptionInfo{"weights", Role::result, false}, c.weights);
   f(OptionInfo{"epochs", Role::free}, c.epochs);
   f(OptionInfo{"batch-size", Role::result}, c.batch_size);
   f(OptionInfo{"accumulate", Role::result}, c.accumulate);

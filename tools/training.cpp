@@ -4,26 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "descent/error.h"
+#include "weights.h"
 
 namespace descent::cli {
-namespace {
-
-bool is_preset(const std::string& name) {
-  const auto names = nn::preset_names();
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-void check_name(const std::string& model) {
-  std::error_code error;
-  if (model.find('/') != std::string::npos || model.ends_with(".json") || std::filesystem::exists(model, error)) return;
-  throw InvalidArgument(fmt::format("--model \"{}\": expected {} or a JSON file", escape_path(model),
-                                    fmt::join(nn::preset_names(), ", ")));
-}
-
-}  // namespace
 
 DType parse_dtype(const std::string& name) { return name == "f64" ? DType::f64 : DType::f32; }
 
@@ -49,7 +34,7 @@ nn::Model make_model(const std::string& model, const data::Dataset& dataset, std
   const Shape& images = dataset.images.shape();
   const Shape image{images[1], images[2], images[3]};
   if (is_preset(model)) return nn::build_model(nn::preset(model, image, dataset.classes()), seed, model);
-  if (!model.starts_with('{')) check_name(model);
+  if (!model.starts_with('{')) check_architecture(model);
   nn::Model built = nn::load_model_json(model, seed);
   if (built.input != image) {
     throw InvalidArgument(fmt::format("model {}: its input is {}, the images of {} are {}", escape(built.name),

@@ -46,18 +46,22 @@ enum class FetchPolicy {
 };
 using Log = std::function<void(std::string_view line)>;
 
-// `name`: "mnist", "fashion-mnist", "synthetic", or a directory with four IDX files (either spelling, .gz or not).
-// DESCENT_DATA_DIR may hold mnist/ and fashion-mnist/, or the files themselves; the cache is
-// $XDG_CACHE_HOME/descent/NAME or ~/.cache/descent/NAME. Known datasets are checked by SHA-256 after a download.
+// `name`: "mnist", "fashion-mnist", "synthetic", or a directory with four IDX files (either spelling, .gz or not):
+// those of MNIST, or those of EMNIST or QMNIST as they are distributed. Of a directory that holds several datasets, as
+// EMNIST's archive, one is chosen as DIRECTORY/emnist-letters. EMNIST's images are turned upright and its letters'
+// labels, which begin at 1, begin at 0. DESCENT_DATA_DIR may hold mnist/ and fashion-mnist/, or the files themselves;
+// the cache is $XDG_CACHE_HOME/descent/NAME or ~/.cache/descent/NAME. Known datasets are checked by SHA-256 after a
+// download.
 DESCENT_API DatasetPair load(const std::string& name, FetchPolicy policy = FetchPolicy::download, const Log& log = {});
 // The names that are no directories.
 DESCENT_API std::span<const std::string_view> dataset_names();
 DESCENT_API DatasetPair load_directory(const std::string& directory);
 
-// An IDX file, gzip-compressed when it begins like gzip: u8, rank 1 to 4. Throws FormatError or IoError.
+// An IDX file of rank 1 to 4, gzip-compressed (of one or more members) when it begins like gzip. u8, i32, f32 and f64
+// stay what they are; i8 and i16 become i32, at most 2^24 of them. Throws FormatError or IoError.
 DESCENT_API Tensor read_idx(const std::string& path);
 DESCENT_API Tensor decode_idx(std::span<const std::byte> bytes, const std::string& source);
-DESCENT_API std::vector<std::byte> encode_idx(const Tensor& tensor);  // u8, rank 1 to 4; not compressed
+DESCENT_API std::vector<std::byte> encode_idx(const Tensor& tensor);  // u8, i32, f32 or f64; not compressed
 // Images [N,H,W] or [N,H,W,C] and labels [N] as a dataset; throws FormatError where they don't fit together.
 DESCENT_API Dataset make_dataset(std::string name, const Tensor& images, const Tensor& labels, std::string source);
 

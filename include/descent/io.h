@@ -43,7 +43,8 @@ DESCENT_API std::string sha256_hex(std::span<const std::byte> bytes);
 // ---- safetensors ----
 
 // Named tensors in the header's order, and free text. Names are unique. Metadata keys that are "crc32c" or begin with
-// "crc32c." are ours: written and verified here, never seen by the caller.
+// "crc32c." are ours: written and verified here, never seen by the caller. They count only while the header's bytes are
+// as we wrote them: a file that another program wrote with a copy of our metadata is read without.
 struct TensorFile {
   std::vector<std::pair<std::string, Tensor>> tensors;
   std::map<std::string, std::string> metadata;
@@ -61,18 +62,19 @@ struct SaveOptions {
   bool checksums = true;         // adds the CRC32C of every tensor to the metadata
 };
 
-// Types in the file: F32 F64 I32 U8 BF16 I64 (read as i32; a value that doesn't fit is an error); others are refused by
-// name. Tensors are read to the CPU. Checksums in the metadata are verified where they are present.
+// Types in the file: F32, F64, I32, U8, BF16, F16 (read as f32) and I64 (read as i32; a value that doesn't fit is an
+// error); others are refused by name. Tensors are read to the CPU, and need no memory beside their own but the
+// header's. What we saved with checksums is verified: FormatError where a byte of header or data has changed.
 DESCENT_API void save_tensors(const std::string& path, const TensorFile& file, const SaveOptions& options = {});
 DESCENT_API TensorFile load_tensors(const std::string& path);
 DESCENT_API std::vector<std::byte> encode_tensors(const TensorFile& file, const SaveOptions& options = {});
 DESCENT_API TensorFile decode_tensors(std::span<const std::byte> bytes, const std::string& source);
 
-// What the header says, without reading the data.
+// What the header says, without reading the data: of any type, also those that can't be loaded, and any rank up to 64.
 struct TensorInfo {
   std::string name;
   std::string dtype;  // as in the file: "F32"
-  Shape shape;
+  std::vector<std::int64_t> shape;
   std::uint64_t bytes = 0;
 };
 struct TensorFileInfo {
@@ -125,10 +127,15 @@ DESCENT_API FoundCheckpoint latest_valid_checkpoint(const std::string& dir);
 
 // ---- PNG ----
 
-// u8 [H, W, C], C = 1 (gray) or 3 (RGB). 16-bit samples are reduced to 8, palettes expanded, transparency dropped over
-// black. At most 65,535 pixels a side and 64 megapixels (2^26).
-DESCENT_API Tensor read_png(const std::string& path);
-DESCENT_API Tensor decode_png(std::span<const std::byte> bytes, const std::string& source);
+enum class Alpha {
+  over_black,  // transparent pixels are blended over black: 1 or 3 channels
+  keep,        // of an image with transparency the alpha channel is the last one: 1 to 4 channels
+};
+// u8 [H, W, C], C = 1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGB, alpha). 16-bit samples are reduced to 8, palettes
+// expanded. At most 65,535 pixels a side and 64 megapixels (2^26).
+DESCENT_API Tensor read_png(const std::string& path, Alpha alpha = Alpha::over_black);
+DESCENT_API Tensor decode_png(std::span<const std::byte> bytes, const std::string& source,
+                              Alpha alpha = Alpha::over_black);
 // A u8 image [H, W], [H, W, 1] or [H, W, 3].
 DESCENT_API std::vector<std::byte> encode_png(const Tensor& image);
 DESCENT_API void write_png(const std::string& path, const Tensor& image);

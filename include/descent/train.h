@@ -65,8 +65,8 @@ struct EvaluateOptions {
 };
 
 // The model as in evaluation mode (nn::EvalGuard and NoGrad): it is only read, so that several threads may evaluate and
-// predict with one model at the same time. Throws InvalidArgument if dataset and model don't fit together or the batch
-// size is below 1, NumericalError if a logit is NaN.
+// predict with one model at the same time. Throws InvalidArgument if the dataset is empty or does not fit the model or
+// the batch size is below 1, NumericalError if a logit is NaN.
 DESCENT_API Evaluation evaluate(nn::Module& model, const data::Dataset& dataset,
                                 const data::Normalization& normalization, const EvaluateOptions& options = {});
 

@@ -1,11 +1,11 @@
-// Reads a dataset from a directory. What it is called depends on what is in it, not on where it lies: label files of a
-// known dataset give its name, anything else the directory's.
+// Finds the files of a dataset in a directory.
 #include "data/directory.h"
 
 #include <fmt/format.h>
 
 #include <cerrno>
 #include <filesystem>
+#include <set>
 
 #include "descent/error.h"
 #include "descent/io.h"
@@ -15,37 +15,47 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::string_view kTrainImages = "train-images-idx3-ubyte";
-constexpr std::string_view kTrainLabels = "train-labels-idx1-ubyte";
-constexpr std::string_view kTestImages = "t10k-images-idx3-ubyte";
-constexpr std::string_view kTestLabels = "t10k-labels-idx1-ubyte";
+constexpr std::string_view kStems[] = {"train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte",
+                                       "t10k-labels-idx1-ubyte"};
 
-std::string require_idx(const std::string& directory, std::string_view stem) {
-  std::string path = find_idx(directory, stem);
-  if (path.empty()) throw IoError(fmt::format("{}/{}[.gz]", directory, stem), "open", ENOENT);
-  return path;
+std::string dotted(std::string_view stem) {  // train-images.idx3-ubyte
+  std::string other(stem);
+  other[other.rfind("-idx")] = '.';
+  return other;
 }
 
-std::string base_name(const std::string& directory) {
-  std::error_code error;  // the working directory may be gone
-  fs::path path = fs::absolute(directory, error);
-  path = (error ? fs::path(directory) : path).lexically_normal();
-  const fs::path last = path.has_filename() ? path.filename() : path.parent_path().filename();
-  return escape_path(last.string());
+// "emnist-letters-" of emnist-letters-train-images-idx3-ubyte.gz, in all spellings; false for other files.
+bool prefix_of(std::string_view name, std::string& prefix) {
+  if (name.ends_with(".gz")) name.remove_suffix(3);
+  for (const std::string& stem : {std::string(kStems[0]), dotted(kStems[0])}) {
+    if (!name.ends_with(stem)) continue;
+    prefix = name.substr(0, name.size() - stem.size());
+    return prefix.empty() || prefix.ends_with('-');
+  }
+  return false;
 }
 
-Dataset read_part(const std::string& name, const std::string& directory, std::string_view images,
-                  std::string_view labels) {
-  const std::string path = require_idx(directory, images);
-  return make_dataset(name, read_idx(path), read_idx(require_idx(directory, labels)), path);
+std::set<std::string> prefixes_in(const std::string& directory) {
+  std::set<std::string> prefixes;
+  std::error_code error;
+  for (fs::directory_iterator it(directory, error), end; !error && it != end; it.increment(error)) {
+    std::string prefix;
+    if (prefix_of(it->path().filename().string(), prefix)) prefixes.insert(prefix);
+  }
+  if (error) throw IoError(directory, "list directory", error.value());
+  return prefixes;
+}
+
+FileSet split_path(const std::string& path) {
+  const fs::path whole(path);
+  const std::string parent = whole.parent_path().string();
+  return {parent.empty() ? "." : parent, whole.filename().string() + "-"};
 }
 
 }  // namespace
 
 std::string find_idx(const std::string& directory, std::string_view stem) {
-  std::string dotted(stem);
-  dotted[dotted.rfind("-idx")] = '.';  // train-images.idx3-ubyte
-  for (const std::string& spelling : {std::string(stem), dotted}) {
+  for (const std::string& spelling : {std::string(stem), dotted(stem)}) {
     for (const char* suffix : {"", ".gz"}) {
       std::string path = fmt::format("{}/{}{}", directory, spelling, suffix);
       std::error_code error;
@@ -56,7 +66,7 @@ std::string find_idx(const std::string& directory, std::string_view stem) {
 }
 
 bool has_all_files(const std::string& directory) {
-  for (const std::string_view stem : {kTrainImages, kTrainLabels, kTestImages, kTestLabels}) {
+  for (const std::string_view stem : kStems) {
     if (find_idx(directory, stem).empty()) return false;
   }
   return true;
@@ -64,33 +74,38 @@ bool has_all_files(const std::string& directory) {
 
 const KnownDataset* identify(const std::string& directory) {
   const auto hash = [&](std::string_view stem) {
-    return io::sha256_hex(encode_idx(read_idx(require_idx(directory, stem))));
+    return io::sha256_hex(encode_idx(read_idx(find_idx(directory, stem))));
   };
-  const std::string train = hash(kTrainLabels);
-  const std::string test = hash(kTestLabels);
+  const std::string train = hash(kStems[1]);
+  const std::string test = hash(kStems[3]);
   for (const KnownDataset& known : known_datasets()) {
     if (known.files[1].sha256 == train && known.files[3].sha256 == test) return &known;
   }
   return nullptr;
 }
 
-DatasetPair load_directory(const std::string& directory) {
+bool names_a_set(const std::string& path) {
   std::error_code error;
-  if (!fs::is_directory(directory, error)) throw IoError(directory, "open directory", error ? error.value() : ENOTDIR);
-  const KnownDataset* known = has_all_files(directory) ? identify(directory) : nullptr;
-  const std::string name = known != nullptr ? std::string(known->name) : base_name(directory);
-  DatasetPair pair{read_part(name, directory, kTrainImages, kTrainLabels),
-                   read_part(name, directory, kTestImages, kTestLabels)};
-  const Shape& train = pair.train.images.shape();
-  const Shape& test = pair.test.images.shape();
-  if (train.with(0, 0) != test.with(0, 0)) {
-    throw FormatError(fmt::format("{}: training images {}, but test images {}", escape_path(directory, 200),
-                                  to_string(train), to_string(test)));
+  if (fs::is_directory(path, error)) return false;
+  const FileSet set = split_path(path);
+  return set.prefix != "-" && !find_idx(set.directory, set.prefix + std::string(kStems[0])).empty();
+}
+
+FileSet find_set(const std::string& path) {
+  if (names_a_set(path)) return split_path(path);
+  std::error_code error;
+  if (!fs::is_directory(path, error)) throw IoError(path, "open directory", error ? error.value() : ENOTDIR);
+  const std::set<std::string> prefixes = prefixes_in(path);
+  if (prefixes.empty() || prefixes.contains("")) return {path, ""};
+  if (prefixes.size() > 1) {
+    std::string names;
+    for (const std::string& prefix : prefixes) {
+      names += (names.empty() ? "" : ", ") + escape(prefix.substr(0, prefix.size() - 1), 40);
+    }
+    throw InvalidArgument(fmt::format("{}: several datasets: {}; choose one as {}/NAME", escape_path(path, 80),
+                                      names.substr(0, 160), escape_path(path, 80)));
   }
-  auto& names = pair.train.classes() >= pair.test.classes() ? pair.train.class_names : pair.test.class_names;
-  if (known != nullptr) names.assign(known->class_names.begin(), known->class_names.end());
-  pair.train.class_names = pair.test.class_names = std::vector<std::string>(names);
-  return pair;
+  return {path, *prefixes.begin()};
 }
 
 }  // namespace descent::data

@@ -22,6 +22,16 @@ struct GzipReader::Stream {
   [[noreturn]] void fail(const std::string& what) const {
     throw FormatError(fmt::format("{}: gzip: {} at compressed byte {}", escape_path(source, 200), what, offset()));
   }
+  std::span<const std::byte> rest() const { return bytes.subspan(offset()); }
+  // After a member: passes over zeros, with which tapes and blocks are filled up, and starts the member that follows
+  // (RFC 1952, 2.2: a file is a series of members, and means what they hold one after the other).
+  bool next_member() {
+    std::size_t at = offset();
+    while (at < bytes.size() && bytes[at] == std::byte{0}) ++at;
+    fed = at;
+    z.avail_in = 0;
+    return looks_like_gzip(rest()) && inflateReset(&z) == Z_OK;
+  }
   void feed() {
     constexpr std::size_t kMost = std::numeric_limits<uInt>::max();
     if (z.avail_in > 0 || fed == bytes.size()) return;
@@ -54,7 +64,7 @@ std::size_t GzipReader::read(std::span<std::byte> out) {
     const uInt got = room - s.z.avail_out;
     done += got;
     if (status == Z_STREAM_END) {
-      s.ended = true;
+      s.ended = !s.next_member();
     } else if (status == Z_MEM_ERROR) {
       throw OutOfMemory("gzip", 32768, 0);
     } else if (status == Z_BUF_ERROR || (status == Z_OK && got == 0 && s.offset() == s.bytes.size())) {

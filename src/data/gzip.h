@@ -1,5 +1,6 @@
-// Reads a gzip stream that lies in memory, piece by piece, into buffers of the caller: what comes out never decides how
-// much is allocated. Damaged, truncated and trailing data are FormatErrors that name the compressed offset.
+// Reads a gzip file that lies in memory, all of its members, piece by piece, into buffers of the caller: what comes out
+// never decides how much is allocated. Zeros after a member are padding. Damaged, truncated and trailing data are
+// FormatErrors that name the compressed offset.
 #pragma once
 
 #include <cstddef>

@@ -111,7 +111,7 @@ DatasetPair load(const std::string& name, FetchPolicy policy, const Log& log) {
     return policy == FetchPolicy::fallback ? load_or_replace(*known, log) : load_known(*known, policy, log);
   }
   std::error_code error;
-  if (name.find('/') == std::string::npos && !std::filesystem::exists(name, error)) {
+  if (name.find('/') == std::string::npos && !std::filesystem::exists(name, error) && !names_a_set(name)) {
     throw InvalidArgument(
         fmt::format("data \"{}\": expected mnist, fashion-mnist, synthetic or a directory", escape_path(name)));
   }

@@ -115,6 +115,8 @@ void check_json_limits(std::string_view text, const std::string& source, const J
       begin = i + 1;
     } else if (c == ',' || c == ':' || c == ' ' || c == '\n' || c == '\r' || c == '\t') {
       begin = i + 1;
+    } else if (c == '\0') {
+      fail(source, i, "not JSON: a NUL byte");  // the parser takes it for the end and ignores what follows
     } else if (i - begin >= kMaxScalar) {
       fail(source, begin, fmt::format("a number or word of more than {} characters", kMaxScalar));
     }
@@ -147,6 +149,14 @@ Json parse_json(std::string_view text, const std::string& source, const JsonLimi
   DuplicateKeys duplicates(source);
   parse_json_events(text, source, limits, duplicates);
   return Json::parse(text.begin(), text.end());
+}
+
+Json parse_json_line(std::string_view line) {
+  try {
+    return parse_json(line, "line");
+  } catch (const FormatError&) {
+    return Json(Json::value_t::discarded);
+  }
 }
 
 Json read_json(const std::string& path, const JsonLimits& limits) {

@@ -116,7 +116,7 @@ void check_size(std::span<const std::byte> bytes, const std::string& source) {
 
 }  // namespace
 
-Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
+Tensor decode_png(std::span<const std::byte> bytes, const std::string& source, Alpha alpha) {
   const auto fail = [&](const std::string& what) {
     throw FormatError(fmt::format("{}: PNG: {}", escape_path(source, 200), what));
   };
@@ -136,28 +136,28 @@ Tensor decode_png(std::span<const std::byte> bytes, const std::string& source) {
   const std::uint64_t channels = decoder.channels();
   if (decoder.row_bytes() != width * channels) fail("rows of an unexpected size");
 
-  const bool alpha = channels == 2 || channels == 4;
-  const auto colors = static_cast<std::int64_t>(alpha ? channels - 1 : channels);
+  const bool blend = (channels == 2 || channels == 4) && alpha == Alpha::over_black;
+  const auto colors = static_cast<std::int64_t>(blend ? channels - 1 : channels);
   Tensor image =
       Tensor::empty({static_cast<std::int64_t>(height), static_cast<std::int64_t>(width), colors}, DType::u8);
   std::vector<png_byte> blended;
   std::vector<png_bytep> rows;
   try {
-    if (alpha) blended.resize(width * height * channels);
+    if (blend) blended.resize(width * height * channels);
     rows.resize(height);
   } catch (const std::bad_alloc&) {
     throw OutOfMemory("PNG image", width * height * channels, 0);
   }
-  png_bytep pixels = alpha ? blended.data() : image.data<std::uint8_t>();
+  png_bytep pixels = blend ? blended.data() : image.data<std::uint8_t>();
   for (std::size_t y = 0; y < height; ++y) rows[y] = pixels + y * width * channels;
   check(decoder.read_pixels(rows.data()));
-  if (alpha) blend_over_black(blended, channels, image.data<std::uint8_t>());
+  if (blend) blend_over_black(blended, channels, image.data<std::uint8_t>());
   return image;
 }
 
-Tensor read_png(const std::string& path) {
+Tensor read_png(const std::string& path, Alpha alpha) {
   constexpr std::uint64_t kMaxFile = std::uint64_t{1} << 30U;
-  return decode_png(read_file(path, kMaxFile), path);
+  return decode_png(read_file(path, kMaxFile), path, alpha);
 }
 
 }  // namespace descent::io

@@ -17,12 +17,28 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::array<FileType, 6> kTypes = {{{"F32", DType::f32, 4},
-                                             {"F64", DType::f64, 8},
-                                             {"I32", DType::i32, 4},
-                                             {"U8", DType::u8, 1},
-                                             {"BF16", DType::bf16, 2},
-                                             {"I64", DType::i32, 8}}};
+constexpr std::array<FileType, 22> kTypes = {{{"F32", 32, DType::f32},
+                                              {"F64", 64, DType::f64},
+                                              {"I32", 32, DType::i32},
+                                              {"U8", 8, DType::u8},
+                                              {"BF16", 16, DType::bf16},
+                                              {"F16", 16, DType::f32},
+                                              {"I64", 64, DType::i32},
+                                              {"BOOL", 8},
+                                              {"F4", 4},
+                                              {"F6_E2M3", 6},
+                                              {"F6_E3M2", 6},
+                                              {"I8", 8},
+                                              {"F8_E5M2", 8},
+                                              {"F8_E4M3", 8},
+                                              {"F8_E8M0", 8},
+                                              {"F8_E4M3FNUZ", 8},
+                                              {"F8_E5M2FNUZ", 8},
+                                              {"I16", 16},
+                                              {"U16", 16},
+                                              {"U32", 32},
+                                              {"C64", 64},
+                                              {"U64", 64}}};
 
 [[noreturn]] void fail(const std::string& source, const std::string& what) {
   throw FormatError(fmt::format("{}: safetensors header: {}", escape_path(source, 200), what));
@@ -30,7 +46,8 @@ constexpr std::array<FileType, 6> kTypes = {{{"F32", DType::f32, 4},
 
 class HeaderEvents : public nlohmann::json_sax<Json> {
  public:
-  HeaderEvents(const std::string& source, Header& header) : source_(source), header_(header) {}
+  HeaderEvents(const std::string& source, const HeaderLimits& limits, Header& header)
+      : source_(source), limits_(limits), header_(header) {}
 
   bool null() override { return unexpected("null"); }
   bool boolean(bool) override { return unexpected("a boolean"); }
@@ -40,9 +57,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
 
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ == Place::shape) {
-      if (entry().dims.size() == static_cast<std::size_t>(Shape::kMaxRank)) {
-        fail_entry(fmt::format("rank above {}", Shape::kMaxRank));
-      }
+      if (entry().dims.size() == limits_.rank) fail_entry(fmt::format("rank above {}", limits_.rank));
       entry().dims.push_back(value);
     } else if (place_ == Place::offsets) {
       if (offsets_ == 2) fail_entry("data_offsets has more than 2 numbers");
@@ -80,15 +95,16 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   bool key(string_t& name) override {
     key_ = name;
     if (place_ == Place::top) {
-      if (name.size() > kMaxNameBytes)
-        fail(source_, fmt::format("a name of {} bytes, expected at most {}", name.size(), kMaxNameBytes));
+      if (name.size() > limits_.name_bytes)
+        fail(source_, fmt::format("a name of {} bytes, expected at most {}", name.size(), limits_.name_bytes));
       if (!names_.insert(name).second) fail(source_, "duplicate key " + quoted(name));
       if (name == "__metadata__") return true;
-      if (header_.entries.size() == kMaxTensors) fail(source_, fmt::format("more than {} tensors", kMaxTensors));
+      if (header_.entries.size() == limits_.tensors)
+        fail(source_, fmt::format("more than {} tensors", limits_.tensors));
       header_.entries.emplace_back().name = name;
     } else if (place_ == Place::metadata) {
       if (header_.metadata.contains(name)) fail(source_, "duplicate key " + quoted(name) + " in __metadata__");
-      if (header_.metadata.size() == 2 * kMaxTensors) fail(source_, "too many keys in __metadata__");
+      if (header_.metadata.size() == 2 * limits_.tensors) fail(source_, "too many keys in __metadata__");
     } else {
       if (name != "dtype" && name != "shape" && name != "data_offsets") fail_entry("unknown field " + quoted(name));
       if (!fields_.insert(name).second) fail_entry("field " + quoted(name) + " appears twice");
@@ -147,6 +163,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   }
 
   const std::string& source_;
+  const HeaderLimits& limits_;
   Header& header_;
   Place place_ = Place::outside;
   std::string key_;
@@ -155,14 +172,14 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   std::set<std::string> fields_;
 };
 
-void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::string& source) {
+void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::string& source, bool only_loadable) {
   const auto fail_entry = [&](const std::string& what) {
     fail(source, fmt::format("tensor \"{}\": {}", escape(entry.name), what));
   };
   const FileType* type = find_file_type(entry.type);
-  if (type == nullptr) {
+  if (only_loadable && (type == nullptr || !type->dtype)) {
     fail_entry(
-        fmt::format("type {} is not supported, expected F32, F64, I32, I64, U8 or BF16", escape(entry.type, 20)));
+        fmt::format("type {} can't be loaded, expected F32, F64, F16, BF16, I32, I64 or U8", escape(entry.type, 20)));
   }
   CheckedSize nonzero(1);
   bool empty = false;
@@ -177,7 +194,13 @@ void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::
     fail_entry(
         fmt::format("data_offsets [{}, {}] are not within the {} bytes of data", entry.begin, entry.end, data_bytes));
   }
-  const std::uint64_t expected = empty ? 0 : nonzero.value() * type->bytes;
+  if (type == nullptr) return;  // listed only; what it needs is not known
+  const CheckedSize bits = CheckedSize(empty ? 0 : nonzero.value() % 8) * type->bits;
+  if (bits.value() % 8 != 0) {
+    fail_entry(fmt::format("{} of shape {} ends within a byte", type->name, dims));
+  }
+  // Whole bytes first: the number of bits could overflow.
+  const std::uint64_t expected = empty ? 0 : nonzero.value() / 8 * type->bits + bits.value() / 8;
   if (entry.end - entry.begin != expected) {
     fail_entry(fmt::format("data_offsets give {} bytes, {} of shape {} needs {}", entry.end - entry.begin, type->name,
                            dims, expected));
@@ -212,7 +235,7 @@ const FileType* find_file_type(std::string_view name) {
 }
 
 const FileType& file_type_of(DType dtype, bool as_i64) {
-  if (as_i64) return kTypes.back();
+  if (as_i64) return *find_file_type("I64");
   return *std::find_if(kTypes.begin(), kTypes.end(), [&](const FileType& type) { return type.dtype == dtype; });
 }
 
@@ -236,37 +259,19 @@ std::uint64_t header_length(std::span<const std::byte> first, std::uint64_t file
   return length;
 }
 
-Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::string& source) {
-  constexpr JsonLimits kLimits{.depth = 8};
-  if (json.empty() || json.front() != '{') fail(source, "byte 8: expected the JSON to begin with a brace");
+Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::string& source,
+                    const HeaderLimits& limits) {
+  const auto begin = json.find_first_not_of(" \n\r\t");  // as the reference implementation does
+  if (begin == std::string_view::npos || json[begin] != '{')
+    fail(source, "byte 8: expected the JSON to begin with a brace");
   Header header;
-  HeaderEvents events(source, header);
-  parse_json_events(json, source, kLimits, events);
+  HeaderEvents events(source, limits, header);
+  parse_json_events(json, source, {.depth = 8, .string_bytes = limits.string_bytes}, events);
   header.data_offset = 8 + json.size();
   const std::uint64_t data_bytes = file_bytes - header.data_offset;
-  for (const HeaderEntry& entry : header.entries) check_entry(entry, data_bytes, source);
+  for (const HeaderEntry& entry : header.entries) check_entry(entry, data_bytes, source, limits.only_loadable);
   check_tiling(header.entries, data_bytes, source);
   return header;
-}
-
-std::uint32_t header_checksum(const Header& header) {
-  std::uint32_t crc = 0;
-  const auto add = [&](std::string_view text) {
-    crc = crc32c(std::as_bytes(std::span(text.data(), text.size())), crc);
-    constexpr std::byte kEnd{0};
-    crc = crc32c({&kEnd, 1}, crc);
-  };
-  for (const auto& [key, value] : header.metadata) {
-    if (key == "crc32c") continue;
-    add(key);
-    add(value);
-  }
-  for (const HeaderEntry& entry : header.entries) {
-    add(entry.name);
-    add(entry.type);
-    add(fmt::format("{}", fmt::join(entry.dims, ",")));
-  }
-  return crc;
 }
 
 }  // namespace descent::io

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,14 +19,23 @@ inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 inline constexpr std::size_t kMaxTensors = 65'536;
 inline constexpr std::size_t kMaxNameBytes = 1'024;
 
-// How elements lie in the file. I64 becomes i32 in memory.
+// How elements lie in the file: all types of the reference implementation (0.8.0).
 struct FileType {
   std::string_view name;
-  DType dtype;
-  std::uint64_t bytes;
+  std::uint64_t bits;                                             // of one element
+  std::optional<DType> dtype = {};                                // what it is in memory; none: can only be listed
+  bool converted() const { return bits != 8 * size_of(*dtype); }  // I64 and F16
 };
-const FileType* find_file_type(std::string_view name);  // null for a type that we don't read
+const FileType* find_file_type(std::string_view name);  // null for a type that nobody knows
 const FileType& file_type_of(DType dtype, bool as_i64);
+
+// What a header may hold. To list one takes no more than the header's own size; to load it, a tensor for each entry.
+struct HeaderLimits {
+  std::size_t tensors, name_bytes, rank, string_bytes;
+  bool only_loadable;  // refuses types that have no DType, by name
+};
+inline constexpr HeaderLimits kLoadLimits{kMaxTensors, kMaxNameBytes, Shape::kMaxRank, std::size_t{1} << 24, true};
+inline constexpr HeaderLimits kListLimits{kMaxHeaderBytes, kMaxHeaderBytes, 64, kMaxHeaderBytes, false};
 
 struct HeaderEntry {
   std::string name;
@@ -38,16 +48,14 @@ struct HeaderEntry {
 };
 
 struct Header {
-  std::vector<HeaderEntry> entries;  // in the header's order; types known, sizes right, data tiled without holes
+  std::vector<HeaderEntry> entries;  // in the header's order; sizes right, data tiled without holes
   std::map<std::string, std::string> metadata;
   std::uint64_t data_offset = 0;  // of the first tensor's bytes in the file
 };
 
 // The length of the JSON, from the first 8 bytes of a file of `file_bytes`.
 std::uint64_t header_length(std::span<const std::byte> first, std::uint64_t file_bytes, const std::string& source);
-Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::string& source);
-
-// CRC32C over everything that the header says, but for the key "crc32c" itself.
-std::uint32_t header_checksum(const Header& header);
+Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::string& source,
+                    const HeaderLimits& limits);
 
 }  // namespace descent::io

@@ -82,7 +82,7 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   Evaluation result;
   result.classes = dataset.classes();
   result.confusion.assign(static_cast<std::size_t>(result.classes * result.classes), 0);
-  if (dataset.size() == 0) return result;
+  if (dataset.size() == 0) throw InvalidArgument("evaluate: no images");
   const Inference mode;
   check_evaluation(model, dataset);
   data::LoaderOptions loading;

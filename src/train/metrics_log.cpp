@@ -114,7 +114,7 @@ class MetricsLog : public Callback {
 
   void restore(const std::string& text) override {
     try {
-      const Json saved = Json::parse(text);
+      const Json saved = io::parse_json(text, "callback");
       start_ = window_of(saved.at("start"));
       now_ = window_of(saved.at("now"));
       saved.at("last_step").get_to(last_step_);
@@ -123,6 +123,8 @@ class MetricsLog : public Callback {
       saved.at("batch_images").get_to(info_.batch_images);
       saved.at("epoch_images").get_to(info_.epoch_images);
       saved.at("lr").get_to(info_.learning_rate);
+    } catch (const FormatError& error) {
+      throw InvalidArgument(fmt::format("resume: the metrics' state in the checkpoint: {}", error.what()));
     } catch (const Json::exception& error) {
       throw InvalidArgument(fmt::format("resume: the metrics' state in the checkpoint: {}", error.what()));
     }
@@ -186,7 +188,7 @@ class MetricsLog : public Callback {
     if (!std::filesystem::exists(jsonl_path_, unknown)) return;
     std::istringstream lines(io::read_text(jsonl_path_, kLargestLog));
     for (std::string line; std::getline(lines, line);) {
-      const Json record = Json::parse(line, nullptr, false);
+      const Json record = io::parse_json_line(line);
       if (!record.is_object() || !record.contains("type")) continue;
       const bool is_step = record["type"] == "step";
       const auto at = record.find(is_step ? "step" : "epoch");

@@ -19,8 +19,10 @@ using Json = nlohmann::json;
 const std::string& field(const io::TensorFile& file, const std::string& path, const char* key) {
   const auto it = file.metadata.find(key);
   if (it == file.metadata.end()) {
-    throw FormatError(fmt::format("{}: no field \"{}\" in the metadata: not a model that descent saved",
-                                  escape_path(path, 200), key));
+    throw FormatError(fmt::format(
+        "{}: no field \"{}\" in the metadata: not a model that descent saved; for the weights alone give --model "
+        "ARCHITECTURE --weights FILE",
+        escape_path(path, 150), key));
   }
   return it->second;
 }

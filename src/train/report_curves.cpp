@@ -39,7 +39,7 @@ std::vector<Chart> read_curves(const std::string& metrics_jsonl) {
   Curve valid;
   std::istringstream lines(metrics_jsonl);
   for (std::string text; std::getline(lines, text);) {
-    const Json line = Json::parse(text, nullptr, false);
+    const Json line = io::parse_json_line(text);
     if (!line.is_object()) continue;
     const auto kind = line.find("type");
     const std::string type = kind != line.end() && kind->is_string() ? kind->get<std::string>() : "";

@@ -9,6 +9,7 @@
 #include "descent/train.h"
 #include "run_folder.h"
 #include "training.h"
+#include "weights.h"
 
 namespace descent::cli {
 namespace {
@@ -17,10 +18,12 @@ using Json = nlohmann::json;
 
 constexpr const char* kExamples =
     "  descent eval --model runs/first/model.safetensors --data mnist\n"
-    "  descent eval --model runs/first --json | jq .accuracy\n";
+    "  descent eval --model runs/first --json | jq .accuracy\n"
+    "  descent eval --model cnn --weights from-pytorch.safetensors --data mnist\n";
 
 struct Options {
-  std::string model, data, device = "auto", dtype = "f32", precision = "f32";
+  ModelOptions model;
+  std::string data, device = "auto", dtype = "f32", precision = "f32";
   std::int64_t batch_size = 256, limit_test = 0;
   int threads = 0;
   bool json = false, on_train = false;
@@ -77,13 +80,20 @@ int evaluate_model(const Options& options) {
   }
   use_precision(options.precision, device);
   set_num_threads(options.threads);
-  const std::string path = model_path(options.model);
-  const train::LoadedModel loaded = train::load_model(path, device, parse_dtype(options.dtype));
-  const std::string data = options.data.empty() ? loaded.info.dataset : options.data;
-  const data::DatasetPair pair = data::load(data, data::FetchPolicy::download, data_log);
+  data::DatasetPair pair;
+  if (!options.data.empty()) pair = data::load(options.data, data::FetchPolicy::download, data_log);
+  const UsableModel model =
+      load_usable_model(options.model, options.data.empty() ? nullptr : &pair, device, parse_dtype(options.dtype));
+  const train::LoadedModel& loaded = model.loaded;
+  if (options.data.empty()) {
+    if (loaded.info.dataset.empty()) {
+      throw InvalidArgument("--data: which images? The weights don't say what they were trained on");
+    }
+    pair = data::load(loaded.info.dataset, data::FetchPolicy::download, data_log);
+  }
   data::Dataset dataset = options.on_train ? pair.train : pair.test;
   if (options.limit_test > 0) dataset = dataset.take(options.limit_test);
-  if (dataset.name != loaded.info.dataset) {
+  if (dataset.name != loaded.info.dataset && !loaded.info.dataset.empty()) {
     warn(fmt::format("the model was trained on {}, this is {}", loaded.info.dataset, dataset.name));
   }
   train::EvaluateOptions settings;
@@ -96,7 +106,8 @@ int evaluate_model(const Options& options) {
   const train::Metrics& metrics = evaluation.metrics;
   if (options.json) {
     Json result = to_json(evaluation, dataset.class_names);
-    result["model"] = path;
+    result["model"] = model.path;
+    if (!options.model.weights.empty()) result["assumed"] = model.assumed;
     result["data"] = dataset.name;
     result["split"] = options.on_train ? "train" : "test";
     result["device"] = to_string(device);
@@ -118,7 +129,7 @@ int evaluate_model(const Options& options) {
 void add_eval(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "eval", "Measure a saved model on test images", kExamples);
-  command->add_option("--model,-m", o->model, "model.safetensors, or a run folder")->required();
+  add_model_options(*command, o->model);
   command->add_option("--data,-d", o->data, "default: what the model was trained on");
   command->add_flag("--train", o->on_train, "the training images instead of the test images");
   command->add_option("--limit-test", o->limit_test, "only the first N images")->check(positive_count());

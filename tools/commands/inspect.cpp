@@ -3,12 +3,14 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <optional>
 
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/io.h"
 #include "descent/nn.h"
 #include "run_folder.h"
+#include "weights.h"
 
 namespace descent::cli {
 namespace {
@@ -25,7 +27,8 @@ struct Options {
   bool tensors = false, json = false;
 };
 
-std::string short_shape(const Shape& shape) {
+template <class Dims>
+std::string short_shape(const Dims& shape) {
   std::string text;
   for (const std::int64_t size : shape) text += fmt::format("{}{}", text.empty() ? "" : " x ", size);
   return text.empty() ? "scalar" : text;
@@ -60,7 +63,10 @@ std::string layer_table(const nn::Model& model) {
                             model.module->flops(model.input) / 1e6);
 }
 
-Json dims(const Shape& shape) { return std::vector<std::int64_t>(shape.begin(), shape.end()); }
+template <class Dims>
+Json dims(const Dims& shape) {
+  return std::vector<std::int64_t>(shape.begin(), shape.end());
+}
 
 Json layer_json(const nn::Model& model) {
   Json layers = Json::array();
@@ -93,16 +99,18 @@ std::string printable(const std::string& value) {
 }
 
 std::string tensor_table(const io::TensorFileInfo& info) {
-  std::size_t name = 4, shape = 5;
+  std::size_t name = 4, shape = 5, dtype = 5;
   std::uint64_t bytes = 0;
   for (const auto& tensor : info.tensors) {
     name = std::max(name, escape(tensor.name).size());
     shape = std::max(shape, short_shape(tensor.shape).size());
+    dtype = std::max(dtype, escape(tensor.dtype).size());
     bytes += tensor.bytes;
   }
-  std::string text = fmt::format("{:<{}}  {:<5}  {:>{}}  {:>12}\n", "name", name, "dtype", "shape", shape, "bytes");
+  std::string text =
+      fmt::format("{:<{}}  {:<{}}  {:>{}}  {:>12}\n", "name", name, "dtype", dtype, "shape", shape, "bytes");
   for (const auto& tensor : info.tensors) {
-    text += fmt::format("{:<{}}  {:<5}  {:>{}}  {:>12}\n", escape(tensor.name), name, tensor.dtype,
+    text += fmt::format("{:<{}}  {:<{}}  {:>{}}  {:>12}\n", escape(tensor.name), name, escape(tensor.dtype), dtype,
                         short_shape(tensor.shape), shape, thousands(static_cast<std::int64_t>(tensor.bytes)));
   }
   return text + fmt::format("\n{} tensors, {} in a file of {}\n", info.tensors.size(), bytes_text(bytes),
@@ -118,32 +126,39 @@ Json tensor_json(const io::TensorFileInfo& info) {
   return {{"tensors", std::move(tensors)}, {"metadata", info.metadata}, {"file_bytes", info.file_bytes}};
 }
 
+// The architecture in a file's metadata. Other programs have fields called "model" too, so one that can't be read is
+// text like any other.
+std::optional<nn::Model> model_of(const io::TensorFileInfo& info, const std::string& path) {
+  const auto field = info.metadata.find("model");
+  if (field == info.metadata.end()) return std::nullopt;
+  try {
+    return nn::build_model(field->second, 0, path);
+  } catch (const FormatError& error) {
+    if (field->second.starts_with('{')) warn(error.what());
+    return std::nullopt;
+  }
+}
+
 int inspect_tensor_file(const Options& options, const std::string& path) {
   const io::TensorFileInfo info = io::inspect_tensors(path);
-  const auto model = info.metadata.find("model");
+  const std::optional<nn::Model> model = model_of(info, path);
   if (options.json) {
     Json result = tensor_json(info);
     result["file"] = path;
-    if (model != info.metadata.end()) result["model"] = layer_json(nn::build_model(model->second, 0, path));
+    if (model) result["model"] = layer_json(*model);
     print_json(result);
     return kOk;
   }
   std::string text = path + "\n";
   for (const auto& [key, value] : info.metadata) {
-    if (key == "model" || key == "crc32c") continue;
+    if (key == "model" && model) continue;
     text += fmt::format("  {}: {}\n", escape(key), printable(value));
   }
   text += '\n';
-  if (model != info.metadata.end()) text += layer_table(nn::build_model(model->second, 0, path));
-  if (options.tensors || model == info.metadata.end())
-    text += (model == info.metadata.end() ? "" : "\n") + tensor_table(info);
+  if (model) text += layer_table(*model);
+  if (options.tensors || !model) text += (model ? "\n" : "") + tensor_table(info);
   print(text);
   return kOk;
-}
-
-bool is_preset(const std::string& name) {
-  const auto names = nn::preset_names();
-  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 int inspect(const Options& options) {

@@ -14,6 +14,7 @@
 #include "picture.h"
 #include "run_folder.h"
 #include "training.h"
+#include "weights.h"
 
 namespace descent::cli {
 namespace {
@@ -23,10 +24,14 @@ using Json = nlohmann::json;
 constexpr const char* kExamples =
     "  descent predict --model runs/first my-digit.png\n"
     "  descent predict --model runs/first --data mnist 0 17 42\n"
-    "  descent predict --model runs/first --json my-digit.png | jq '.predictions[0].class'\n";
+    "  descent predict --model runs/first --json my-digit.png | jq '.predictions[0].class'\n"
+    "  descent predict --model cnn --weights from-pytorch.safetensors --normalization 0.1307,0.3081 my-digit.png\n";
+
+constexpr const char* kBlank = "nothing is drawn: all pixels are the same, or almost";
 
 struct Options {
-  std::string model, data, device = "auto";
+  ModelOptions model;
+  std::string data, device = "auto";
   std::vector<std::string> inputs;
   std::vector<std::string> indices;
   std::int64_t top = 3;
@@ -39,6 +44,7 @@ struct Input {
   Tensor image;  // u8 [H, W, C]
   std::vector<std::string> notes;
   std::optional<std::int32_t> label;
+  bool blank = false;  // nothing is drawn, so nothing is predicted
 };
 
 std::int64_t parse_index(const std::string& text, std::int64_t size) {
@@ -51,8 +57,7 @@ std::int64_t parse_index(const std::string& text, std::int64_t size) {
   return index;
 }
 
-std::vector<Input> from_dataset(const Options& options, const std::vector<std::string>& indices) {
-  const data::Dataset test = data::load(options.data, data::FetchPolicy::download, data_log).test;
+std::vector<Input> from_dataset(const data::Dataset& test, const std::vector<std::string>& indices) {
   std::vector<Input> inputs;
   for (const std::string& text : indices) {
     const std::int64_t index = parse_index(text, test.size());
@@ -60,15 +65,26 @@ std::vector<Input> from_dataset(const Options& options, const std::vector<std::s
         test.images.rows(index, index + 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
     inputs.push_back(
         {fmt::format("{} test image {}", test.name, index), image, {}, test.labels.data<std::int32_t>()[index]});
+    // It has a label, so there is something to compare the model's answer with.
+    if (is_blank(image)) inputs.back().notes.emplace_back(kBlank);
   }
   return inputs;
 }
 
-std::vector<Input> from_files(const Options& options, const Shape& wanted) {
+// zscore remembers the mean of the training images; nothing else says which way round they are, and most are as MNIST.
+bool light_on_dark(const data::Normalization& normalization) {
+  if (normalization.kind != data::Normalization::Kind::zscore) return true;
+  const std::vector<double>& means = normalization.shift;
+  return std::accumulate(means.begin(), means.end(), 0.0) < 127.5 * static_cast<double>(means.size());
+}
+
+std::vector<Input> from_files(const Options& options, const Shape& wanted, const data::Normalization& normalization) {
+  const FitOptions fit{.keep_polarity = options.keep_polarity, .light_on_dark = light_on_dark(normalization)};
   std::vector<Input> inputs;
   for (const std::string& path : options.inputs) {
-    Fitted fitted = fit_image(io::read_png(path), wanted, options.keep_polarity);
-    inputs.push_back({path, fitted.image, std::move(fitted.notes), std::nullopt});
+    Fitted fitted = fit_image(io::read_png(path, io::Alpha::keep), wanted, fit);
+    if (fitted.blank) fitted.notes.emplace_back(kBlank);
+    inputs.push_back({path, fitted.image, std::move(fitted.notes), std::nullopt, fitted.blank});
   }
   return inputs;
 }
@@ -82,6 +98,11 @@ Shape input_shape(const train::LoadedModel& loaded) {
 }
 
 Json to_json(const Input& input, const std::vector<double>& probabilities, const std::vector<std::string>& names) {
+  if (input.blank) {
+    const Json none;
+    return {{"input", input.name}, {"class", none},         {"name", none},
+            {"probability", none}, {"probabilities", none}, {"notes", input.notes}};
+  }
   const auto best = std::max_element(probabilities.begin(), probabilities.end()) - probabilities.begin();
   Json result = {{"input", input.name},
                  {"class", best},
@@ -111,20 +132,44 @@ std::string bars(const std::vector<double>& probabilities, const std::vector<std
   return text;
 }
 
+// Empty for a blank picture.
+std::vector<double> probabilities_of(const Input& input, const train::LoadedModel& loaded,
+                                     const train::EvaluateOptions& settings) {
+  if (input.blank) return {};
+  const Tensor batch = input.image.reshape({1, input.image.size(0), input.image.size(1), input.image.size(2)});
+  auto probabilities = train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
+  for (std::size_t c = 0; c < probabilities.size(); ++c) {
+    if (std::isnan(probabilities[c])) {
+      throw NumericalError(fmt::format("predict: {}: the probability of class {} is NaN", escape(input.name, 200), c));
+    }
+  }
+  return probabilities;
+}
+
 int predict_images(const Options& options) {
   if (options.inputs.empty() && options.indices.empty()) {
     throw InvalidArgument("predict: nothing to look at: give PNG files, or --data NAME with indices");
   }
   const Device device = parse_device(options.device);
   set_num_threads(options.threads);
-  const train::LoadedModel loaded = train::load_model(model_path(options.model), device);
+  data::DatasetPair pair;
+  const auto load_data = [&](const std::string& name) {
+    pair = data::load(name, data::FetchPolicy::download, data_log);
+  };
+  if (!options.data.empty()) load_data(options.data);
+  const UsableModel model =
+      load_usable_model(options.model, options.data.empty() ? nullptr : &pair, device, DType::f32);
+  const train::LoadedModel& loaded = model.loaded;
   const Shape wanted = input_shape(loaded);
-  Options effective = options;
-  if (!options.indices.empty() && options.data.empty()) effective.data = loaded.info.dataset;
+  if (!options.indices.empty() && options.data.empty()) {
+    if (loaded.info.dataset.empty()) throw InvalidArgument("--index: needs --data NAME: of which test images?");
+    load_data(loaded.info.dataset);
+  }
+  const bool has_data = pair.test.images.defined();
   std::vector<std::string> indices = options.indices;
-  if (!effective.data.empty()) indices.insert(indices.end(), options.inputs.begin(), options.inputs.end());
+  if (has_data) indices.insert(indices.end(), options.inputs.begin(), options.inputs.end());
   const std::vector<Input> inputs =
-      effective.data.empty() ? from_files(options, wanted) : from_dataset(effective, indices);
+      has_data ? from_dataset(pair.test, indices) : from_files(options, wanted, loaded.info.normalization);
 
   train::EvaluateOptions settings;
   settings.device = device;
@@ -132,9 +177,7 @@ int predict_images(const Options& options) {
   const bool color = stdout_is_terminal() && utf8_locale() && (no_color == nullptr || *no_color == '\0');
   Json predictions = Json::array();
   for (const Input& input : inputs) {
-    const Tensor batch = input.image.reshape({1, input.image.size(0), input.image.size(1), input.image.size(2)});
-    const auto probabilities =
-        train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
+    const std::vector<double> probabilities = probabilities_of(input, loaded, settings);
     if (options.json) {
       predictions.push_back(to_json(input, probabilities, loaded.info.class_names));
       continue;
@@ -142,13 +185,19 @@ int predict_images(const Options& options) {
     std::string text = fmt::format("{}\n", input.name);
     for (const std::string& note : input.notes) text += fmt::format("  note: {}\n", note);
     if (!options.no_picture) text += draw(input.image, color, utf8_locale());
-    text += bars(probabilities, loaded.info.class_names, options.top, utf8_locale());
+    text +=
+        input.blank ? "  no prediction\n" : bars(probabilities, loaded.info.class_names, options.top, utf8_locale());
     if (input.label && static_cast<std::size_t>(*input.label) < loaded.info.class_names.size()) {
       text += fmt::format("  it is {}\n", loaded.info.class_names[static_cast<std::size_t>(*input.label)]);
     }
     print(text + "\n");
   }
-  if (options.json) print_json({{"model", options.model}, {"predictions", std::move(predictions)}});
+  if (options.json) {
+    Json result = {{"model", options.model.weights.empty() ? options.model.model : model.path},
+                   {"predictions", std::move(predictions)}};
+    if (!options.model.weights.empty()) result["assumed"] = model.assumed;
+    print_json(result);
+  }
   return kOk;
 }
 
@@ -157,12 +206,12 @@ int predict_images(const Options& options) {
 void add_predict(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "predict", "Classify PNG files or test images", kExamples);
-  command->add_option("--model,-m", o->model, "model.safetensors, or a run folder")->required();
+  add_model_options(*command, o->model);
   command->add_option("inputs", o->inputs, "PNG files; with --data: indices of test images")->take_all();
   command->add_option("--data,-d", o->data, "mnist, fashion-mnist, synthetic, or a folder with IDX files");
   command->add_option("--index", o->indices, "indices of test images, separated by commas")->delimiter(',')->take_all();
   command->add_option("--top", o->top, "classes to print")->check(positive_count())->capture_default_str();
-  command->add_flag("--keep-polarity", o->keep_polarity, "don't invert dark-on-light pictures");
+  command->add_flag("--keep-polarity", o->keep_polarity, "don't invert pictures to how the model's data is drawn");
   command->add_flag("--no-picture", o->no_picture, "don't draw the image");
   command->add_option("--device", o->device, "auto, cpu, cuda or cuda:N")->capture_default_str();
   add_threads(*command, o->threads);

@@ -17,6 +17,7 @@
 #include "signals.h"
 #include "train_config.h"
 #include "training.h"
+#include "weights.h"
 
 namespace descent::cli {
 namespace {
@@ -59,6 +60,13 @@ void check_same_model(const std::string& asked, const Job& job, const Json& save
                                     escape_path(asked, 200)));
 }
 
+// Fine-tuning. A run that goes on from a checkpoint doesn't need the file any more.
+void start_from_weights(const Job& job) {
+  if (job.config.weights.empty()) return;
+  if (job.folder.resumed && !io::latest_valid_checkpoint(job.folder.path).path.empty()) return;
+  load_weights(job.config.weights, *job.model.module);
+}
+
 Job prepare(const Options& options) {
   Job job;
   job.config = options.config;
@@ -79,6 +87,7 @@ Job prepare(const Options& options) {
     check_same_model(job.config.model, job, job.folder.config.value("model", Json()));
   }
   job.model = make_model(model, job.data.train, job.config.seed);
+  start_from_weights(job);
   job.model.module->to(parse_dtype(job.config.dtype));
   job.model.module->to(job.device);
   job.description = describe_run(job.config, job.model, job.data, job.device);
