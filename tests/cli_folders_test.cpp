@@ -98,7 +98,7 @@ TEST_F(Folders, ARunInProgressIsLeftAlone) {
 
 TEST_F(Folders, OfTwoRunsForOneNewFolderOneIsRefused) {
   std::vector<std::unique_ptr<Process>> processes;
-  for (int i = 0; i < 4; ++i) processes.push_back(std::make_unique<Process>(train("new", {"--epochs", "300"})));
+  for (int i = 0; i < 4; ++i) processes.push_back(std::make_unique<Process>(train("new", {"--epochs", "100"})));
   std::map<int, int> codes;
   for (const auto& process : processes) ++codes[process->wait().code];
   EXPECT_EQ(codes, (std::map<int, int>{{0, 1}, {1, 3}}));
