@@ -22,12 +22,8 @@ class Folders : public ::testing::Test {
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
-  // Slow steps, and no checkpoint for long.
   std::vector<std::string> slow(const std::string& out, const std::vector<std::string>& more = {}) const {
-    std::vector<std::string> words = {"train",    "-m", "cnn",       "-d", "synthetic", "--batch-size", "500",
-                                      "--epochs", "50", "--threads", "1",  "--out",     path(out)};
-    words.insert(words.end(), more.begin(), more.end());
-    return words;
+    return slow_training(dir_, path(out), more);
   }
   // Fails in its first epoch.
   std::vector<std::string> diverging(const std::string& out) const {
@@ -102,7 +98,7 @@ TEST_F(Folders, ARunInProgressIsLeftAlone) {
 
 TEST_F(Folders, OfTwoRunsForOneNewFolderOneIsRefused) {
   std::vector<std::unique_ptr<Process>> processes;
-  for (int i = 0; i < 4; ++i) processes.push_back(std::make_unique<Process>(train("new", {"--epochs", "300"})));
+  for (int i = 0; i < 4; ++i) processes.push_back(std::make_unique<Process>(train("new", {"--epochs", "100"})));
   std::map<int, int> codes;
   for (const auto& process : processes) ++codes[process->wait().code];
   EXPECT_EQ(codes, (std::map<int, int>{{0, 1}, {1, 3}}));
@@ -148,7 +144,7 @@ TEST_F(Folders, AKilledReplacementCanBeResumedOrReplaced) {
   const Ran ran = resumed.wait();
   ASSERT_EQ(ran.code, 128 + SIGTERM) << ran.err;
   EXPECT_FALSE(fs::exists(path("run/.replaced-run"))) << ran.err;
-  EXPECT_EQ(Json::parse(io::read_text(path("run/config.json")))["options"]["model"], "cnn");
+  EXPECT_EQ(Json::parse(io::read_text(path("run/config.json")))["options"]["model"], path("slow.json"));
   // Replaced by one that fails, it is the old one that is left: the killed one had nothing to lose.
   ASSERT_EQ(run_cli(train("run", {"--force"})).code, 0);
   const Files again = files("run");

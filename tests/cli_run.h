@@ -150,6 +150,24 @@ inline std::string write_quadrants(const std::string& directory, std::int64_t tr
   return directory;
 }
 
+// A training of steps of some 50 ms each and epochs of ten seconds: there is time to do something to it before its
+// first checkpoint. What words are added come last.
+inline std::vector<std::string> slow_training(const TempDir& dir, const std::string& out,
+                                              const std::vector<std::string>& more = {}) {
+  if (!std::filesystem::exists(dir / "slow.json")) {
+    write_quadrants(dir / "slow-data", 3200);
+    io::write_text(dir / "slow.json",
+                   R"({"input": [8, 8, 1], "layers": [{"type": "Conv2d", "out_channels": 256, "kernel_size": 3,
+        "padding": 1}, {"type": "Conv2d", "out_channels": 256, "kernel_size": 3, "padding": 1}, {"type": "Flatten"},
+        {"type": "Linear", "out_features": 4}]})");
+  }
+  std::vector<std::string> words = {
+      "train",     "-m", dir / "slow.json", "-d", dir / "slow-data", "--batch-size", "16", "--epochs", "50",
+      "--threads", "1",  "--out",           out};
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
 inline std::string write_model(const std::string& path, const char* json) {
   io::write_text(path, json);
   return path;

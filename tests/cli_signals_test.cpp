@@ -13,11 +13,7 @@ class Signals : public ::testing::Test {
     return {"train",    "-m", path("model.json"),   "-d", data_, "--batch-size", "16",     "--seed", "3",
             "--epochs", "60", "--checkpoint-every", "10", "-q",  "--out",        path(out)};
   }
-  // Slow steps, and no checkpoint for long.
-  std::vector<std::string> slow(const std::string& out) const {
-    return {"train",    "-m", "cnn",       "-d", "synthetic", "--batch-size", "500",
-            "--epochs", "50", "--threads", "1",  "--out",     path(out)};
-  }
+  std::vector<std::string> slow(const std::string& out) const { return slow_training(dir_, path(out)); }
   bool has_begun(const std::string& out) const { return std::filesystem::exists(path(out) + "/metrics.csv"); }
   std::int64_t saved(const std::string& out) const { return io::latest_valid_checkpoint(path(out)).step; }
   std::string sha(const std::string& out) const {

@@ -53,7 +53,7 @@ std::vector<std::string> run_files(const std::string& folder, std::error_code& e
 void move_run(const std::string& from, const std::string& to, std::error_code& error) {
   const std::vector<std::string> names = run_files(from, error);
   for (const std::string& name : names) {
-    if (!error) fs::rename(from + "/" + name, to + "/" + name, error);
+    if (!error) fs::rename(fs::path(from) / name, fs::path(to) / name, error);
   }
 }
 
@@ -73,7 +73,7 @@ std::error_code move_back(const std::string& folder) {  // from .moving-run
 std::error_code put_back(const std::string& folder) {  // from .replaced-run, in place of the new run
   std::error_code error;
   for (const std::string& name : run_files(folder, error)) {
-    if (!error) fs::remove(folder + "/" + name, error);
+    if (!error) fs::remove(fs::path(folder) / name, error);
   }
   if (!error) fs::rename(replaced(folder), moving(folder), error);
   return error ? error : move_back(folder);
