@@ -52,8 +52,7 @@ class CliResume : public ::testing::Test {
   static std::string data_, model_;
 };
 TempDir* CliResume::dir_ = nullptr;
-std::string CliResume::data_;
-std::string CliResume::model_;
+std::string CliResume::data_, CliResume::model_;
 
 // Together they give every option another value than its default.
 const std::vector<Words> kEveryOption = {
