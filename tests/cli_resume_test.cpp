@@ -52,8 +52,7 @@ class CliResume : public ::testing::Test {
   static std::string data_, model_;
 };
 TempDir* CliResume::dir_ = nullptr;
-std::string CliResume::data_;
-std::string CliResume::model_;
+std::string CliResume::data_, CliResume::model_;
 
 // Together they give every option another value than its default.
 const std::vector<Words> kEveryOption = {
@@ -395,39 +394,6 @@ TEST_F(CliResume, AClassThatNoTrainingImageShowsIsSaid) {
   const Ran ran = run_cli(train("three", {"--limit-train", "3"}));
   EXPECT_EQ(ran.code, 0) << ran.err;
   EXPECT_NE(ran.err.find("warning: no training image shows class 3"), std::string::npos) << ran.err;
-}
-
-// ---- threads ----
-
-TEST(CliThreads, OptionBeforeEnvironmentBeforeAutomatic) {
-  const auto threads = [](const char* environment, const Words& more) {
-    RunOptions options;
-    if (environment != nullptr) options.environment["DESCENT_NUM_THREADS"] = environment;
-    Words words = {"info", "--json"};
-    words.insert(words.end(), more.begin(), more.end());
-    const Ran ran = run_cli(words, options);
-    return ran.code == 0 ? Json::parse(ran.out)["threads"].get<int>() : -ran.code;
-  };
-  const int automatic = threads(nullptr, {});
-  EXPECT_GE(automatic, 1);
-  EXPECT_EQ(threads("3", {}), 3);
-  EXPECT_EQ(threads("3", {"--threads", "0"}), 3);
-  EXPECT_EQ(threads("3", {"--threads", "5"}), 5);
-  EXPECT_EQ(threads("0", {}), automatic);
-  EXPECT_EQ(threads("", {}), automatic);
-  EXPECT_EQ(threads("many", {}), -1);
-  EXPECT_EQ(threads("1025", {}), -1);
-  EXPECT_EQ(threads("many", {"--threads", "2"}), 2);
-  EXPECT_EQ(threads(nullptr, {"--threads", "1025"}), -1);
-  EXPECT_EQ(threads(nullptr, {"--threads", "1024"}), 1024);
-}
-
-TEST(CliThreads, TheHelpSaysTheLimit) {
-  for (const char* command : {"train", "eval", "predict", "gradcheck", "info", "bench"}) {
-    const Ran ran = run_cli({command, "--help"});
-    EXPECT_NE(ran.out.find("at most 1024"), std::string::npos) << command;
-    EXPECT_EQ(ran.out.find("4096"), std::string::npos) << command;
-  }
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ TEST(BeforeTheFirstStep, WhatWorksIsNotRefused) {
   options.drop_last = true;
   Trainer trainer(*s.model.module, *s.optimizer, options);
   EXPECT_EQ(trainer.fit(quadrants(33)).step, 4);
-  const data::Dataset one = quadrants(1, 2);  // evaluation takes the running statistics
+  const data::Dataset one = of_classes(quadrants(1, 2), 4);  // evaluation takes the running statistics
   Parts t(kStateful);
   Trainer evaluated(*t.model.module, *t.optimizer, small_options(1));
   EXPECT_EQ(evaluated.fit(quadrants(32), &one).epochs[0].validation.count, 1);
