@@ -43,34 +43,46 @@ Plane gray(const Tensor& image) {
   return plane;
 }
 
+Tensor lay_over(const Tensor& image, bool white) {
+  const std::int64_t channels = image.size(2);
+  const std::int64_t colors = channels - 1;
+  const int behind = white ? 255 : 0;
+  Tensor flat = Tensor::empty({image.size(0), image.size(1), colors}, DType::u8);
+  const std::uint8_t* pixel = image.data<std::uint8_t>();
+  std::uint8_t* out = flat.data<std::uint8_t>();
+  for (std::int64_t i = 0; i < image.size(0) * image.size(1); ++i, pixel += channels) {
+    const int alpha = pixel[colors];
+    for (std::int64_t c = 0; c < colors; ++c) {
+      *out++ = static_cast<std::uint8_t>((pixel[c] * alpha + behind * (255 - alpha) + 127) / 255);
+    }
+  }
+  return flat;
+}
+
 // Lays an image with an alpha channel over white or black. A picture that is transparent for the most part is ink on
 // nothing, and gets the background that its ink stands out from; one that is opaque for the most part has a background
-// of its own, which is what most of it shows.
+// of its own, which is what most of it shows. Where that would hide everything, what is cut out is the drawing.
 Tensor without_alpha(const Tensor& image, std::vector<std::string>& notes) {
   const std::int64_t channels = image.size(2);
   const std::int64_t colors = channels - 1;
   const std::int64_t count = image.size(0) * image.size(1);
-  const std::uint8_t* in = image.data<std::uint8_t>();
+  const std::uint8_t* pixel = image.data<std::uint8_t>();
   double opaque = 0;
   double light = 0;
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint8_t* pixel = in + i * channels;
+  for (std::int64_t i = 0; i < count; ++i, pixel += channels) {
     opaque += pixel[colors];
     light += pixel[colors] * (colors == 3 ? 0.299 * pixel[0] + 0.587 * pixel[1] + 0.114 * pixel[2] : pixel[0]);
   }
   const bool mostly_light = light > 127.5 * opaque;
   const bool is_ink = opaque < 127.5 * static_cast<double>(count);
-  const bool white = is_ink != mostly_light;
-  const bool any = opaque < 255.0 * static_cast<double>(count);
-  if (any) notes.push_back(fmt::format("transparent: laid over {}", white ? "white" : "black"));
-  Tensor flat = Tensor::empty({image.size(0), image.size(1), colors}, DType::u8);
-  std::uint8_t* out = flat.data<std::uint8_t>();
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::uint8_t* pixel = in + i * channels;
-    const int behind = white ? 255 : 0;
-    for (std::int64_t c = 0; c < colors; ++c) {
-      *out++ = static_cast<std::uint8_t>((pixel[c] * pixel[colors] + behind * (255 - pixel[colors]) + 127) / 255);
-    }
+  bool white = is_ink != mostly_light;
+  Tensor flat = lay_over(image, white);
+  if (is_blank(flat)) {
+    white = !white;
+    flat = lay_over(image, white);
+  }
+  if (opaque < 255.0 * static_cast<double>(count)) {
+    notes.push_back(fmt::format("transparent: laid over {}", white ? "white" : "black"));
   }
   return flat;
 }
@@ -99,10 +111,14 @@ void subtract_background(Plane& plane) {
   for (float& pixel : plane.pixels) pixel = std::max(0.0F, pixel - level);
 }
 
-// Where the border is nearer to the brightest pixel than to the darkest, the ink is dark.
-bool dark_on_light(const Plane& plane) {
+enum class Ink { light, dark, unclear };
+
+// The ink is what the background is not. A border of middling gray is no background: such a picture is left as it is.
+Ink ink_of(const Plane& plane) {
   const auto [low, high] = std::minmax_element(plane.pixels.begin(), plane.pixels.end());
-  return border_level(plane) > (static_cast<double>(*low) + static_cast<double>(*high)) / 2;
+  const double level = (border_level(plane) - *low) / std::max(1.0F, *high - *low);
+  constexpr double kThird = 1.0 / 3;
+  return level < kThird ? Ink::light : level > 1 - kThird ? Ink::dark : Ink::unclear;
 }
 
 // The mean of a rectangle with fractional edges.
@@ -261,20 +277,20 @@ Fitted fit_image(const Tensor& original, const Shape& wanted, const FitOptions& 
   }
   if (image.size(2) != 1) fitted.notes.emplace_back("colours were turned to gray");
   Plane plane = gray(image);
-  const bool dark = !fitted.blank && dark_on_light(plane);
-  const bool turn = !options.keep_polarity && !fitted.blank && dark == options.light_on_dark;
-  if (turn) {
+  Ink ink = fitted.blank ? Ink::unclear : ink_of(plane);
+  const Ink known = options.light_on_dark ? Ink::light : Ink::dark;
+  if (!options.keep_polarity && ink != Ink::unclear && ink != known) {
     fitted.notes.push_back(
-        fmt::format("{}: inverted (--keep-polarity leaves it)", dark ? "dark on light" : "light on dark"));
+        fmt::format("{}: inverted (--keep-polarity leaves it)", ink == Ink::dark ? "dark on light" : "light on dark"));
     invert(plane);
+    ink = known;
   }
   if (!same_size) {
     fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1),
                                        image.size(0), wanted[1], wanted[0]));
-    const bool ink_is_dark = dark != turn;
-    const bool as_light = ink_is_dark && !options.light_on_dark;  // cut and weighed as light on dark
+    const bool as_light = ink == Ink::dark && !options.light_on_dark;  // cut and weighed as light on dark
     if (as_light) invert(plane);
-    if (!fitted.blank && (as_light || !ink_is_dark)) subtract_background(plane);
+    if (as_light || ink == Ink::light) subtract_background(plane);
     plane = frame(cut_to_ink(plane), wanted[0], wanted[1]);
     if (as_light) invert(plane);
   }
