@@ -52,7 +52,8 @@ class Process {
                                                     {"http_proxy", "http://127.0.0.1:9"},
                                                     {"https_proxy", "http://127.0.0.1:9"}};
     for (const auto& [name, value] : options.environment) variables[name] = value;
-    for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS"}) {
+    // The level too: a suite that runs at one level means the command as well.
+    for (const char* name : {"ASAN_OPTIONS", "UBSAN_OPTIONS", "LSAN_OPTIONS", "DESCENT_SIMD_LEVEL"}) {
       if (const char* value = std::getenv(name)) variables[name] = value;
     }
     std::vector<std::string> texts;
@@ -137,17 +138,23 @@ inline bool wait_until(const Process& process, const std::function<bool()>& happ
   return false;
 }
 
-// A folder with the four IDX files of small, easy images.
-inline std::string write_quadrants(const std::string& directory, std::int64_t train = 320, std::int64_t test = 80) {
+// A folder with the four IDX files of a dataset with one channel.
+inline std::string write_idx(const std::string& directory, const data::DatasetPair& pair) {
   io::make_directories(directory);
   const auto write = [&](const std::string& stem, const data::Dataset& part) {
+    const Shape& shape = part.images.shape();
     io::write_file(directory + "/" + stem + "-images-idx3-ubyte",
-                   data::encode_idx(part.images.reshape({part.size(), 8, 8})));
+                   data::encode_idx(part.images.reshape({shape[0], shape[1], shape[2]})));
     io::write_file(directory + "/" + stem + "-labels-idx1-ubyte", data::encode_idx(part.labels.to(DType::u8)));
   };
-  write("train", quadrants(train, 1));
-  write("t10k", quadrants(test, 2));
+  write("train", pair.train);
+  write("t10k", pair.test);
   return directory;
+}
+
+// The same of small, easy images.
+inline std::string write_quadrants(const std::string& directory, std::int64_t train = 320, std::int64_t test = 80) {
+  return write_idx(directory, {quadrants(train, 1), quadrants(test, 2)});
 }
 
 // A training of steps of some 50 ms each and epochs of ten seconds: there is time to do something to it before its

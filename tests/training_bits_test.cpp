@@ -34,8 +34,8 @@ void expect_same_bits(const char* model, std::int64_t count, int runs) {
   }
 }
 
-TEST(TrainingBits, Mlp) { expect_same_bits("mlp", 600, 8); }
-TEST(TrainingBits, CnnWithBatchNormAndDropout) { expect_same_bits("cnn-bn", 200, 2); }
+TEST(TrainingBits, Mlp) { expect_same_bits("mlp", 600, 3); }
+TEST(TrainingBits, CnnWithBatchNormAndDropout) { expect_same_bits("cnn-bn", 100, 1); }
 
 }  // namespace
 }  // namespace descent::test
