@@ -22,7 +22,7 @@ done
 if [ ${#programs[@]} -eq 0 ]; then
   programs=(linalg_fast_test conv_fast_test pool_test norm_test elementwise_test reduce_test random_test optim_kernels_test
     thread_pool_test error_test io_safetensors_test io_checkpoint_test io_module_test io_json_test io_png_test data_idx_test
-    model_json_test trainer_test resume_test training_bits_test)
+    model_json_test trainer_test resume_test)
 fi
 
 build=build/aarch64 packages=$PWD/build/aarch64-packages
