@@ -350,7 +350,7 @@ TEST_F(Files, EmptyInputIsRefusedNotAnswered) {
     refused({"predict", "-m", path("run"), "-d", data_, "--index", index}, "");
   }
   refused({"train", "-m", path("model.json"), "-d", data_, "--validation", "0.0001", "--out", path("none")},
-          "--validation 0.0001: that is none of");
+          "none would be left to validate on");
   io::TensorFile file = io::load_tensors(model_file());
   file.tensors[0].second.fill(std::numeric_limits<double>::quiet_NaN());
   io::SaveOptions options;
@@ -407,12 +407,14 @@ TEST_F(Files, ANulDoesNotEndJson) {
     io::save_tensors(path("nul.safetensors"), file, options);
     refused({"eval", "-m", path("nul.safetensors"), "-d", data_}, "a NUL byte");
   }
-  io::TensorFile checkpoint = io::latest_valid_checkpoint(path("run")).file;
-  ASSERT_FALSE(checkpoint.tensors.empty());
-  checkpoint.metadata["trainer"] += tail;
   std::filesystem::copy(path("run"), path("nul-checkpoint"));
-  io::save_checkpoint(path("nul-checkpoint"), 1'000'000, checkpoint);
-  refused({"train", "--resume", "--out", path("nul-checkpoint"), "--epochs", "5"}, "a NUL byte");
+  for (const auto& [field, says] : {std::pair("trainer", "a NUL byte"), std::pair("config", "config: not JSON")}) {
+    io::TensorFile checkpoint = io::latest_valid_checkpoint(path("run")).file;
+    ASSERT_FALSE(checkpoint.tensors.empty());
+    checkpoint.metadata.at(field) += tail;
+    io::save_checkpoint(path("nul-checkpoint"), 1'000'000, checkpoint);
+    refused({"train", "--resume", "--out", path("nul-checkpoint"), "--epochs", "5"}, says);
+  }
 }
 
 }  // namespace

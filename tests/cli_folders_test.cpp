@@ -135,8 +135,12 @@ TEST_F(Folders, AKilledReplacementCanBeResumedOrReplaced) {
     process.wait();
   };
   kill_early();
+  // What is refused leaves both as they are.
   EXPECT_EQ(run_cli(train("run")).code, 1);
+  EXPECT_EQ(run_cli({"train", "--resume", "--out", path("run"), "--lr", "0.5"}).code, 1);
+  EXPECT_EQ(run_cli(train("run", {"--force", "--schedule", "cosine", "--warmup", "100000"})).code, 1);
   EXPECT_TRUE(fs::exists(path("run/.replaced-run/model.safetensors")));
+  EXPECT_EQ(Json::parse(io::read_text(path("run/config.json")))["options"]["model"], path("slow.json"));
   // The one that was killed is the one that goes on; the old one goes when that has a checkpoint.
   Process resumed({"train", "--resume", "--out", path("run")});
   ASSERT_TRUE(wait_until(resumed, [&] { return resumed.errors_so_far().find("resume  ") != std::string::npos; }));

@@ -1,7 +1,9 @@
 // What a run remembers is all that made it: config.json, the command line in it and the checkpoints are written from
 // one list of options. Tables hold every option of that list, and a test fails when one is missing here.
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <thread>
 
 #include "cli_run.h"
@@ -55,62 +57,18 @@ TempDir* CliResume::dir_ = nullptr;
 std::string CliResume::data_, CliResume::model_;
 
 // Together they give every option another value than its default.
-const std::vector<Words> kEveryOption = {
-    {"--epochs",
-     "2",
-     "--seed",
-     "3",
-     "--batch-size",
-     "8",
-     "--accumulate",
-     "2",
-     "--drop-last",
-     "--optimizer",
-     "sgd",
-     "--lr",
-     "0.0123456789012345",
-     "--momentum",
-     "0.85",
-     "--weight-decay",
-     "0.001",
-     "--schedule",
-     "step",
-     "--step-size",
-     "3",
-     "--gamma",
-     "0.7",
-     "--normalization",
-     "minmax",
-     "--label-smoothing",
-     "0.1",
-     "--clip-norm",
-     "3.5",
-     "--clip-value",
-     "0.75",
-     "--validation",
-     "0.25",
-     "--early-stop",
-     "2",
-     "--limit-train",
-     "99",
-     "--limit-test",
-     "50",
-     "--device",
-     "cpu",
-     "--threads",
-     "2",
-     "--deterministic",
-     "--no-graph",
-     "--no-nan-guard",
-     "--checkpoint-every",
-     "2",
-     "--keep",
-     "2",
-     "--metrics-every",
-     "3"},
-    {"--schedule", "cosine", "--warmup", "3", "--precision", "bf16"},
-    {"--dtype", "f64", "--normalization", "none", "--device", "cpu"},
-};
+const std::vector<std::string> kEveryOption = {
+    "--epochs 2 --seed 3 --batch-size 8 --accumulate 2 --drop-last --optimizer sgd --lr "
+    "0.0123456789012345 --momentum 0.85 --weight-decay 0.001 --schedule step --step-size 3 --gamma "
+    "0.7 --normalization minmax --label-smoothing 0.1 --clip-norm 3.5 --clip-value 0.75 --validation "
+    "0.25 --early-stop 2 --limit-train 99 --limit-test 50 --device cpu --threads 2 --deterministic "
+    "--no-graph --no-nan-guard --checkpoint-every 2 --keep 2 --metrics-every 3",
+    "--schedule cosine --warmup 3 --precision bf16", "--dtype f64 --normalization none --device cpu"};
+
+Words words_of(const std::string& text) {
+  std::istringstream stream(text);
+  return {std::istream_iterator<std::string>(stream), {}};
+}
 
 TEST_F(CliResume, EveryOptionComesBackFromTheCommandLineAndFromAResume) {
   ASSERT_EQ(run_cli({"train", "-m", model_, "-d", data_, "-q", "--epochs", "1", "--out", path("defaults")}).code, 0);
@@ -118,8 +76,10 @@ TEST_F(CliResume, EveryOptionComesBackFromTheCommandLineAndFromAResume) {
   std::set<std::string> same;
   for (const auto& [key, value] : defaults.items()) same.insert(key);
   int number = 0;
-  for (const Words& words : kEveryOption) {
+  for (const std::string& text : kEveryOption) {
     const std::string name = "every" + std::to_string(number++);
+    Words words = words_of(text);
+    if (number > 1) words.insert(words.end(), {"--weights", path("every0") + "/model.safetensors"});
     const Ran ran = run_cli(train(name, words));
     ASSERT_EQ(ran.code, 0) << ran.err;
     const Json first = config(name);
@@ -207,6 +167,7 @@ TEST_F(CliResume, EveryOptionIsEitherRefusedOrMayChange) {
   }
   missing.erase("data");
   missing.erase("model");
+  missing.erase("weights");
   EXPECT_TRUE(missing.empty()) << "not in the table: " << Json(missing);
   // What it was started with may be said again, also where it was left to be chosen.
   EXPECT_EQ(run_cli(resume("rows", {"--schedule", "auto", "--normalization", "auto", "--lr", "0.003"})).code, 0);
@@ -216,7 +177,7 @@ TEST_F(CliResume, AConfigOfBeforeAnOptionExistedMeansItsDefault) {
   ASSERT_EQ(run_cli(train("earlier")).code, 0);
   const Json now = config("earlier");
   Json before = now;
-  for (const char* key : {"drop_last", "no_nan_guard"}) before["options"].erase(key);
+  for (const char* key : {"drop_last", "no_nan_guard", "weights"}) before["options"].erase(key);
   for (const char* key : {"test_crc32c", "fitted_crc32c"}) before["dataset"].erase(key);
   io::write_text(path("earlier") + "/config.json", before.dump());
   const Ran ran = run_cli(resume("earlier"));
@@ -240,6 +201,9 @@ TEST_F(CliResume, AConfigThatContradictsItsCheckpointIsRefused) {
 TEST_F(CliResume, RelativePathsMeanTheSameFromAnotherDirectory) {
   write_quadrants(path("here/rel"));
   write_model(path("here/rel.json"), kMlp);
+  for (const char* part : {"train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"}) {
+    std::filesystem::copy(path("here/rel/") + part + "-ubyte", path("here/set-") + part + "-ubyte");
+  }
   ASSERT_EQ(
       shell(path("here"), "descent train -m rel.json -d rel -q --epochs 2 --schedule constant --out run >/dev/null"), 0)
       << shell_errors();
@@ -249,6 +213,28 @@ TEST_F(CliResume, RelativePathsMeanTheSameFromAnotherDirectory) {
   EXPECT_EQ(config("here/run")["options"]["model"], path("here/rel.json"));
   ASSERT_EQ(shell(path("here"), "descent train --resume -q -m ./rel.json -d ../here/rel/ --out run >/dev/null"), 0)
       << shell_errors();
+  // The first part of the names of four files is a path too.
+  ASSERT_EQ(shell(path("here"), "descent train -m rel.json -d set -q --epochs 1 --out set-run >/dev/null"), 0);
+  EXPECT_EQ(config("here/set-run")["options"]["data"], path("here/set"));
+  ASSERT_EQ(shell("/", "descent train --resume -q --out '" + path("here/set-run") + "' >/dev/null"), 0)
+      << shell_errors();
+}
+
+TEST_F(CliResume, AConfigOfAnotherShapeIsAFormatError) {
+  ASSERT_EQ(run_cli(train("shape")).code, 0);
+  const Json whole = config("shape");
+  std::vector<std::string> texts = {"[]", "5", "{", ""};
+  for (const char* key : {"options", "model", "dataset"}) {
+    Json changed = whole;
+    changed[key] = "text";
+    texts.push_back(changed.dump());
+  }
+  for (const std::string& text : texts) {
+    io::write_text(path("shape") + "/config.json", text);
+    const Ran ran = run_cli(resume("shape"));
+    EXPECT_EQ(ran.code, 2) << text << ran.err;
+    EXPECT_NE(ran.err.find("config.json"), std::string::npos) << ran.err;
+  }
 }
 
 TEST_F(CliResume, WhatWasMovedIsKnownByItsContent) {

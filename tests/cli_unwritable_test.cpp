@@ -15,6 +15,7 @@ class Unwritable : public ::testing::Test {
     write_model(path("mlp.json"), kMlp);
     ASSERT_EQ(run_cli(train("run", {"-q"})).code, 0);
     io::write_text(path("full.log"), std::string(kLimit, '.'));
+    io::write_text(*dir_ / "damaged.safetensors", "rubbish");
   }
   static void TearDownTestSuite() {
     delete dir_;
@@ -52,7 +53,7 @@ TEST_F(Unwritable, EveryMessageKeepsItsExitCode) {
       {1, {"train", "--epochs", "0"}},
       {1, train("run")},
       {1, train("none", {"--schedule", "cosine", "--warmup", "100000"})},
-      {2, {"eval", "--model", path("mlp.json"), "--data", data_}},
+      {2, {"eval", "--model", path("damaged.safetensors"), "--data", data_}},
       {4, {"eval", "--model", no_model, "--data", data_}},
       {4, {"data", "fetch", "mnist", "--offline"}},
       {0, {"eval", "--model", path("run"), "--data", data_, "--json"}},

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <limits>
+#include <memory>
 
 #include "descent/autograd.h"
 #include "descent/capture.h"
@@ -139,6 +140,30 @@ TEST(BeforeTheFirstStep, ModulesWithoutAnOutputShapeAreTakenAsTheyAre) {
   optim::SGD optimizer(model);
   Trainer trainer(model, optimizer, small_options(1));
   EXPECT_EQ(trainer.fit(quadrants(32)).step, 2);
+}
+
+// However deep it lies: the error's text, which names the path, is cut off.
+TEST(BeforeTheFirstStep, AModuleWithoutAnOutputShapeMayLieDeep) {
+  std::unique_ptr<nn::Module> inner = std::make_unique<Silent>();
+  for (int depth = 0; depth < 250; ++depth) {
+    auto around = std::make_unique<nn::Sequential>();
+    around->add(std::move(inner));
+    inner = std::move(around);
+  }
+  nn::Sequential model;
+  model.add<nn::Flatten>();
+  model.add(std::move(inner));
+  model.add<nn::Linear>(64, 4);
+  optim::SGD optimizer(model);
+  Trainer trainer(model, optimizer, small_options(1));
+  EXPECT_EQ(trainer.fit(quadrants(32)).step, 2);
+}
+
+TEST(BeforeTheFirstStep, AFrozenBatchNormTakesAnyBatch) {
+  Parts s(kStateful);
+  s.model.module->find("2").eval();
+  Trainer trainer(*s.model.module, *s.optimizer, small_options(1));
+  EXPECT_EQ(trainer.fit(quadrants(33)).step, 3);
 }
 
 TEST(BeforeTheFirstStep, EvaluationRefusesLabelsThatAreNoClasses) {

@@ -119,13 +119,13 @@ void ReplacedRun::remove() noexcept {
   }
 }
 
-void settle_replaced_run(const std::string& folder, bool resume, bool force) {
+void settle_replaced_run(const std::string& folder, bool drop_new) {
   std::error_code error;
   if (is_there(moving(folder))) error = move_back(folder);
   if (!error && holds_replaced(folder)) {
     if (holds_run(folder) && has_checkpoint(folder)) {
       ReplacedRun(folder).remove();
-    } else if (!holds_run(folder) || (force && !resume)) {
+    } else if (!holds_run(folder) || drop_new) {
       error = put_back(folder);
     }
   }

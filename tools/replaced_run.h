@@ -1,4 +1,4 @@
-// An old run that a new one takes the place of: moved aside, and removed only when the new one has a checkpoint. Until
+// An old run that a new one replaces: moved aside, and removed only when the new one has a checkpoint. Until
 // then it comes back when the new run fails; when the process is killed, whoever opens the folder next deals with it.
 #pragma once
 
@@ -11,8 +11,8 @@ bool holds_replaced(const std::string& folder);  // an old run, aside
 
 class ReplacedRun {
  public:
-  // Of `folder`, which is locked. Moves the run there aside, unless one is aside already; throws IoError, and nothing
-  // has changed then.
+  // Moves the run in `folder`, which is locked, aside, unless one is aside already; throws IoError, and nothing has
+  // changed then.
   explicit ReplacedRun(const std::string& folder);
   ReplacedRun(const ReplacedRun&) = delete;
   ReplacedRun& operator=(const ReplacedRun&) = delete;
@@ -25,9 +25,9 @@ class ReplacedRun {
   bool removed_ = false;
 };
 
-// Of a folder that is locked, after a process may have been killed in it: puts the old run back when the new one has no
-// configuration yet, removes it when the new one has a checkpoint. Between these the new one stays, to be resumed,
-// unless it is to be replaced itself (`force`). Throws IoError.
-void settle_replaced_run(const std::string& folder, bool resume, bool force);
+// Tidies a locked folder in which a process may have been killed: puts the old run back if the new one has no
+// configuration yet, removes it if the new one has a checkpoint. Between these the new one stays, to be resumed, unless
+// `drop_new` puts the old one back in its place too. Throws IoError.
+void settle_replaced_run(const std::string& folder, bool drop_new);
 
 }  // namespace descent::cli

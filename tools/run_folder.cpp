@@ -7,6 +7,7 @@
 
 #include "descent/error.h"
 #include "descent/io.h"
+#include "json_text.h"
 
 namespace descent::cli {
 namespace {
@@ -57,12 +58,7 @@ std::string make_new_folder(const TrainConfig& config) {
 }  // namespace
 
 nlohmann::json read_json_file(const std::string& path) {
-  const std::string text = io::read_text(path, kLargestConfig);
-  nlohmann::json json = nlohmann::json::parse(text, nullptr, false);
-  // The parser takes a NUL for the end and would ignore what follows.
-  if (json.is_discarded() || text.find('\0') != std::string::npos)
-    throw FormatError(fmt::format("{}: not JSON", escape_path(path, 200)));
-  return json;
+  return parse_json_object(io::read_text(path, kLargestConfig), path);
 }
 
 RunFolder open_run_folder(const std::string& out, bool resume, bool force) {
@@ -79,7 +75,7 @@ RunFolder open_run_folder(const std::string& out, bool resume, bool force) {
   if (!is_directory(folder.path)) throw IoError(fmt::format("{}: not a directory", escape_path(folder.path)));
   if (holds_run(folder.path) && !resume && !force) refuse_existing(folder.path);
   folder.lock = std::make_shared<RunLock>(folder.path);
-  settle_replaced_run(folder.path, resume, force);
+  settle_replaced_run(folder.path, false);
   if (!holds_run(folder.path)) {
     if (resume) refuse_to_resume(folder.path, "no config.json");
     return folder;
@@ -87,10 +83,7 @@ RunFolder open_run_folder(const std::string& out, bool resume, bool force) {
   if (!resume && !force) refuse_existing(folder.path);
   folder.resumed = resume;
   folder.replaces = force;
-  if (resume) {
-    folder.config = read_json_file(folder.file("config.json"));
-    if (holds_replaced(folder.path)) folder.replaced = std::make_shared<ReplacedRun>(folder.path);
-  }
+  if (resume) folder.config = read_json_file(folder.file("config.json"));
   return folder;
 }
 
@@ -101,7 +94,8 @@ void begin_run(RunFolder& folder, const TrainConfig& config) {
     folder.lock = std::make_shared<RunLock>(folder.path);
     if (holds_run(folder.path)) refuse_existing(folder.path);  // made since we looked
   }
-  if (folder.replaces) folder.replaced = std::make_shared<ReplacedRun>(folder.path);
+  if (folder.replaces) settle_replaced_run(folder.path, true);
+  if (folder.replaces || holds_replaced(folder.path)) folder.replaced = std::make_shared<ReplacedRun>(folder.path);
 }
 
 std::string model_path(const std::string& path) {

@@ -23,7 +23,8 @@ struct RunFolder {
 };
 
 // `out` empty: runs/MODEL-DATA, with a number when that is taken. An existing run is refused unless it is to be resumed
-// or, with `force`, replaced; so is a folder in which a training runs. Makes nothing.
+// or, with `force`, replaced; so is a folder in which a training runs. Locks an existing folder and tidies up after a
+// process that was killed in it.
 RunFolder open_run_folder(const std::string& out, bool resume, bool force);
 
 // Makes and locks the folder, and moves a run that is replaced aside: to be called when nothing can be refused any

@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "bytes_json.h"
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/io.h"
 #include "descent/version.h"
+#include "json_text.h"
 
 namespace descent::cli {
 namespace {
@@ -25,12 +27,13 @@ std::uint32_t checksum(const data::Dataset& dataset) {
 }
 
 Json describe_data(const RunData& data) {
+  const std::uint32_t all = checksum(data.pair.train);
   return {{"name", bytes_to_json(data.pair.train.name)},
           {"train", data.pair.train.size()},
           {"test", data.pair.test.size()},
-          {"crc32c", checksum(data.pair.train)},
+          {"crc32c", all},
           {"test_crc32c", checksum(data.pair.test)},
-          {"fitted_crc32c", checksum(data.train)}};
+          {"fitted_crc32c", data.validation.images.defined() ? checksum(data.train) : all}};
 }
 
 bool is_name(const std::string& data) {
@@ -99,7 +102,7 @@ bool split_as_before(const TrainConfig& config, const RunData& data) {
 }
 
 void check_same_data(const TrainConfig& config, const RunData& data, const Json& saved) {
-  const Json now = describe_data(data);
+  const Json& now = data.description;
   for (const char* key : {"train", "crc32c", "test", "test_crc32c", "fitted_crc32c"}) {
     if (saved.contains(key) && saved[key] != now[key]) refuse_data(key, now[key], saved[key]);
   }
@@ -115,8 +118,17 @@ Json describe_run(const TrainConfig& config, const nn::Model& model, const RunDa
   return {{"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
           {"options", to_json(config)},
           {"model", Json::parse(model.json)},
-          {"dataset", describe_data(data)},
+          {"dataset", data.description},
           {"command", bytes_to_json(command_line(config, device))}};
+}
+
+std::uint32_t weights_checksum(const nn::Module& module) {
+  std::uint32_t sum = 0;
+  for (const nn::StateEntry& entry : module.state()) {
+    const std::vector<double> values = entry.tensor.to_vector<double>();
+    sum = io::crc32c(std::as_bytes(std::span(values)), sum);
+  }
+  return sum;
 }
 
 RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
@@ -125,7 +137,8 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
   data.pair = load_pair(config, fallback, resumed);
   // --fallback took another: from here on the run is one on that.
   if (is_name(config.data) && is_name(data.pair.train.name)) config.data = data.pair.train.name;
-  const Json before = resumed ? saved.value("dataset", Json::object()) : Json::object();
+  if (!is_name(config.data)) config.data = absolute_path(config.data);  // a folder, or the first part of files' names
+  const Json before = resumed ? object_field(saved, "dataset", "config.json") : Json::object();
   // A folder that was moved may be called otherwise; the model file goes on saying what it said.
   const Json name = before.value("name", Json());
   if (!name.is_null()) data.pair.train.name = data.pair.test.name = bytes_from_json(name);
@@ -134,6 +147,7 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
   if (data.pair.train.size() == 0) throw InvalidArgument("train: there are no training images");
   if (data.pair.test.size() == 0) throw InvalidArgument("train: there are no test images");
   set_validation_aside(config, data);
+  data.description = describe_data(data);
   if (resumed) {
     check_same_data(config, data, before);
   } else {
@@ -143,11 +157,9 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
 }
 
 void check_checkpoint(const std::string& text, const Json& now, const TrainConfig& config, const std::string& path) {
-  const Json saved = Json::parse(text, nullptr, false);
-  if (!saved.is_object())
-    throw FormatError(fmt::format("{}: its field \"config\" is not JSON", escape_path(path, 200)));
+  const Json saved = parse_json_object(text, path + ": config");
   check_same_result(saved.value("options", Json()), config, path);
-  const Json data = saved.value("dataset", Json::object());
+  const Json data = object_field(saved, "dataset", path);
   for (const char* key : {"train", "crc32c", "fitted_crc32c"}) {
     if (data.contains(key) && data[key] != now["dataset"][key]) {
       throw InvalidArgument(

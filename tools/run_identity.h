@@ -2,6 +2,7 @@
 // and so does every checkpoint, of itself.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -16,10 +17,14 @@ namespace descent::cli {
 struct RunData {
   data::DatasetPair pair;           // after --limit-train and --limit-test
   data::Dataset train, validation;  // the parts of pair.train; validation is undefined without --validation
+  nlohmann::json description;       // sizes and checksums, as config.json has them
 };
 
 // The content of config.json.
 nlohmann::json describe_run(const TrainConfig& config, const nn::Model& model, const RunData& data, Device device);
+
+// CRC32C of all parameters and buffers: the weights that --weights named.
+std::uint32_t weights_checksum(const nn::Module& module);
 
 // Loads what --data names. `saved` is the config.json of a run that is resumed, else null. With `fallback` it may load
 // something else, and config.data then names that. Throws InvalidArgument where no images are left of a split.

@@ -21,7 +21,9 @@ namespace {
 int open_lock(const std::string& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (file >= 0 || errno != EACCES) return file;
-  return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);  // another user's
+  const int other = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);  // another user's lock file
+  if (other < 0) errno = EACCES;                                            // there is none: why it could not be made
+  return other;
 }
 
 // What the holder wrote about itself.

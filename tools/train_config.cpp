@@ -66,16 +66,12 @@ bool is_one_of(const std::string& name, const Names& names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// Of what is a path, by the same rule by which it is opened: a name of our own is none, nor is what is not there.
+// A path is made absolute, by the rule by which it is opened: one of `names` is no path, nor is what does not exist.
 template <class Names>
 void make_absolute(std::string& path, const Names& names) {
   std::error_code error;
   if (path.empty() || is_one_of(path, names)) return;
-  if (path.find('/') == std::string::npos && !fs::exists(path, error)) return;
-  fs::path absolute = fs::absolute(path, error).lexically_normal();
-  if (error) return;
-  if (!absolute.has_filename()) absolute = absolute.parent_path();  // "folder/"
-  path = absolute.string();
+  if (path.find('/') != std::string::npos || fs::exists(path, error)) path = absolute_path(path);
 }
 
 // What an option left open, as far as that depends on nothing else.
@@ -121,6 +117,14 @@ std::string shell_quote(const std::string& word) {
   std::string quoted = "'";
   for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
   return quoted + "'";
+}
+
+std::string absolute_path(const std::string& path) {
+  std::error_code error;
+  fs::path absolute = fs::absolute(path, error).lexically_normal();
+  if (error) return path;                                           // the working directory may be gone
+  if (!absolute.has_filename()) absolute = absolute.parent_path();  // "folder/"
+  return absolute.string();
 }
 
 void add_options(CLI::App& command, TrainConfig& c) {

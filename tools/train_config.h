@@ -71,7 +71,7 @@ template <class Config, class F>
 void visit(Config& c, F&& f) {
   f(OptionInfo{"model", Role::content}, c.model);
   f(OptionInfo{"data", Role::content}, c.data);
-  f(OptionInfo{"weights", Role::result, false}, c.weights);
+  f(OptionInfo{"weights", Role::content, false}, c.weights);
   f(OptionInfo{"epochs", Role::free}, c.epochs);
   f(OptionInfo{"batch-size", Role::result}, c.batch_size);
   f(OptionInfo{"accumulate", Role::result}, c.accumulate);
@@ -104,6 +104,9 @@ void visit(Config& c, F&& f) {
   f(OptionInfo{"keep", Role::free}, c.keep);
   f(OptionInfo{"metrics-every", Role::free}, c.metrics_every);
 }
+
+// Absolute and normal, without looking at what is there.
+std::string absolute_path(const std::string& path);
 
 void add_options(CLI::App& command, TrainConfig& config);
 

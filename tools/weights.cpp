@@ -12,6 +12,7 @@
 #include "cli.h"
 #include "descent/error.h"
 #include "descent/io.h"
+#include "json_text.h"
 #include "run_folder.h"
 
 namespace descent::cli {
@@ -51,8 +52,8 @@ std::vector<std::string> numbered(std::int64_t count) {
 // The names that a file of ours has in its metadata; empty where there are none that fit.
 std::vector<std::string> names_in(const io::TensorFile& file, std::int64_t classes) {
   const auto field = file.metadata.find("class_names");
-  if (field == file.metadata.end() || field->second.find('\0') != std::string::npos) return {};
-  const auto json = nlohmann::json::parse(field->second, nullptr, false);
+  if (field == file.metadata.end()) return {};
+  const nlohmann::json json = parse_json(field->second);
   std::vector<std::string> names;
   if (!json.is_array()) return names;
   for (const auto& name : json) names.push_back(name.is_string() ? name.get<std::string>() : "");

@@ -207,7 +207,9 @@ class DESCENT_API Trainer {
 
   // Throws InvalidArgument for everything that fit can know before its first step: an empty split, labels that the
   // model has no output for, another device or type than the model's, a batch too small for batch norm. fit calls it.
-  void check(const data::Dataset& train, const data::Dataset* validation = nullptr) const;
+  // `test` is what will be evaluated afterwards.
+  void check(const data::Dataset& train, const data::Dataset* validation = nullptr,
+             const data::Dataset* test = nullptr) const;
 
   // Trains from the current position until `epochs` are done. A model in evaluation mode is put into training mode; in
   // one that is in training mode, a submodule in evaluation mode (a frozen BatchNorm) stays in it. At the end, or when

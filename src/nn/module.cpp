@@ -46,7 +46,9 @@ Module::~Module() = default;
 
 std::string Module::describe() const { return {}; }
 
-Shape Module::output_shape(const Shape&) const { fail(kNoOutputShape); }
+Shape Module::output_shape(const Shape&) const {
+  throw NoOutputShape(fmt::format("{}: it does not say which shape its output has", type_));
+}
 
 double Module::flops(const Shape&) const { return 0; }
 

@@ -7,6 +7,7 @@
 
 #include "descent/layers.h"
 #include "nn/guard.h"
+#include "nn/shapes.h"
 
 namespace descent::nn {
 namespace {
@@ -46,10 +47,16 @@ bool is_pool2(const Module* module) {
 // "layer 3 (Linear): ..." around an error of the module at `index`; "layer 3.1 (Linear): ..." where it is nested.
 [[noreturn]] void rethrow(std::size_t index, const Module& module, const InvalidArgument& error) {
   std::string_view what = error.what();
-  if (what.starts_with("layer ")) throw InvalidArgument(fmt::format("layer {}.{}", index, what.substr(6)));
-  const std::string own = module.type() + ": ";
-  if (what.starts_with(own)) what.remove_prefix(own.size());
-  throw InvalidArgument(fmt::format("layer {} ({}): {}", index, module.type(), what));
+  std::string text;
+  if (what.starts_with("layer ")) {
+    text = fmt::format("layer {}.{}", index, what.substr(6));
+  } else {
+    const std::string own = module.type() + ": ";
+    if (what.starts_with(own)) what.remove_prefix(own.size());
+    text = fmt::format("layer {} ({}): {}", index, module.type(), what);
+  }
+  if (dynamic_cast<const NoOutputShape*>(&error) != nullptr) throw NoOutputShape(text);
+  throw InvalidArgument(text);
 }
 
 }  // namespace

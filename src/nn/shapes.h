@@ -2,12 +2,16 @@
 // reader of JSON models both use these. They throw InvalidArgument without a layer's name: the caller adds it.
 #pragma once
 
+#include "descent/error.h"
 #include "descent/layers.h"
 
 namespace descent::nn {
 
-// What the error of a module says that doesn't override output_shape, at its end.
-inline constexpr const char* kNoOutputShape = "it does not say which shape its output has";
+// A module doesn't override output_shape.
+class NoOutputShape : public InvalidArgument {
+ public:
+  using InvalidArgument::InvalidArgument;
+};
 
 Shape linear_shape(const Shape& input, std::int64_t in_features, std::int64_t out_features);
 Shape conv_shape(const Shape& input, std::int64_t in_channels, std::int64_t out_channels, Pair kernel,

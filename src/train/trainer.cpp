@@ -224,7 +224,7 @@ EpochInfo Trainer::Impl::end_epoch(const data::Dataset* validation, double learn
 }
 
 FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation) {
-  check(train, validation);
+  check(train, validation, nullptr);
   data::LoaderOptions loading;
   loading.batch_size = options.batch_size;
   loading.seed = options.seed;

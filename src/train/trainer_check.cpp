@@ -36,9 +36,8 @@ void check_tensors(const data::Dataset& dataset, const char* split) {
 bool knows_shapes(const nn::Module& model, const Shape& image) {
   try {
     model.output_shape(image);
-  } catch (const InvalidArgument& error) {
-    if (std::string_view(error.what()).ends_with(nn::kNoOutputShape)) return false;
-    throw;
+  } catch (const nn::NoOutputShape&) {
+    return false;
   }
   return true;
 }
@@ -54,6 +53,12 @@ void check_labels(const data::Dataset& dataset, const char* split, const nn::Mod
                              output[0]));
     }
   }
+}
+
+void check_evaluated(const data::Dataset& dataset, const char* split, const nn::Module& model) {
+  check_tensors(dataset, split);
+  check_evaluation(model, dataset);
+  check_labels(dataset, split, model);
 }
 
 // Batch norm in training needs two values per channel of every batch. In a model that is being trained, one in
@@ -94,7 +99,8 @@ void check_model(nn::Module& model, const TrainerOptions& o) {
 
 }  // namespace
 
-void Trainer::Impl::check(const data::Dataset& train, const data::Dataset* validation) const {
+void Trainer::Impl::check(const data::Dataset& train, const data::Dataset* validation,
+                          const data::Dataset* test) const {
   if (train.size() == 0) refuse_fit("the training split is empty");
   if (train_size >= 0 && train.size() != train_size) {
     refuse_fit(fmt::format("{} training images, the checkpoint was made with {}", train.size(), train_size));
@@ -111,15 +117,12 @@ void Trainer::Impl::check(const data::Dataset& train, const data::Dataset* valid
     check_labels(train, "training", model);
     check_batch_norm(model, image_of(train), train.size(), options);
   }
-  if (validates) {
-    check_tensors(*validation, "validation");
-    check_evaluation(model, *validation);
-    check_labels(*validation, "validation", model);
-  }
+  if (validates) check_evaluated(*validation, "validation", model);
+  if (test != nullptr && test->size() > 0) check_evaluated(*test, "test", model);
 }
 
-void Trainer::check(const data::Dataset& train, const data::Dataset* validation) const {
-  impl_->check(train, validation);
+void Trainer::check(const data::Dataset& train, const data::Dataset* validation, const data::Dataset* test) const {
+  impl_->check(train, validation, test);
 }
 
 }  // namespace descent::train

@@ -30,7 +30,7 @@ struct Trainer::Impl {
     std::int64_t whole = 0;  // images of a whole batch
   };
 
-  void check(const data::Dataset& train, const data::Dataset* validation) const;
+  void check(const data::Dataset& train, const data::Dataset* validation, const data::Dataset* test) const;
   FitResult fit(Trainer& self, const data::Dataset& train, const data::Dataset* validation);
   // One optimizer step: up to `accumulate` batches, or a replay of the recorded step of a whole batch.
   StepInfo run_step(data::BatchLoader& loader, StepGraph& graph, const Epoch& epoch);

@@ -8,10 +8,12 @@
 #include <exception>
 #include <filesystem>
 #include <optional>
+#include <utility>
 
 #include "bytes_json.h"
 #include "cli.h"
 #include "descent/error.h"
+#include "json_text.h"
 #include "run_folder.h"
 #include "run_identity.h"
 #include "signals.h"
@@ -50,7 +52,8 @@ struct Job {  // what a training consists of
   RunData data;
   data::Normalization normalization;
   nn::Model model;
-  Json description;  // what config.json and the checkpoints say
+  Json description;                // what config.json and the checkpoints say
+  io::FoundCheckpoint checkpoint;  // to go on from, until it is restored
 };
 
 // A model that is named when a run is resumed: it may lie elsewhere now, but not be another.
@@ -60,11 +63,20 @@ void check_same_model(const std::string& asked, const Job& job, const Json& save
                                     escape_path(asked, 200)));
 }
 
-// Fine-tuning. A run that goes on from a checkpoint doesn't need the file any more.
-void start_from_weights(const Job& job) {
-  if (job.config.weights.empty()) return;
-  if (job.folder.resumed && !io::latest_valid_checkpoint(job.folder.path).path.empty()) return;
+// Fine-tuning. The weights are known by their checksum; a run that goes on from a checkpoint doesn't need the file any
+// more, unless it is named again. Returns the checksum, null without --weights.
+Json start_from_weights(const Job& job, const Options& options) {
+  if (job.config.weights.empty()) return {};
+  const Json before = job.folder.resumed ? job.folder.config.value("weights_crc32c", Json()) : Json();
+  const bool named = options.command->get_option("--weights")->count() > 0;
+  if (!job.checkpoint.path.empty() && !named) return before;
   load_weights(job.config.weights, *job.model.module);
+  const Json now = weights_checksum(*job.model.module);
+  if (job.folder.resumed && now != before) {
+    throw InvalidArgument(fmt::format("--weights {}: these are not the weights that the run was started from",
+                                      escape_path(job.config.weights, 200)));
+  }
+  return now;
 }
 
 Job prepare(const Options& options) {
@@ -74,8 +86,9 @@ Job prepare(const Options& options) {
   std::string model = job.config.model;
   if (job.folder.resumed) {
     const std::string path = job.folder.file("config.json");
-    job.config = merge(job.folder.config.value("options", Json()), options.config, *options.command, path);
-    model = job.folder.config.value("model", Json::object()).dump();
+    job.config = merge(object_field(job.folder.config, "options", path), options.config, *options.command, path);
+    model = object_field(job.folder.config, "model", path).dump();
+    job.checkpoint = io::latest_valid_checkpoint(job.folder.path);
   }
   resolve(job.config);
   job.device = parse_device(job.config.device);
@@ -87,10 +100,11 @@ Job prepare(const Options& options) {
     check_same_model(job.config.model, job, job.folder.config.value("model", Json()));
   }
   job.model = make_model(model, job.data.train, job.config.seed);
-  start_from_weights(job);
   job.model.module->to(parse_dtype(job.config.dtype));
+  const Json weights = start_from_weights(job, options);
   job.model.module->to(job.device);
   job.description = describe_run(job.config, job.model, job.data, job.device);
+  if (!weights.is_null()) job.description["weights_crc32c"] = weights;
   return job;
 }
 
@@ -113,9 +127,9 @@ void announce(const Job& job) {
   say(fmt::format("folder  {}", job.folder.path));
 }
 
-void restore(const Job& job, train::Trainer& trainer) {
+void restore(Job& job, train::Trainer& trainer) {
   if (!job.folder.resumed) return;
-  const io::FoundCheckpoint found = io::latest_valid_checkpoint(job.folder.path);
+  const io::FoundCheckpoint found = std::exchange(job.checkpoint, {});
   for (const io::DamagedFile& damaged : found.damaged)
     warn(fmt::format("passed over a damaged checkpoint: {}", damaged.reason));
   if (found.path.empty()) {
@@ -233,8 +247,7 @@ int train_model(const Options& options) {
   settings.interrupted = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
   const data::Dataset* validation = job.data.validation.size() > 0 ? &job.data.validation : nullptr;
-  trainer.check(job.data.train, validation);
-  trainer.check(job.data.train, &job.data.pair.test);  // what is evaluated at the end
+  trainer.check(job.data.train, validation, &job.data.pair.test);
   check_schedule(settings, job.data.train.size());
   check_outputs(job.folder);
   // From here on nothing that was asked for is refused.
