@@ -15,8 +15,8 @@ struct JsonLimits {
   std::size_t string_bytes = std::size_t{1} << 24;
 };
 
-// Throws if the text is nested deeper, or has a longer string, than allowed, if a string or nesting is left open, and at
-// a NUL byte.
+// Throws if the text is nested deeper, or has a longer string, than allowed, if a string or nesting is left open, and
+// at a NUL byte.
 void check_json_limits(std::string_view text, const std::string& source, const JsonLimits& limits);
 
 // Feeds the text to the handler's SAX calls, after the check above. The handler reports errors by throwing; what is not
