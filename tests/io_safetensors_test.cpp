@@ -314,7 +314,6 @@ TEST(Safetensors, ListingsHaveALimit) {
   };
   std::string high = "0";
   while (high.size() < 127) high += ",1";  // rank 64
-  EXPECT_EQ(inspect(250'000, "0,1", 0), 250'000U);
   EXPECT_EQ(inspect(65'536, "0,1,1,1,1,1,1,1", 131'072), 65'536U);  // as much as can be loaded
   EXPECT_ERROR("FormatError", "more than 65536 tensors", [&] {
     inspect(65'537, "0", 0);
@@ -322,7 +321,6 @@ TEST(Safetensors, ListingsHaveALimit) {
   }());
   EXPECT_ERROR("FormatError", "take too much memory", inspect(350'000, "0", 0));
   EXPECT_ERROR("FormatError", "take too much memory", inspect(60'000, high, 0));
-  EXPECT_ERROR("FormatError", "take too much memory", inspect(1, "0", 600'000));
 }
 
 TEST(Safetensors, RefusesToSaveWhatCannotBeRead) {
