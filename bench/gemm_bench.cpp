@@ -1,6 +1,8 @@
 // Matrix products of training and inference: GFLOP/s of our kernels and of OpenBLAS, if it is installed, and their
-// share of the multiply-add peak that is measured in the same run. Usage: gemm_bench [THREADS] DESCENT_SIMD_LEVEL=base
-// OPENBLAS_CORETYPE=Nehalem holds both to SSE; without OPENBLAS_CORETYPE OpenBLAS takes its best.
+// share of the multiply-add peak that is measured in the same run.
+//   gemm_bench [THREADS]
+//   DESCENT_SIMD_LEVEL=base OPENBLAS_CORETYPE=Nehalem gemm_bench [THREADS]   both with SSE only; without
+//                                                                            OPENBLAS_CORETYPE OpenBLAS takes its best
 #include <dlfcn.h>
 #include <fmt/format.h>
 

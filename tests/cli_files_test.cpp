@@ -164,6 +164,67 @@ TEST_F(Files, WeightsOfAPresetSayHowManyClassesThereAre) {
   EXPECT_NE(wrong.err.find("the file's tensors are not the model's"), std::string::npos) << wrong.err;
 }
 
+// `train --out mlp` makes a folder that has to be usable under its name.
+TEST_F(Files, ARunMayBeCalledLikeAnArchitecture) {
+  RunOptions there;
+  there.directory = dir_->path();
+  for (const char* name : {"mlp", "saved.json"}) {
+    SCOPED_TRACE(name);
+    std::filesystem::copy(path("run"), path(name));
+    for (const std::vector<std::string>& words :
+         {std::vector<std::string>{"eval", "-m", name, "-d", "data"},
+          std::vector<std::string>{"predict", "-m", name, "-d", "data", "--index", "0"},
+          std::vector<std::string>{"inspect", name}}) {
+      const Ran ran = run_cli(words, there);
+      EXPECT_EQ(ran.code, 0) << words[0] << ": " << ran.err;
+    }
+    EXPECT_NE(run_cli({"inspect", name}, there).out.find("model.safetensors"), std::string::npos);
+  }
+  for (const char* name : {"lenet5", "file.json"}) {
+    std::filesystem::copy_file(model_file(), path(name));
+    const Ran ran = run_cli({"eval", "-m", name, "-d", "data"}, there);
+    EXPECT_EQ(ran.code, 0) << ran.err;
+  }
+  // Any other folder, or none, of that name changes nothing; nor does it where an architecture is wanted.
+  io::make_directories(path("cnn"));
+  for (const char* name : {"cnn", "cnn-bn", "model.json"}) {
+    const Ran ran = run_cli({"eval", "-m", name, "-d", "data"}, there);
+    EXPECT_EQ(ran.code, 1) << ran.err;
+    EXPECT_NE(ran.err.find("add --weights FILE"), std::string::npos) << ran.err;
+  }
+  EXPECT_NE(run_cli({"inspect", "cnn"}, there).out.find("421,642 parameters"), std::string::npos);
+}
+
+// Data may take a download, so nothing is loaded for a model that isn't there.
+TEST_F(Files, TheModelIsLookedAtBeforeTheData) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"eval", "-m", path("no-model"), "-d", path("no-data")},
+        std::vector<std::string>{"predict", "-m", path("no-model"), "-d", path("no-data"), "--index", "0"}}) {
+    const Ran ran = run_cli(words);
+    EXPECT_EQ(ran.code, 4) << ran.err;
+    EXPECT_NE(ran.err.find("no-model"), std::string::npos) << ran.err;
+  }
+}
+
+// DistributedDataParallel around torch.compile, and the other way round.
+TEST_F(Files, WrappersOfWrappersArePassedOver) {
+  io::SaveOptions options;
+  options.checksums = false;
+  const io::TensorFile own = io::load_tensors(model_file());
+  const auto weights = [&](const std::string& prefix) {
+    io::TensorFile file;
+    for (const auto& [name, tensor] : own.tensors) file.tensors.emplace_back(prefix + name, tensor);
+    io::save_tensors(path("wrapped"), file, options);
+    return run_cli({"eval", "-m", path("model.json"), "--weights", path("wrapped"), "-d", data_});
+  };
+  for (const char* prefix :
+       {"module._orig_mod.", "_orig_mod.module.", "module.module.", "_orig_mod.module._orig_mod."}) {
+    const Ran ran = weights(prefix);
+    EXPECT_EQ(ran.code, 0) << prefix << ran.err;
+  }
+  EXPECT_EQ(weights("model.").code, 2);
+}
+
 TEST_F(Files, TrainingStartsFromWeights) {
   const std::string bare = rewritten("start", false);
   const std::vector<std::string> words = {
@@ -297,10 +358,15 @@ TEST_F(Files, EmptyInputIsRefusedNotAnswered) {
   io::save_tensors(path("nan.safetensors"), file, options);
   const Ran nan = run_cli({"predict", "-m", path("nan.safetensors"), "-d", data_, "--index", "0"});
   EXPECT_EQ(nan.code, 7) << nan.out << nan.err;
+  const Ran picture =
+      run_cli({"predict", "-m", path("nan.safetensors"), canvas("it's d\xC3\xA9.png", 255, 255, 0, 255)});
+  EXPECT_EQ(picture.code, 7) << picture.out << picture.err;
+  EXPECT_NE(picture.err.find("it's d\xC3\xA9.png: the probability"), std::string::npos)
+      << picture.err;  // as it is typed
 }
 
 TEST_F(Files, InspectListsWhatItCannotLoad) {
-  const std::string header = R"({"__metadata__":{"model":"llama","format":"pt"},)"
+  const std::string header = R"({"__metadata__":{"model":"llama","format":"pt","note":"na\u00efve \u001b[m"},)"
                              R"("a":{"dtype":"F8_E4M3","shape":[2,2],"data_offsets":[0,4]},)"
                              R"("b":{"dtype":"BOOL","shape":[],"data_offsets":[4,5]},)"
                              R"("c":{"dtype":"TO_COME","shape":[3],"data_offsets":[5,11]}})";
@@ -314,7 +380,7 @@ TEST_F(Files, InspectListsWhatItCannotLoad) {
   EXPECT_EQ(json["metadata"]["model"], "llama");
   const Ran text = run_cli({"inspect", path("types.safetensors")});
   EXPECT_EQ(text.code, 0) << text.err;
-  for (const char* word : {"F8_E4M3", "BOOL", "TO_COME", "llama"}) {
+  for (const char* word : {"F8_E4M3", "BOOL", "TO_COME", "llama", "note: na\xC3\xAFve \\x1b[m"}) {
     EXPECT_NE(text.out.find(word), std::string::npos) << text.out;
   }
 }

@@ -157,12 +157,14 @@ inline std::string write_quadrants(const std::string& directory, std::int64_t tr
   return write_idx(directory, {quadrants(train, 1), quadrants(test, 2)});
 }
 
+constexpr std::int64_t kSlowEpochSteps = 200;
+
 // A training of steps of some 50 ms each and epochs of ten seconds: there is time to do something to it before its
-// first checkpoint. What words are added come last.
+// first checkpoint. The added words come last.
 inline std::vector<std::string> slow_training(const TempDir& dir, const std::string& out,
                                               const std::vector<std::string>& more = {}) {
   if (!std::filesystem::exists(dir / "slow.json")) {
-    write_quadrants(dir / "slow-data", 3200);
+    write_quadrants(dir / "slow-data", 16 * kSlowEpochSteps);
     io::write_text(dir / "slow.json",
                    R"({"input": [8, 8, 1], "layers": [{"type": "Conv2d", "out_channels": 256, "kernel_size": 3,
         "padding": 1}, {"type": "Conv2d", "out_channels": 256, "kernel_size": 3, "padding": 1}, {"type": "Flatten"},

@@ -47,6 +47,7 @@ TEST(Escape, LeavesUtf8AsItIs) {
   // C1 controls, a direction override, a line separator; an overlong slash, a surrogate, a cut character, U+110000.
   EXPECT_EQ(escape_path("\xC2\x9B[m"), "\\xc2\\x9b[m");
   EXPECT_EQ(escape_path("\xE2\x80\xAE"), "\\xe2\\x80\\xae");
+  EXPECT_EQ(escape_path("\xD8\x9C|\xE2\x80\x8E|\xE2\x80\x8F"), "\\xd8\\x9c|\\xe2\\x80\\x8e|\\xe2\\x80\\x8f");  // marks
   EXPECT_EQ(escape_path("\xE2\x80\xA8"), "\\xe2\\x80\\xa8");
   EXPECT_EQ(escape_path("\xC0\xAF"), "\\xc0\\xaf");
   EXPECT_EQ(escape_path("\xED\xA0\x80"), "\\xed\\xa0\\x80");

@@ -1,5 +1,9 @@
 // Checkpoints: which files stay, which is found, and what is said about damaged ones.
+#include <fmt/format.h>
 #include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "descent/io.h"
 #include "files.h"
@@ -95,6 +99,62 @@ TEST(Checkpoint, DamagedOnesAreNamedAndPassedOver) {
   EXPECT_NE(found.damaged[0].reason.find("tensor \"w\" is damaged"), std::string::npos) << found.damaged[0].reason;
   EXPECT_EQ(found.damaged[1].path, dir / name(2));
   EXPECT_NE(found.damaged[1].reason.find("truncated"), std::string::npos) << found.damaged[1].reason;
+}
+
+// What versions without marks in the header wrote: compact JSON, whose own checksum is that of its content.
+test::Bytes of_an_earlier_version(std::int64_t step) {
+  const test::Bytes bytes = encode_tensors(at_step(step));
+  std::size_t length = 0;
+  for (std::size_t i = 0; i < 8; ++i) length |= std::to_integer<std::size_t>(bytes[i]) << (8 * i);
+  const std::string text(reinterpret_cast<const char*>(bytes.data()) + 8, length);
+  auto json = nlohmann::ordered_json::parse(text);
+  std::string content;
+  for (const auto& [key, value] : json["__metadata__"].items()) {
+    if (key != "crc32c") content += key + '\0' + value.get<std::string>() + '\0';
+  }
+  content += std::string("w\0F32\000100\0", 10);
+  json["__metadata__"]["crc32c"] = fmt::format("{:08x}", crc32c(test::bytes_of(content)));
+  std::string header = json.dump();
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  test::Bytes file;
+  for (std::size_t i = 0; i < 8; ++i) file.push_back(static_cast<std::byte>((header.size() >> (8 * i)) & 0xFFU));
+  const test::Bytes head = test::bytes_of(header);
+  file.insert(file.end(), head.begin(), head.end());
+  file.insert(file.end(), bytes.begin() + 8 + static_cast<std::ptrdiff_t>(length), bytes.end());
+  return file;
+}
+
+TEST(Checkpoint, ThoseOfEarlierVersionsAreVerifiedToo) {
+  const TempDir dir;
+  const test::Bytes good = of_an_earlier_version(7);
+  write_file(dir / name(7), good);
+  const FoundCheckpoint found = latest_valid_checkpoint(dir.path());
+  EXPECT_EQ(found.step, 7);
+  EXPECT_EQ(found.file.metadata, at_step(7).metadata);
+  EXPECT_EQ(found.file.find("w")->to_vector<float>(), std::vector<float>(100, 7.0F));
+  save_checkpoint(dir.path(), 3, at_step(3));
+  damage(dir / name(7));
+  const FoundCheckpoint older = latest_valid_checkpoint(dir.path());
+  EXPECT_EQ(older.step, 3);
+  ASSERT_EQ(older.damaged.size(), 1U);
+  EXPECT_NE(older.damaged[0].reason.find("tensor \"w\" is damaged"), std::string::npos) << older.damaged[0].reason;
+  // Nor does pruning take it for a whole one, for which older ones could go.
+  write_text(dir / name(9), "not a checkpoint");
+  save_checkpoint(dir.path(), 2, at_step(2), 1);
+  EXPECT_FALSE(exists(dir, 7));
+  EXPECT_EQ(latest_valid_checkpoint(dir.path()).step, 3);
+}
+
+TEST(Checkpoint, AFlippedBitInAnyByteOfAnEarlierVersionsIsNoticed) {
+  const TempDir dir;
+  const test::Bytes good = of_an_earlier_version(7);
+  for (std::size_t at = 0; at < good.size(); ++at) {
+    test::Bytes bad = good;
+    bad[at] ^= static_cast<std::byte>(1U << (at % 8));
+    std::ofstream(dir / name(7), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bad.data()), static_cast<std::streamsize>(bad.size()));
+    EXPECT_EQ(latest_valid_checkpoint(dir.path()).step, -1) << "byte " << at;
+  }
 }
 
 TEST(Checkpoint, AllDamaged) {

@@ -1,8 +1,10 @@
 // The guard in front of the JSON parser.
 #include "io/json.h"
 
+#include "../tools/bytes_json.h"
 #include "descent/io.h"
 #include "files.h"
+#include "io/json_bytes.h"
 
 namespace descent::io {
 namespace {
@@ -51,6 +53,21 @@ TEST(Json, ReadsFiles) {
   EXPECT_EQ(read_json(dir / "x.json")["a"], 1);
   write_text(dir / "big.json", std::string((std::size_t{1} << 22) + 1, ' '));
   EXPECT_ERROR("FormatError", "expected at most 4194304", read_json(dir / "big.json"));
+}
+
+// The command keeps paths in config.json as the library keeps them in checkpoints.
+TEST(JsonBytes, TheCommandsMirrorTheLibrarys) {
+  using namespace std::string_literals;
+  for (const std::string& bytes :
+       {""s, "plain"s, "d\xC3\xA9p\xC3\xB4t"s, "\xF0\x9F\x98\x80"s, "nul\0nul"s, "\x1b[m\x7f"s, "\xEF\xBF\xBF"s,
+        "d\xE9"s, "\xC0\xAF"s, "\xED\xA0\x80"s, "\xF4\x90\x80\x80"s, "cut\xE6\x95"s}) {
+    SCOPED_TRACE(escape(bytes));
+    const nlohmann::json json = bytes_to_json(bytes);
+    EXPECT_EQ(json.is_object(), !is_utf8(bytes));
+    EXPECT_EQ(json, cli::bytes_to_json(bytes));
+    EXPECT_EQ(bytes_from_json(json), bytes);
+    EXPECT_EQ(cli::bytes_from_json(json), bytes);
+  }
 }
 
 }  // namespace

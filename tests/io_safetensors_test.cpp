@@ -188,7 +188,7 @@ TEST(Safetensors, AnotherProgramsEditWithACopyOfOurMetadataIsRead) {
   EXPECT_ERROR("FormatError", "tensor \"bytes\" is damaged", decode_tensors(in_place, "x"));
 }
 
-// As above, by the program itself: see make_torch_fixtures.py.
+// As above, by the program itself: see make_edited_fixture.py.
 TEST(Safetensors, AFileThatSafetensorsReadAndWroteBack) {
   const std::string path = std::string(DESCENT_TESTS_DIR) + "/fixtures/edited_by_safetensors.safetensors";
   const TensorFile file = load_tensors(path);
@@ -297,6 +297,30 @@ TEST(Safetensors, InspectListsEveryType) {
   EXPECT_ERROR("FormatError", "F4 of shape [3] ends within a byte", inspect_tensors(dir / "y"));
   write_file(dir / "z", file_of(R"({"x":{"dtype":"F6_E2M3","shape":[8],"data_offsets":[0,5]}})", Bytes(5)));
   EXPECT_ERROR("FormatError", "F6_E2M3 of shape [8] needs 6", inspect_tensors(dir / "z"));
+}
+
+// Entries take several times their text in memory: a listing has a limit, above what can be loaded.
+TEST(Safetensors, ListingsHaveALimit) {
+  const TempDir dir;
+  const auto inspect = [&](int tensors, const std::string& shape, int fields) {
+    std::string header = R"({"__metadata__":{)";
+    for (int i = 0; i < fields; ++i) header += fmt::format(R"({}"{}":"")", i == 0 ? "" : ",", i);
+    header += '}';
+    for (int i = 0; i < tensors; ++i) {
+      header += fmt::format(R"(,"{}":{{"dtype":"U8","shape":[{}],"data_offsets":[0,0]}})", i, shape);
+    }
+    write_file(dir / "x", file_of(header + "}", {}));
+    return inspect_tensors(dir / "x").tensors.size();
+  };
+  std::string high = "0";
+  while (high.size() < 127) high += ",1";  // rank 64
+  EXPECT_EQ(inspect(65'536, "0,1,1,1,1,1,1,1", 131'072), 65'536U);  // as much as can be loaded
+  EXPECT_ERROR("FormatError", "more than 65536 tensors", [&] {
+    inspect(65'537, "0", 0);
+    load_tensors(dir / "x");
+  }());
+  EXPECT_ERROR("FormatError", "take too much memory", inspect(350'000, "0", 0));
+  EXPECT_ERROR("FormatError", "take too much memory", inspect(60'000, high, 0));
 }
 
 TEST(Safetensors, RefusesToSaveWhatCannotBeRead) {

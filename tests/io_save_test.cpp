@@ -96,7 +96,9 @@ TEST_P(AtomicSaveFault, KeepsTheOldFileAndLeavesNothingBehind) {
   const TempDir dir;
   write_text(dir / "file", "old");
   fault = GetParam().fault;
-  EXPECT_ERROR("IoError", GetParam().message, save_faulty(dir / "file", "new content"));
+  // The error names what was to be saved, not the temporary file.
+  const std::string directory_only = GetParam().replaced ? dir.path() : dir / "file";
+  EXPECT_ERROR("IoError", directory_only + ": " + GetParam().message, save_faulty(dir / "file", "new content"));
   EXPECT_EQ(read_text(dir / "file"), GetParam().replaced ? "new content" : "old");
   EXPECT_EQ(dir.entries(), 1U);
 }
@@ -310,6 +312,10 @@ TEST(MakeDirectories, MakesParents) {
   EXPECT_TRUE(make_directories(dir / "a/b/c"));
   EXPECT_FALSE(make_directories(dir / "a/b/c"));
   EXPECT_FALSE(make_directories(dir / "a/b"));
+  for (const char* spelling : {"s/", "t//", "u/.", "./v", "w/x/./"}) {
+    EXPECT_TRUE(make_directories(dir / spelling)) << spelling;
+    EXPECT_FALSE(make_directories(dir / spelling)) << spelling;
+  }
   EXPECT_TRUE(std::filesystem::is_directory(dir / "a/b/c"));
   write_text(dir / "file", "x");
   EXPECT_ERROR("IoError", "create directory", make_directories(dir / "file/x"));

@@ -1,4 +1,6 @@
-// Paths in JSON. A path is bytes and JSON holds text: one that is not UTF-8 becomes {"bytes": [numbers]}.
+// Paths in JSON. A path is bytes and JSON holds text: one that is not UTF-8 becomes {"bytes": [numbers]}. Mirrors the
+// library's src/io/json_bytes.h, which is internal: checkpoints and config.json hold paths the same way. Both take
+// RFC 3629 for UTF-8, as the JSON library does; tests/io_json_test.cpp compares them.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +19,7 @@ inline nlohmann::json bytes_to_json(const std::string& bytes) {
   }
 }
 
-// Throws nlohmann's exceptions where the value is neither.
+// Throws nlohmann's exceptions if the value is neither.
 inline std::string bytes_from_json(const nlohmann::json& value) {
   if (!value.is_object()) return value.get<std::string>();
   const auto bytes = value.at("bytes").get<std::vector<std::uint8_t>>();

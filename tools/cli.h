@@ -41,8 +41,8 @@ CLI::App* add_command(CLI::App& app, const std::string& name, const std::string&
 int report_exception() noexcept;
 
 // ---- talking ----
-// What can't be written to standard error is lost, and nothing else changes. Of names and paths in what is printed here
-// only characters that control the terminal are escaped.
+// What can't be written to standard error is lost, and nothing else changes. Names and paths are printed as they are,
+// except that characters that control the terminal are escaped.
 void say(std::string_view line) noexcept;       // a line of progress or information, on standard error
 void warn(std::string_view line) noexcept;      // "descent: warning: ..." on standard error, coloured on a terminal
 void data_log(std::string_view line) noexcept;  // for data::load: its lines that begin with WARNING are warnings

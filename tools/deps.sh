@@ -83,6 +83,11 @@ install() {
   [ $status -eq 0 ] || fail "could not install them. As root: apt-get install ${missing[*]}"
 }
 
+# What is unpacked replaces folders called usr and lib, so it must not be anybody else's folder.
+made_by_us() { # DIR
+  [ -z "$(ls -A "$1")" ] || [ -f "$1/unpacked" ] || grep -qs 'of the cross compiler' "$1/apt/status"
+}
+
 # Unpacks the libraries of the groups, and what these need, for another architecture. apt works on lists of its own, in
 # DIR/apt, so that neither the packages of this machine nor dpkg's architectures change; the C and the C++ library come
 # with the cross compiler and count as installed there.
@@ -91,11 +96,13 @@ unpack() { # ARCHITECTURE DIR GROUP...
   command -v apt-get >/dev/null || fail "there is no apt-get here to fetch the packages of $architecture with"
   mkdir -p "$2"
   dir=$(cd "$2" && pwd)
+  made_by_us "$dir" || fail "$dir holds something else: --unpack needs a folder that is new, empty, or of an earlier --unpack"
   shift 2
   local -a wanted options
   mapfile -t wanted < <(packages libraries "$@")
   if [ "$(cat "$dir/unpacked" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
   say "fetching for $architecture: ${wanted[*]}"
+  echo incomplete >"$dir/unpacked" # so that it is known as ours if this is interrupted, and fetched again
   rm -rf "${dir:?}"/{apt,usr,lib,etc}
   mkdir -p "$dir"/apt/{lists,archives}/partial
   for name in libc6 libc6-dev libgcc-s1 libstdc++6; do

@@ -22,11 +22,11 @@ struct Fitted {
 };
 // Makes an image u8 [H, W, 1 to 4] (2 and 4: the last is alpha) of any size fit [height, width, channels]. Transparency
 // is laid over white or black, whichever the ink stands out from. Gray or colour as wanted; when the size differs, cut
-// to the ink, shrunk by area averaging and centered by its centre of mass as MNIST's digits were; inverted where ink
+// to the ink, shrunk by area averaging and centered by its centre of mass as MNIST's digits were; inverted if ink
 // and border are the other way round than the model knows them, unless `keep_polarity`.
 Fitted fit_image(const Tensor& image, const Shape& wanted, const FitOptions& options = {});
 
-// True where no pixel stands out from the others: all of u8 [H, W, C] are, channel by channel, (almost) the same.
+// True if no pixel stands out: all pixels of u8 [H, W, C] are, channel by channel, (almost) the same.
 bool is_blank(const Tensor& image);
 
 }  // namespace descent::cli

@@ -20,12 +20,18 @@ namespace {
 
 using data::Normalization;
 
-// As DataParallel and torch.compile put before the names of what they wrap.
+// Removes what DataParallel and torch.compile put before the names of what they wrap, however often: they can wrap each
+// other. A name that is nothing but a prefix stays, so this ends.
 void strip_wrappers(io::TensorFile& file) {
-  for (const std::string_view prefix : {"_orig_mod.", "module."}) {
-    const auto has_it = [&](const auto& item) { return item.first.starts_with(prefix); };
-    if (file.tensors.empty() || !std::all_of(file.tensors.begin(), file.tensors.end(), has_it)) continue;
+  const auto strip = [&](std::string_view prefix) {
+    const auto has_it = [&](const auto& item) {
+      return item.first.size() > prefix.size() && item.first.starts_with(prefix);
+    };
+    if (file.tensors.empty() || !std::all_of(file.tensors.begin(), file.tensors.end(), has_it)) return false;
     for (auto& [name, tensor] : file.tensors) name.erase(0, prefix.size());
+    return true;
+  };
+  while (strip("_orig_mod.") || strip("module.")) {
   }
 }
 
@@ -54,7 +60,7 @@ std::vector<std::string> names_in(const io::TensorFile& file, std::int64_t class
   return static_cast<std::int64_t>(names.size()) == classes ? names : std::vector<std::string>();
 }
 
-// MEAN,STD as in torchvision's Normalize, of pixels from 0 to 1; of several channels, all means first.
+// MEAN,STD as in torchvision's Normalize, of pixels from 0 to 1; all channels' means first.
 bool parse_mean_and_deviation(const std::string& text, Normalization& result) {
   std::vector<double> numbers;
   for (std::size_t at = 0; at <= text.size();) {
@@ -152,6 +158,21 @@ bool is_preset(const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+bool has_weights(const std::string& path) {
+  std::error_code error;
+  if (std::filesystem::is_directory(path, error)) {
+    return holds_run(path) || std::filesystem::exists(path + "/model.safetensors", error);
+  }
+  if (!std::filesystem::is_regular_file(path, error)) return false;
+  if (!path.ends_with(".json")) return true;
+  try {
+    io::inspect_tensors(path);
+    return true;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
 void check_architecture(const std::string& model) {
   std::error_code error;
   if (is_preset(model) || model.find('/') != std::string::npos || model.ends_with(".json")) return;
@@ -181,7 +202,7 @@ UsableModel load_usable_model(const ModelOptions& options, const data::DatasetPa
   if (!options.normalization.empty()) {
     throw InvalidArgument("--normalization: it is for --weights; a model file says how its input was normalized");
   }
-  if (is_preset(options.model) || options.model.ends_with(".json")) {
+  if ((is_preset(options.model) || options.model.ends_with(".json")) && !has_weights(options.model)) {
     throw InvalidArgument(
         fmt::format("--model {}: an architecture has no weights: add --weights FILE, or give a "
                     "model.safetensors or a run folder",

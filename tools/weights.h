@@ -24,15 +24,17 @@ struct UsableModel {
   std::vector<std::string> assumed;  // what the file doesn't say, and where it was taken from
 };
 // Throws InvalidArgument for options that don't fit together, FormatError for a file that doesn't fit the architecture.
-// `data`, which may be null, gives class names and normalization where the file has none.
+// Only for --weights: `data`, which may be null, gives class names and normalization if the file has none.
 UsableModel load_usable_model(const ModelOptions& options, const data::DatasetPair* data, Device device, DType dtype);
 
 // Copies the tensors of a safetensors file (or of the model in a run folder) into the module; throws FormatError where
-// they aren't the module's. A prefix that all names share ("module.", "_orig_mod.") is passed over.
+// they aren't the module's. Prefixes that all names share ("module.", "_orig_mod.") are passed over.
 void load_weights(const std::string& path, nn::Module& module);
 
 // A preset's name.
 bool is_preset(const std::string& name);
+// A run folder or a model file, whatever it is called: it may have a preset's name, or end in .json.
+bool has_weights(const std::string& path);
 // Throws InvalidArgument, with the presets' names, for what can be neither one of them nor a file.
 void check_architecture(const std::string& model);
 

@@ -47,8 +47,8 @@ enum class FetchPolicy {
 using Log = std::function<void(std::string_view line)>;
 
 // `name`: "mnist", "fashion-mnist", "synthetic", or a directory with four IDX files (either spelling, .gz or not):
-// those of MNIST, or those of EMNIST or QMNIST as they are distributed. Of a directory that holds several datasets, as
-// EMNIST's archive, one is chosen as DIRECTORY/emnist-letters. EMNIST's images are turned upright and its letters'
+// those of MNIST, or those of EMNIST or QMNIST as they are distributed. In a directory that holds several datasets, as
+// EMNIST's archive does, DIRECTORY/emnist-letters chooses one. EMNIST's images are turned upright and its letters'
 // labels, which begin at 1, begin at 0. DESCENT_DATA_DIR may hold mnist/ and fashion-mnist/, or the files themselves;
 // the cache is $XDG_CACHE_HOME/descent/NAME or ~/.cache/descent/NAME. Known datasets are checked by SHA-256 after a
 // download.

@@ -28,7 +28,7 @@ DESCENT_API std::vector<std::byte> read_file(const std::string& path, std::uint6
 DESCENT_API std::string read_text(const std::string& path, std::uint64_t limit = std::uint64_t{1} << 26);
 
 // Replaces or creates `path` in one step: an exclusive temporary file beside it, write, fsync, close, rename, fsync of
-// the directory. When it throws IoError, what was at `path` before is still there. Where `path` is a symbolic link, the
+// the directory. When it throws IoError, what was at `path` before is still there. If `path` is a symbolic link, the
 // file that it names is replaced. A file that is replaced keeps its mode and, where that is allowed, its owner.
 DESCENT_API void write_file(const std::string& path, std::span<const std::byte> bytes);
 DESCENT_API void write_text(const std::string& path, std::string_view text);
@@ -44,7 +44,8 @@ DESCENT_API std::string sha256_hex(std::span<const std::byte> bytes);
 
 // Named tensors in the header's order, and free text. Names are unique. Metadata keys that are "crc32c" or begin with
 // "crc32c." are ours: written and verified here, never seen by the caller. They count only while the header's bytes are
-// as we wrote them: a file that another program wrote with a copy of our metadata is read without.
+// as we wrote them: a file that another program wrote with a copy of our metadata is read without, and so are those of
+// versions that did not mark their headers yet. In checkpoints they always count.
 struct TensorFile {
   std::vector<std::pair<std::string, Tensor>> tensors;
   std::map<std::string, std::string> metadata;
@@ -64,7 +65,7 @@ struct SaveOptions {
 
 // Types in the file: F32, F64, I32, U8, BF16, F16 (read as f32) and I64 (read as i32; a value that doesn't fit is an
 // error); others are refused by name. Tensors are read to the CPU, and need no memory beside their own but the
-// header's. What we saved with checksums is verified: FormatError where a byte of header or data has changed.
+// header's. What we saved with checksums is verified: FormatError if a byte of header or data has changed.
 DESCENT_API void save_tensors(const std::string& path, const TensorFile& file, const SaveOptions& options = {});
 DESCENT_API TensorFile load_tensors(const std::string& path);
 DESCENT_API std::vector<std::byte> encode_tensors(const TensorFile& file, const SaveOptions& options = {});
@@ -87,7 +88,7 @@ DESCENT_API TensorFileInfo inspect_tensors(const std::string& path);
 // ---- modules ----
 
 // A tensor in memory layout (channels last) as the outside world writes it (PyTorch's order), and back. The results are
-// new CPU tensors, or the same tensor where the layout is as_is.
+// new CPU tensors, or the same tensor if the layout is as_is.
 DESCENT_API Tensor to_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
 DESCENT_API Tensor from_file_layout(const Tensor& tensor, const nn::FileLayout& layout);
 

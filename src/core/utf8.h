@@ -1,5 +1,5 @@
 // What may be shown on a terminal as it is: UTF-8 (RFC 3629) without the characters that control the terminal, break
-// the line or change the direction of what follows.
+// the line or affect the direction of text (all bidirectional formatting characters).
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,12 @@
 namespace descent {
 
 inline bool is_control(std::uint32_t c) {
-  return c < 0x20U || (c >= 0x7FU && c <= 0x9FU) || (c >= 0x2028U && c <= 0x202EU) || (c >= 0x2066U && c <= 0x2069U);
+  const bool bidirectional =
+      c == 0x061CU || c == 0x200EU || c == 0x200FU || (c >= 0x202AU && c <= 0x202EU) || (c >= 0x2066U && c <= 0x2069U);
+  return c < 0x20U || (c >= 0x7FU && c <= 0x9FU) || c == 0x2028U || c == 0x2029U || bidirectional;
 }
 
-// The length in bytes of the character that `text` begins with, 0 where that is not UTF-8; `c` becomes its number.
+// The length in bytes of the character that `text` begins with, 0 if that is not UTF-8; `c` becomes its number.
 inline std::size_t character_length(std::string_view text, std::uint32_t& c) {
   if (text.empty()) return 0;
   const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };

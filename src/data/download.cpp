@@ -119,7 +119,7 @@ std::vector<std::byte> finished(const std::string& tool, const std::string& url,
   return std::move(result.bytes);
 }
 
-// The file's bytes if they are an IDX file; throws IoError where a mirror sent something else, such as a login page.
+// The file's bytes if they are an IDX file; throws IoError if a mirror sent something else, such as a login page.
 std::vector<std::byte> fetch_idx(const std::string& url, std::string& sha256) {
   constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 26U;
   std::vector<std::byte> bytes = download(url, kMostBytes);

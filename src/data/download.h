@@ -16,7 +16,7 @@ namespace descent::data {
 std::vector<std::byte> download(const std::string& url, std::uint64_t limit);
 
 // Brings those of the dataset's four files into `directory` that are not there. A file whose SHA-256 is wrong is a
-// FormatError; where no mirror answers with an IDX file it is an IoError.
+// FormatError; if no mirror answers with an IDX file it is an IoError.
 void download_dataset(const KnownDataset& dataset, const std::string& directory, const Log& log);
 
 }  // namespace descent::data

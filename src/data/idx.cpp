@@ -30,7 +30,7 @@ constexpr std::array<IdxType, 6> kIdxTypes = {{{0x08, "u8", 1, DType::u8},
                                                {0x0C, "i32", 4, DType::i32},
                                                {0x0D, "f32", 4, DType::f32},
                                                {0x0E, "f64", 8, DType::f64}}};
-// Of i8 and i16, which grow in memory: that takes at most 64 MiB more than twice the file.
+// i8 and i16 grow in memory: this limit keeps them within 64 MiB more than twice the file.
 constexpr std::uint64_t kMaxWidened = std::uint64_t{1} << 24U;
 constexpr int kMaxRank = 4;
 constexpr std::size_t kMaxHeader = 4 + 4 * kMaxRank;

@@ -20,7 +20,7 @@ std::string environment(const char* name) {
   return value == nullptr ? "" : value;
 }
 
-// Empty where neither XDG_CACHE_HOME nor HOME is set.
+// Empty if neither XDG_CACHE_HOME nor HOME is set.
 std::string cache_directory(std::string_view name) {
   if (const std::string base = environment("XDG_CACHE_HOME"); !base.empty()) {
     return fmt::format("{}/descent/{}", base, name);

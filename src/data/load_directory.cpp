@@ -106,7 +106,7 @@ std::string base_name(const std::string& directory) {
   return escape_path(last.string());
 }
 
-// What the classes are called; empty where nothing is known about it.
+// The classes' names; empty if nothing is known about them.
 std::vector<std::string> class_names(const FileSet& set, const KnownDataset* known) {
   if (known != nullptr) return {known->class_names.begin(), known->class_names.end()};
   constexpr std::string_view kEmnist = "emnist-";

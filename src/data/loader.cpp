@@ -1,6 +1,6 @@
 // Batches: rows of the dataset, gathered in the sampler's order and normalized in one primitive of the device.
 // There is no prefetch thread. On the CPU it would take a core from the step to save little: all batches of an epoch of
-// MNIST took 13 ms, the order included, where the MLP's epoch takes 1.4 s. On a GPU the gather is a kernel of the step,
+// MNIST took 13 ms, the order included, while the MLP's epoch takes 1.4 s. On a GPU the gather is a kernel of the step,
 // and where it stands in the epoch's order is known on the device, so that the step can be captured.
 #include <fmt/format.h>
 

@@ -46,8 +46,8 @@ std::vector<std::size_t> first_seen(const std::vector<std::int32_t>& order, cons
 }
 
 // round(fraction * sum) as whole numbers, one for each count, by largest remainders (Hamilton's method): each is its
-// share rounded down or up. Rounding each share by itself can miss the sum by half of the number of classes. Of equal
-// remainders those that come first in `by` win: a seeded order, so that no class is favoured by its number.
+// share rounded down or up. Rounding each share by itself can miss the sum by half the number of classes. Ties between
+// remainders go to what comes first in `by`: a seeded order, so that no class is favoured by its number.
 std::vector<std::int64_t> apportion(const std::vector<std::int64_t>& counts, double fraction,
                                     const std::vector<std::size_t>& by) {
   std::vector<std::int64_t> whole(counts.size(), 0);

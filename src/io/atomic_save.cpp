@@ -23,8 +23,7 @@ std::string directory_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-// Where a path leads when it is a symbolic link, to a file or to nothing yet: the link stays, what it names is
-// replaced.
+// Resolves a symbolic link to a file, or to nothing yet: the link stays, what it names is replaced.
 std::string follow_links(std::string path) {
   constexpr int kMostLinks = 40;  // as many as Linux follows
   for (int links = 0;; ++links) {
@@ -36,18 +35,19 @@ std::string follow_links(std::string path) {
   }
 }
 
-// Closes and removes the temporary file unless the save got through.
+// Closes and removes the temporary file unless the save got through. Errors name the target: that is what the user
+// knows.
 class Temporary {
  public:
-  Temporary(const std::string& directory, mode_t mode, const FileCalls& calls) : calls_(calls) {
+  Temporary(const std::string& target, mode_t mode, const FileCalls& calls) : calls_(calls), target_(target) {
     static std::atomic<unsigned> counter{0};
     for (int attempt = 0; attempt < 100; ++attempt) {
-      path_ = fmt::format("{}/.save-{}-{}.tmp", directory, getpid(), counter++);
+      path_ = fmt::format("{}/.save-{}-{}.tmp", directory_of(target), getpid(), counter++);
       file_ = calls_.open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
       if (file_ >= 0) return;
       if (errno != EEXIST && errno != EINTR) break;
     }
-    throw IoError(path_, "create", errno);
+    throw IoError(target_, "create", errno);
   }
   Temporary(const Temporary&) = delete;
   Temporary& operator=(const Temporary&) = delete;
@@ -70,23 +70,24 @@ class Temporary {
     while (!bytes.empty()) {
       const ssize_t written = calls_.write(file_, bytes.data(), std::min(bytes.size(), kChunk));
       if (written < 0 && errno == EINTR) continue;
-      if (written <= 0) throw IoError(path_, "write", written == 0 ? ENOSPC : errno);
+      if (written <= 0) throw IoError(target_, "write", written == 0 ? ENOSPC : errno);
       bytes = bytes.subspan(static_cast<std::size_t>(written));
     }
   }
   void sync_and_close() {
-    if (calls_.fsync(file_) != 0) throw IoError(path_, "fsync", errno);
+    if (calls_.fsync(file_) != 0) throw IoError(target_, "fsync", errno);
     const int file = file_;
     file_ = -1;
-    if (calls_.close(file) != 0) throw IoError(path_, "close", errno);
+    if (calls_.close(file) != 0) throw IoError(target_, "close", errno);
   }
-  void rename_to(const std::string& target) {
-    if (calls_.rename(path_.c_str(), target.c_str()) != 0) throw IoError(target, "rename", errno);
+  void rename() {
+    if (calls_.rename(path_.c_str(), target_.c_str()) != 0) throw IoError(target_, "rename", errno);
     kept_ = true;
   }
 
  private:
   const FileCalls& calls_;
+  std::string target_;
   std::string path_;
   int file_ = -1;
   bool kept_ = false;
@@ -124,13 +125,12 @@ void save_atomically(const std::string& path, std::span<const std::span<const st
     throw IoError(path, "replace (not a regular file)", S_ISDIR(existing.st_mode) ? EISDIR : EINVAL);
   }
   const std::string target = follow_links(path);
-  const std::string directory = directory_of(target);
-  Temporary temporary(directory, replaces ? existing.st_mode & 0777U : 0666U, calls);
+  Temporary temporary(target, replaces ? existing.st_mode & 0777U : 0666U, calls);
   if (replaces) temporary.take_owner_and_mode_of(existing);
   for (const auto& piece : pieces) temporary.write_all(piece);
   temporary.sync_and_close();
-  temporary.rename_to(target);
-  sync_directory(directory, calls);
+  temporary.rename();
+  sync_directory(directory_of(target), calls);
 }
 
 void write_file(const std::string& path, std::span<const std::byte> bytes) { save_atomically(path, {{bytes}}); }
@@ -143,6 +143,7 @@ bool make_directories(const std::string& path) {
   bool is_new = false;
   std::filesystem::path made;
   for (const auto& part : std::filesystem::path(path)) {
+    if (!made.empty() && (part.empty() || part == ".")) continue;  // "x/" and "x/." are "x"
     made /= part;
     is_new = mkdir(made.c_str(), 0777) == 0;
     if (is_new) {

@@ -14,6 +14,7 @@
 
 #include "descent/error.h"
 #include "descent/io.h"
+#include "io/safetensors_read.h"
 
 namespace descent::io {
 namespace {
@@ -39,7 +40,7 @@ std::optional<std::int64_t> step_of(std::string_view name) {
   return parse_digits<std::int64_t>(name);
 }
 
-// The names in a directory; none where there is no directory.
+// The names in a directory; none if there is no directory.
 std::vector<std::string> list(const std::string& dir) {
   std::vector<std::string> names;
   std::error_code error;
@@ -66,7 +67,7 @@ std::vector<Candidate> candidates(const std::string& dir) {  // newest first
 
 bool reads_back(const std::string& path) {
   try {
-    load_tensors(path);
+    load_checkpoint(path);
     return true;
   } catch (const FormatError&) {
     return false;
@@ -93,7 +94,7 @@ void prune(const std::string& dir, const std::string& saved, int keep) {
   }
 }
 
-// What a killed process left behind: .save-PID-NUMBER.tmp where no such process lives.
+// Removes what a killed process left behind: .save-PID-NUMBER.tmp if no such process lives.
 void remove_leftovers(const std::string& dir) {
   for (const std::string& name : list(dir)) {
     if (!name.starts_with(".save-") || !name.ends_with(".tmp")) continue;
@@ -123,7 +124,7 @@ FoundCheckpoint latest_valid_checkpoint(const std::string& dir) {
   FoundCheckpoint found;
   for (const Candidate& candidate : candidates(dir)) {
     try {
-      found.file = load_tensors(candidate.path);
+      found.file = load_checkpoint(candidate.path);
       found.path = candidate.path;
       found.step = candidate.step;
       return found;

@@ -16,7 +16,7 @@ class InputFile {
   ~InputFile();
 
   std::uint64_t size() const { return size_; }
-  // Fills `out` from `offset`; throws FormatError where the file ends before that.
+  // Fills `out` from `offset`; throws FormatError if the file ends before that.
   void read_at(std::uint64_t offset, std::span<std::byte> out) const;
 
  private:

@@ -15,8 +15,8 @@ struct JsonLimits {
   std::size_t string_bytes = std::size_t{1} << 24;
 };
 
-// Throws where the text is nested deeper, or has a longer string, than allowed, where a string or nesting is left open,
-// and at a NUL byte.
+// Throws if the text is nested deeper, or has a longer string, than allowed, if a string or nesting is left open, and
+// at a NUL byte.
 void check_json_limits(std::string_view text, const std::string& source, const JsonLimits& limits);
 
 // Feeds the text to the handler's SAX calls, after the check above. The handler reports errors by throwing; what is not
@@ -31,7 +31,7 @@ double from_json_number(const nlohmann::json& json);
 
 // The whole document as a value.
 nlohmann::json parse_json(std::string_view text, const std::string& source, const JsonLimits& limits = {});
-// One line of a log; discarded (is_discarded()) where it isn't JSON.
+// One line of a log; discarded (is_discarded()) if it isn't JSON.
 nlohmann::json parse_json_line(std::string_view line);
 // A configuration file: at most 4 MiB.
 nlohmann::json read_json(const std::string& path, const JsonLimits& limits = {});

@@ -1,4 +1,5 @@
 // Bytes that are usually text, in JSON, which holds text only: what is not UTF-8 becomes {"bytes": [numbers]}.
+// tools/bytes_json.h mirrors it for the command, which includes public headers only.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +16,7 @@ inline nlohmann::json bytes_to_json(const std::string& bytes) {
   return {{"bytes", std::vector<std::uint8_t>(bytes.begin(), bytes.end())}};
 }
 
-// Throws nlohmann's exceptions where the value is neither.
+// Throws nlohmann's exceptions if the value is neither.
 inline std::string bytes_from_json(const nlohmann::json& value) {
   if (!value.is_object()) return value.get<std::string>();
   const auto bytes = value.at("bytes").get<std::vector<std::uint8_t>>();

@@ -41,7 +41,7 @@ class Decoder {
     png_read_info(png_, info_);
     return true;
   }
-  // Everything becomes 8-bit gray or RGB, with an alpha channel where there is any transparency.
+  // Everything becomes 8-bit gray or RGB, with an alpha channel if there is any transparency.
   bool prepare() {
     if (setjmp(png_jmpbuf(png_)) != 0) return false;  // NOLINT(cert-err52-cpp)
     png_set_expand(png_);

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <span>
 
 #include "descent/error.h"
@@ -16,7 +17,7 @@ constexpr std::string_view kChecksumPrefix = "crc32c.";
 constexpr std::string_view kBeforeDigits = "\"crc32c\" :\"";
 constexpr std::string_view kZeros = "00000000";
 
-// Where the header's own checksum stands; npos where there is none.
+// Position of the header's own checksum; npos if there is none.
 std::size_t find_digits(std::string_view json) {
   const std::size_t key = json.find(kBeforeDigits);
   if (key == std::string_view::npos) return key;
@@ -70,6 +71,36 @@ void verify_header(std::string_view json, const std::string& source) {
   const std::string_view stored = json.substr(digits, kZeros.size());
   const std::string found = checksum_text(checksum_of(json, digits));
   if (stored != found) refuse_header(source, fmt::format("CRC32C {} stored, {} computed", escape(stored), found));
+}
+
+bool has_checksums(const Header& header) {
+  return std::any_of(header.metadata.begin(), header.metadata.end(),
+                     [](const auto& item) { return is_checksum_key(item.first); });
+}
+
+void verify_unmarked_header(const Header& header, const std::string& source) {
+  const auto stored = header.metadata.find(std::string(kHeaderChecksum));
+  if (stored == header.metadata.end()) refuse_header(source, "its own CRC32C is missing");
+  std::uint32_t crc = 0;
+  const auto add = [&](std::string_view text) {
+    constexpr std::byte kEnd{0};
+    crc = crc32c(std::as_bytes(std::span(text.data(), text.size())), crc);
+    crc = crc32c({&kEnd, 1}, crc);
+  };
+  for (const auto& [key, value] : header.metadata) {
+    if (key == kHeaderChecksum) continue;
+    add(key);
+    add(value);
+  }
+  for (const HeaderEntry& entry : header.entries) {
+    add(entry.name);
+    add(entry.type);
+    add(fmt::format("{}", fmt::join(entry.dims, ",")));
+  }
+  const std::string found = checksum_text(crc);
+  if (stored->second != found) {
+    refuse_header(source, fmt::format("CRC32C {} stored, {} computed", escape(stored->second, 20), found));
+  }
 }
 
 }  // namespace descent::io

@@ -10,9 +10,10 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <string_view>
+
+#include "io/safetensors_header.h"
 
 namespace descent::io {
 
@@ -26,9 +27,15 @@ std::string checksum_text(std::uint32_t value);
 // Puts the checksum of the header's bytes over its 8 digits (which count as zeros) in a marked header.
 void seal_header(std::string& json);
 
-// True where the header's bytes are as we write them, whole or damaged. `json` has been parsed without an error.
+// True if the header's bytes are as we write them, whole or damaged. `json` has been parsed without an error.
 bool has_our_marks(std::string_view json);
 // Throws FormatError unless the header is as it was sealed.
 void verify_header(std::string_view json, const std::string& source);
+
+// Before there were marks, the checksum of a header was that of its content: true if the header has checksums at all.
+// Whether they are current only the purpose of the file can tell.
+bool has_checksums(const Header& header);
+// Throws FormatError unless the content of such a header is as it was written.
+void verify_unmarked_header(const Header& header, const std::string& source);
 
 }  // namespace descent::io

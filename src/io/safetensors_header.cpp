@@ -1,4 +1,4 @@
-// A state machine over the parser's events: whatever is not exactly a safetensors header is refused where it appears.
+// A state machine over the parser's events: whatever is not exactly a safetensors header is refused at once.
 #include "io/safetensors_header.h"
 
 #include <fmt/format.h>
@@ -58,6 +58,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t value) override {
     if (place_ == Place::shape) {
       if (entry().dims.size() == limits_.rank) fail_entry(fmt::format("rank above {}", limits_.rank));
+      count(kDimensionBytes);
       entry().dims.push_back(value);
     } else if (place_ == Place::offsets) {
       if (offsets_ == 2) fail_entry("data_offsets has more than 2 numbers");
@@ -69,11 +70,12 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
     return true;
   }
 
+  // Copies: to move from the parser's buffer would keep its capacity, which is that of the longest string so far.
   bool string(string_t& value) override {
     if (place_ == Place::metadata) {
-      header_.metadata.emplace(key_, std::move(value));
+      header_.metadata.emplace(key_, value);
     } else if (place_ == Place::tensor && key_ == "dtype") {
-      entry().type = std::move(value);
+      entry().type = value;
     } else {
       return unexpected("a string");
     }
@@ -97,14 +99,19 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
     if (place_ == Place::top) {
       if (name.size() > limits_.name_bytes)
         fail(source_, fmt::format("a name of {} bytes, expected at most {}", name.size(), limits_.name_bytes));
-      if (!names_.insert(name).second) fail(source_, "duplicate key " + quoted(name));
-      if (name == "__metadata__") return true;
+      if (name == "__metadata__") {
+        if (has_metadata_) fail(source_, "duplicate key " + quoted(name));
+        has_metadata_ = true;
+        return true;
+      }
       if (header_.entries.size() == limits_.tensors)
         fail(source_, fmt::format("more than {} tensors", limits_.tensors));
+      count(kEntryBytes);
       header_.entries.emplace_back().name = name;
     } else if (place_ == Place::metadata) {
       if (header_.metadata.contains(name)) fail(source_, "duplicate key " + quoted(name) + " in __metadata__");
       if (header_.metadata.size() == 2 * limits_.tensors) fail(source_, "too many keys in __metadata__");
+      count(kFieldBytes);
     } else {
       if (name != "dtype" && name != "shape" && name != "data_offsets") fail_entry("unknown field " + quoted(name));
       if (!fields_.insert(name).second) fail_entry("field " + quoted(name) + " appears twice");
@@ -145,6 +152,18 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
  private:
   enum class Place { outside, top, metadata, tensor, shape, offsets };
 
+  // Upper bounds, the spare capacity of growing vectors included.
+  static constexpr std::size_t kEntryBytes = 2 * sizeof(HeaderEntry);
+  static constexpr std::size_t kDimensionBytes = 2 * sizeof(std::uint64_t);
+  static constexpr std::size_t kFieldBytes = 128;  // a node of the map, with two short strings
+
+  void count(std::size_t bytes) {
+    structure_bytes_ += bytes;
+    if (structure_bytes_ > limits_.structure_bytes) {
+      fail(source_, fmt::format("its {} tensors and their shapes, and {} metadata fields, take too much memory",
+                                header_.entries.size(), header_.metadata.size()));
+    }
+  }
   HeaderEntry& entry() { return header_.entries.back(); }
   static std::string quoted(const std::string& name) { return "\"" + escape(name) + "\""; }
   [[noreturn]] void fail_entry(const std::string& what) {
@@ -168,7 +187,8 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   Place place_ = Place::outside;
   std::string key_;
   int offsets_ = 0;
-  std::set<std::string> names_;
+  std::size_t structure_bytes_ = 0;
+  bool has_metadata_ = false;
   std::set<std::string> fields_;
 };
 
@@ -205,6 +225,18 @@ void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::
     fail_entry(fmt::format("data_offsets give {} bytes, {} of shape {} needs {}", entry.end - entry.begin, type->name,
                            dims, expected));
   }
+}
+
+// By sorting pointers: a set of the names would take more memory than the names.
+void check_names(const std::vector<HeaderEntry>& entries, const std::string& source) {
+  std::vector<const HeaderEntry*> order;
+  order.reserve(entries.size());
+  for (const HeaderEntry& entry : entries) order.push_back(&entry);
+  const auto by_name = [](const HeaderEntry* a, const HeaderEntry* b) { return a->name < b->name; };
+  std::sort(order.begin(), order.end(), by_name);
+  const auto same = [](const HeaderEntry* a, const HeaderEntry* b) { return a->name == b->name; };
+  const auto found = std::adjacent_find(order.begin(), order.end(), same);
+  if (found != order.end()) fail(source, fmt::format("duplicate key \"{}\"", escape((*found)->name)));
 }
 
 // The tensors must cover the data exactly: no byte unused, none used twice.
@@ -267,6 +299,7 @@ Header parse_header(std::string_view json, std::uint64_t file_bytes, const std::
   Header header;
   HeaderEvents events(source, limits, header);
   parse_json_events(json, source, {.depth = 8, .string_bytes = limits.string_bytes}, events);
+  check_names(header.entries, source);
   header.data_offset = 8 + json.size();
   const std::uint64_t data_bytes = file_bytes - header.data_offset;
   for (const HeaderEntry& entry : header.entries) check_entry(entry, data_bytes, source, limits.only_loadable);

@@ -29,13 +29,20 @@ struct FileType {
 const FileType* find_file_type(std::string_view name);  // null for a type that nobody knows
 const FileType& file_type_of(DType dtype, bool as_i64);
 
-// What a header may hold. To list one takes no more than the header's own size; to load it, a tensor for each entry.
+// What a header may hold. An entry takes several times its text in memory, so the number of entries must be limited,
+// not only the header's length: with these limits parsing and listing a header of N bytes takes at most 2N + 64 MiB. A
+// listing may hold everything that can be loaded, and some 250,000 tensors of the usual ranks.
 struct HeaderLimits {
   std::size_t tensors, name_bytes, rank, string_bytes;
-  bool only_loadable;  // refuses types that have no DType, by name
+  std::size_t structure_bytes;  // what entries, dimensions and metadata fields take beside their text
+  bool only_loadable;           // refuses types that have no DType, by name
 };
-inline constexpr HeaderLimits kLoadLimits{kMaxTensors, kMaxNameBytes, Shape::kMaxRank, std::size_t{1} << 24, true};
-inline constexpr HeaderLimits kListLimits{kMaxHeaderBytes, kMaxHeaderBytes, 64, kMaxHeaderBytes, false};
+inline constexpr std::size_t kMaxStringBytes = std::size_t{1} << 24;
+inline constexpr std::size_t kMaxStructureBytes = std::size_t{1} << 26;
+inline constexpr HeaderLimits kLoadLimits{kMaxTensors,     kMaxNameBytes,      Shape::kMaxRank,
+                                          kMaxStringBytes, kMaxStructureBytes, true};
+inline constexpr HeaderLimits kListLimits{kMaxHeaderBytes, std::size_t{1} << 16, 64,
+                                          kMaxStringBytes, kMaxStructureBytes,   false};
 
 struct HeaderEntry {
   std::string name;

@@ -15,6 +15,7 @@
 #include "io/raw_bytes.h"
 #include "io/safetensors_checksum.h"
 #include "io/safetensors_header.h"
+#include "io/safetensors_read.h"
 
 namespace descent::io {
 namespace {
@@ -54,7 +55,7 @@ void convert_f16(std::span<const std::byte> bytes, float* out) {
   }
 }
 
-// Reads one tensor, converted where the file's type is none of ours.
+// Reads one tensor, converted if the file's type is none of ours.
 ReadTensor read_tensor(const HeaderEntry& entry, std::uint64_t at, const ReadAt& read_at) {
   const FileType& type = *find_file_type(entry.type);
   ReadTensor result;
@@ -102,11 +103,20 @@ std::string read_header_text(const ReadAt& read_at, std::uint64_t file_bytes, co
   return text;
 }
 
-TensorFile read_tensors(const ReadAt& read_at, std::uint64_t file_bytes, const std::string& source) {
+// Which checksums count: those of files that say that we wrote them, or all.
+enum class Verify { marked, always };
+
+TensorFile read_tensors(const ReadAt& read_at, std::uint64_t file_bytes, const std::string& source,
+                        Verify verify = Verify::marked) {
   const std::string text = read_header_text(read_at, file_bytes, source);
   Header header = parse_header(text, file_bytes, source, kLoadLimits);
-  const bool ours = has_our_marks(text);
-  if (ours) verify_header(text, source);
+  const bool marked = has_our_marks(text);
+  const bool ours = marked || (verify == Verify::always && has_checksums(header));
+  if (marked) {
+    verify_header(text, source);
+  } else if (ours) {
+    verify_unmarked_header(header, source);
+  }
   TensorFile file;
   for (const HeaderEntry& entry : header.entries) {
     ReadTensor read = read_tensor(entry, header.data_offset + entry.begin, read_at);
@@ -140,14 +150,23 @@ TensorFile load_tensors(const std::string& path) {
   return read_tensors(reader_of(file), file.size(), path);
 }
 
+TensorFile load_checkpoint(const std::string& path) {
+  const InputFile file(path);
+  return read_tensors(reader_of(file), file.size(), path, Verify::always);
+}
+
 TensorFileInfo inspect_tensors(const std::string& path) {
   const InputFile file(path);
-  const std::string text = read_header_text(reader_of(file), file.size(), path);
-  Header header = parse_header(text, file.size(), path, kListLimits);
+  Header header = parse_header(read_header_text(reader_of(file), file.size(), path), file.size(), path, kListLimits);
   TensorFileInfo info;
   info.file_bytes = file.size();
-  for (const HeaderEntry& entry : header.entries) {
-    info.tensors.push_back({entry.name, entry.type, {entry.dims.begin(), entry.dims.end()}, entry.end - entry.begin});
+  info.tensors.reserve(header.entries.size());
+  for (HeaderEntry& entry : header.entries) {
+    info.tensors.push_back({std::move(entry.name),
+                            std::move(entry.type),
+                            {entry.dims.begin(), entry.dims.end()},
+                            entry.end - entry.begin});
+    entry = {};  // so that shapes are not in memory twice
   }
   remove_checksums(header.metadata);
   info.metadata = std::move(header.metadata);

@@ -63,7 +63,7 @@ void check_names(const TensorFile& file, const SaveOptions& options) {
   }
 }
 
-// The JSON, `marked` as ours (see safetensors_checksum.h) where it holds checksums.
+// The JSON, `marked` as ours (see safetensors_checksum.h) if it holds checksums.
 std::string header_text(const Header& header, bool marked) {
   const std::string_view colon = marked ? kMarkedColon : ":";
   std::string text = "{";

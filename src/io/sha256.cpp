@@ -59,7 +59,7 @@ std::string sha256_hex(std::span<const std::byte> bytes) {
   std::size_t done = 0;
   for (; done + kBlock <= bytes.size(); done += kBlock) mix_block(state, bytes.data() + done);
 
-  // The rest, a single 1 bit, zeros, and the length in bits: one block, or two where the length doesn't fit.
+  // The rest, a single 1 bit, zeros, and the length in bits: one block, or two if the length doesn't fit.
   std::array<std::byte, 2 * kBlock> tail{};
   const std::size_t rest = bytes.size() - done;
   if (rest > 0) std::memcpy(tail.data(), bytes.data() + done, rest);

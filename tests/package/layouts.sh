@@ -43,9 +43,9 @@ use static "$pc" "$work/second"
 says includedir "$work/headers"
 says libdir "$pc/.."
 [ -f "$work/headers/descent/descent.h" ] || fail "no headers in CMAKE_INSTALL_INCLUDEDIR"
-read -r -a libraries < <(pkg-config --static --libs descent)
+read -r -a libraries < <(pkg-config --libs descent)
 "$compiler" "$work/xor.o" "${libraries[@]}" -o "$work/xor_static"
-LD_LIBRARY_PATH=$(pkg-config --static --libs-only-L descent | sed 's/ *-L/:/g') quietly "$work/xor_static"
+LD_LIBRARY_PATH=$(pkg-config --libs-only-L descent | sed 's/ *-L/:/g') quietly "$work/xor_static"
 ! ldd "$work/xor_static" | grep -q libdescent || fail "the program was linked with a shared libdescent"
 quietly env -u LD_LIBRARY_PATH "$work/second/bin/descent" --version
 grep -q /opt/asked/for <(readelf -d "$work/second/bin/descent") || fail "CMAKE_INSTALL_RPATH was not kept"

@@ -81,16 +81,19 @@ int evaluate_model(const Options& options) {
   use_precision(options.precision, device);
   set_num_threads(options.threads);
   data::DatasetPair pair;
-  if (!options.data.empty()) pair = data::load(options.data, data::FetchPolicy::download, data_log);
+  const auto load_data = [&](const std::string& name) {
+    pair = data::load(name, data::FetchPolicy::download, data_log);
+  };
+  // Before the model only if it is needed to load it: it may take a download, and the model may be missing.
+  const bool data_first = !options.data.empty() && !options.model.weights.empty();
+  if (data_first) load_data(options.data);
   const UsableModel model =
-      load_usable_model(options.model, options.data.empty() ? nullptr : &pair, device, parse_dtype(options.dtype));
+      load_usable_model(options.model, data_first ? &pair : nullptr, device, parse_dtype(options.dtype));
   const train::LoadedModel& loaded = model.loaded;
-  if (options.data.empty()) {
-    if (loaded.info.dataset.empty()) {
-      throw InvalidArgument("--data: which images? The weights don't say what they were trained on");
-    }
-    pair = data::load(loaded.info.dataset, data::FetchPolicy::download, data_log);
+  if (options.data.empty() && loaded.info.dataset.empty()) {
+    throw InvalidArgument("--data: which images? The weights don't say what they were trained on");
   }
+  if (!data_first) load_data(options.data.empty() ? loaded.info.dataset : options.data);
   data::Dataset dataset = options.on_train ? pair.train : pair.test;
   if (options.limit_test > 0) dataset = dataset.take(options.limit_test);
   if (dataset.name != loaded.info.dataset && !loaded.info.dataset.empty()) {

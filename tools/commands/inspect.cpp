@@ -88,16 +88,6 @@ Json layer_json(const nn::Model& model) {
           {"json", Json::parse(model.json)}};
 }
 
-// Of a metadata value: control characters and what is not ASCII as '?'.
-std::string printable(const std::string& value) {
-  constexpr std::size_t kLimit = 160;
-  std::string text = value.substr(0, kLimit);
-  for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20U || static_cast<unsigned char>(c) > 126U) c = '?';
-  }
-  return value.size() > kLimit ? text + "..." : text;
-}
-
 std::string tensor_table(const io::TensorFileInfo& info) {
   std::size_t name = 4, shape = 5, dtype = 5;
   std::uint64_t bytes = 0;
@@ -152,7 +142,7 @@ int inspect_tensor_file(const Options& options, const std::string& path) {
   std::string text = path + "\n";
   for (const auto& [key, value] : info.metadata) {
     if (key == "model" && model) continue;
-    text += fmt::format("  {}: {}\n", escape(key), printable(value));
+    text += fmt::format("  {}: {}\n", escape(key), escape_path(value, 160));
   }
   text += '\n';
   if (model) text += layer_table(*model);
@@ -163,7 +153,7 @@ int inspect_tensor_file(const Options& options, const std::string& path) {
 
 int inspect(const Options& options) {
   const bool preset = is_preset(options.what);
-  if (!preset && !options.what.ends_with(".json")) {
+  if (has_weights(options.what) || (!preset && !options.what.ends_with(".json"))) {
     std::error_code error;
     if (!std::filesystem::exists(options.what, error) && options.what.find_first_of("/.") == std::string::npos) {
       throw InvalidArgument(fmt::format("inspect: \"{}\": expected {}, a JSON file, a safetensors file or a run folder",

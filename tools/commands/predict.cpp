@@ -140,7 +140,8 @@ std::vector<double> probabilities_of(const Input& input, const train::LoadedMode
   auto probabilities = train::predict(*loaded.module, batch, loaded.info.normalization, settings).to_vector<double>();
   for (std::size_t c = 0; c < probabilities.size(); ++c) {
     if (std::isnan(probabilities[c])) {
-      throw NumericalError(fmt::format("predict: {}: the probability of class {} is NaN", escape(input.name, 200), c));
+      throw NumericalError(
+          fmt::format("predict: {}: the probability of class {} is NaN", escape_path(input.name, 200), c));
     }
   }
   return probabilities;
@@ -156,10 +157,12 @@ int predict_images(const Options& options) {
   const auto load_data = [&](const std::string& name) {
     pair = data::load(name, data::FetchPolicy::download, data_log);
   };
-  if (!options.data.empty()) load_data(options.data);
-  const UsableModel model =
-      load_usable_model(options.model, options.data.empty() ? nullptr : &pair, device, DType::f32);
+  // Before the model only if it is needed to load it: it may take a download, and the model may be missing.
+  const bool data_first = !options.data.empty() && !options.model.weights.empty();
+  if (data_first) load_data(options.data);
+  const UsableModel model = load_usable_model(options.model, data_first ? &pair : nullptr, device, DType::f32);
   const train::LoadedModel& loaded = model.loaded;
+  if (!data_first && !options.data.empty()) load_data(options.data);
   const Shape wanted = input_shape(loaded);
   if (!options.indices.empty() && options.data.empty()) {
     if (loaded.info.dataset.empty()) throw InvalidArgument("--index: needs --data NAME: of which test images?");
