@@ -23,6 +23,7 @@ import compare_cuda
 from peers import Torch, descent
 
 IMAGES = 60000
+BASELINE = "baseline build"
 
 # MFLOP per image, forward and backward: multiply-adds count two, no gradient for the first layer's input.
 MFLOP = {"mlp": 3.2, "lenet5": 2.3, "cnn": 25.0, "cnn-bn": 25.0}
@@ -45,10 +46,14 @@ def compare(job, settings, infer, steps, args):
         workers[setting] = worker
     times, peaks = {name: [] for name in ["descent", *workers]}, []
     words = ["--infer" if infer else "--train", job, "--steps", str(steps), "--blocks", "1"]
+    if args.baseline:
+        times[BASELINE] = []
     for _ in range(args.rounds):
         result = descent(args.descent, [*words, "--threads", str(args.threads)])
         times["descent"].append(result["block_seconds"])
         peaks.append(result["peak_gflops_f32"])
+        if args.baseline:
+            times[BASELINE].append(descent(args.baseline, [*words, "--threads", str(args.threads)])["block_seconds"])
         for name, worker in workers.items():
             times[name].append(worker.block())
     version = next(iter(workers.values())).version if workers else "?"
@@ -61,6 +66,7 @@ def compare(job, settings, infer, steps, args):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--descent", required=True, help="the descent command")
+    parser.add_argument("--baseline", help="another build's command, which takes turns in the same rounds (CPU only)")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -85,19 +91,20 @@ def main():
                 continue
             chosen = args.settings.split(",") if args.settings else settings
             per_image, version, job_peak = compare(job, chosen, infer, steps, args)
-            peers = {k: v for k, v in per_image.items() if k != "descent"}
+            peers = {k: v for k, v in per_image.items() if k not in ("descent", BASELINE)}
+            before = f", {per_image[BASELINE] / per_image['descent']:.3f}x the baseline build" if args.baseline else ""
             best = min(peers, key=peers.get)
             row = {"goal": goal, "job": key, "torch": version, "ratio": peers[best] / per_image["descent"],
                    "must": MUST[key.replace("-", " ", 1) if infer else key], "best_setting": best, "seconds_per_image": per_image,
                    "peak_gflops_f32": job_peak}
             if infer:
                 print(f"{goal} {key}: descent {1 / per_image['descent']:,.0f} images/s, PyTorch {version} {1 / peers[best]:,.0f} "
-                      f"({best}): {row['ratio']:.2f}x (must {row['must']}x)")
+                      f"({best}): {row['ratio']:.2f}x (must {row['must']}x){before}")
             else:
                 row["share_of_peak"] = MFLOP[job] * 1e-3 / per_image["descent"] / job_peak
                 print(f"{goal} {key}: descent {IMAGES * per_image['descent']:.2f} s/epoch ({row['share_of_peak']:.0%} of the FMA peak, "
                       f"{job_peak:.0f} GFLOP/s), "
-                      f"PyTorch {version} {IMAGES * peers[best]:.2f} ({best}): {row['ratio']:.2f}x (must {row['must']}x)")
+                      f"PyTorch {version} {IMAGES * peers[best]:.2f} ({best}): {row['ratio']:.2f}x (must {row['must']}x){before}")
             for name, seconds in sorted(peers.items(), key=lambda item: item[1]):
                 value = f"{1 / seconds:,.0f} images/s" if infer else f"{IMAGES * seconds:.2f} s/epoch"
                 print(f"     {name:36s} {value}")

@@ -246,7 +246,8 @@ TEST_F(Files, TrainingStartsFromWeights) {
   // A finished part needs the file no more; another file would be another training.
   std::filesystem::remove(bare);
   EXPECT_EQ(run_cli({"train", "--resume", "--out", path("tuned"), "--epochs", "2", "-q"}).code, 0);
-  const Ran other = run_cli({"train", "--resume", "--out", path("tuned"), "--weights", model_file()});
+  const std::string trained = path("tuned") + "/model.safetensors";
+  const Ran other = run_cli({"train", "--resume", "--out", path("tuned"), "--weights", trained});
   EXPECT_EQ(other.code, 1) << other.err;
   const Ran gone = run_cli({"train", "-m", path("model.json"), "-d", data_, "--weights", bare, "--out", path("x")});
   EXPECT_EQ(gone.code, 4) << gone.err;
