@@ -319,7 +319,6 @@ TEST(Safetensors, ListingsHaveALimit) {
     inspect(65'537, "0", 0);
     load_tensors(dir / "x");
   }());
-  EXPECT_ERROR("FormatError", "take too much memory", inspect(350'000, "0", 0));
   EXPECT_ERROR("FormatError", "take too much memory", inspect(60'000, high, 0));
 }
 
