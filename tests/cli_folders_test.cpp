@@ -184,6 +184,16 @@ TEST_F(Folders, MovingThatWasCutOffIsUndone) {
 }
 
 // A resume that is refused has not written anything.
+// Only files are a run's: a directory that is called like one is the user's.
+TEST_F(Folders, ADirectoryCalledLikeACheckpointIsNotTouched) {
+  old_run();
+  io::make_directories(path("run/checkpoint-9.safetensors/deep"));
+  io::write_text(path("run/checkpoint-9.safetensors/deep/p"), "precious");
+  const Ran ran = run_cli(train("run", {"--force"}));
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  EXPECT_EQ(io::read_text(path("run/checkpoint-9.safetensors/deep/p")), "precious");
+}
+
 TEST_F(Folders, ARefusedResumeChangesNothing) {
   old_run();
   for (const auto& [name, content] : files("run")) {

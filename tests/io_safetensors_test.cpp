@@ -313,7 +313,7 @@ TEST(Safetensors, ListingsHaveALimit) {
     return inspect_tensors(dir / "x").tensors.size();
   };
   std::string high = "0";
-  while (high.size() < 127) high += ",1";  // rank 64
+  while (high.size() < 127) high += ",1";                           // rank 64
   EXPECT_EQ(inspect(65'536, "0,1,1,1,1,1,1,1", 131'072), 65'536U);  // as much as can be loaded
   EXPECT_ERROR("FormatError", "more than 65536 tensors", [&] {
     inspect(65'537, "0", 0);

@@ -117,9 +117,34 @@ TEST(Report, PicturesAreTheImagesBitForBit) {
   expect_same<std::uint8_t>(io::decode_png(bytes, "report"), image);
 }
 
+TEST(Report, WhatIsMissingIsLeftOutAndWhatContradictsIsRefused) {
+  train::Report report = some_report();
+  report.class_names.pop_back();
+  EXPECT_ERROR("InvalidArgument", "3 class names", train::render_report(report));
+  report.class_names.clear();
+  EXPECT_NE(train::render_report(report).find("<th scope=\"col\">3</th>"), std::string::npos);
+  report.images = {};
+  EXPECT_NE(train::render_report(report), "");
+  report.evaluation.confusion.clear();
+  EXPECT_ERROR("InvalidArgument", "Evaluation", train::render_report(report));
+  EXPECT_NE(train::render_report({}), "");
+}
+
+TEST(Report, AnEvaluationKnowsItsClasses) {
+  const train::Evaluation evaluation = some_report().evaluation;
+  for (const std::int64_t label : {std::int64_t{-1}, evaluation.classes, std::int64_t{1} << 40}) {
+    EXPECT_ERROR("InvalidArgument", "class", evaluation.at(label, 0));
+    EXPECT_ERROR("InvalidArgument", "class", evaluation.at(0, label));
+    EXPECT_ERROR("InvalidArgument", "class", evaluation.images_of(label));
+    EXPECT_ERROR("InvalidArgument", "class", evaluation.recall(label));
+    EXPECT_ERROR("InvalidArgument", "class", evaluation.precision(label));
+  }
+  EXPECT_ERROR("InvalidArgument", "class", train::Evaluation{}.at(0, 0));
+}
+
 TEST(Report, ConfusionMatrixShowsEveryCountAndRecall) {
   const train::Report report = some_report();
-  const std::string table = train::render_confusion(report.evaluation, report.class_names);
+  const std::string table = train::render_confusion(report);
   EXPECT_NE(table.find(">5</td>"), std::string::npos);
   EXPECT_NE(table.find("title=\"up left taken for &lt;b&gt;: 1\""), std::string::npos);
   EXPECT_NE(table.find("83.33 %"), std::string::npos);  // 5 of 6

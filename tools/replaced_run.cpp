@@ -40,12 +40,14 @@ bool belongs_to_run(std::string_view name) {
   return is_checkpoint(name);
 }
 
-// The names of the run's files in a folder.
+// The names of the run's files in a folder. A directory of such a name is not ours, and nothing of it is touched.
 std::vector<std::string> run_files(const std::string& folder, std::error_code& error) {
   std::vector<std::string> names;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
     std::string name = it->path().filename().string();
-    if (belongs_to_run(name)) names.push_back(std::move(name));
+    std::error_code unknown;
+    const bool directory = fs::is_directory(it->symlink_status(unknown));
+    if (belongs_to_run(name) && !directory) names.push_back(std::move(name));
   }
   return names;
 }

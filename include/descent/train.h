@@ -50,6 +50,7 @@ struct DESCENT_API Evaluation {
   std::vector<std::int64_t> confusion;  // [classes * classes], row: the label, column: the prediction
   std::vector<Mistake> worst;           // wrong ones, the largest loss first
 
+  // These throw InvalidArgument for what is no class.
   std::int64_t at(std::int64_t label, std::int64_t predicted) const;
   std::int64_t images_of(std::int64_t label) const;
   double recall(std::int64_t label) const;         // NaN for a class without images
@@ -256,7 +257,7 @@ DESCENT_API LoadedModel load_model(const std::string& path, Device device = Devi
 struct Report {
   std::string title;
   std::string dataset;
-  std::vector<std::string> class_names;
+  std::vector<std::string> class_names;                     // of all classes of the evaluation; none: their numbers
   std::vector<std::pair<std::string, std::string>> facts;   // shown on top: name and value
   std::vector<std::pair<std::string, std::string>> config;  // table
   std::string reproduce;                                    // the command line
@@ -265,7 +266,8 @@ struct Report {
   data::Dataset images;         // what evaluation.worst points into
   nn::Module* model = nullptr;  // for the filters of the first layer; may be absent
 };
-// One self-contained HTML file with SVG and PNG inside, for dark and light browsers, without scripts.
+// One self-contained HTML file with SVG and PNG inside, for dark and light browsers, without scripts. Throws
+// InvalidArgument if there are names for some of the classes only, or the evaluation's numbers contradict each other.
 DESCENT_API std::string render_report(const Report& report);
 
 }  // namespace descent::train

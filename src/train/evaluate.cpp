@@ -46,12 +46,22 @@ void count_image(const double* logits, std::int64_t index, std::int32_t label, b
   if (predicted != label) result.worst.push_back({index, label, predicted, std::exp(*best - total), loss});
 }
 
+void check_class(const Evaluation& evaluation, std::int64_t label) {
+  const std::int64_t classes = evaluation.classes;
+  if (label >= 0 && label < classes && std::ssize(evaluation.confusion) == classes * classes) return;
+  throw InvalidArgument(
+      fmt::format("Evaluation: class {} of {}, {} counts", label, classes, evaluation.confusion.size()));
+}
+
 }  // namespace
 
 std::int64_t Evaluation::at(std::int64_t label, std::int64_t predicted) const {
+  check_class(*this, label);
+  check_class(*this, predicted);
   return confusion[static_cast<std::size_t>(label * classes + predicted)];
 }
 std::int64_t Evaluation::images_of(std::int64_t label) const {
+  check_class(*this, label);
   std::int64_t sum = 0;
   for (std::int64_t c = 0; c < classes; ++c) sum += at(label, c);
   return sum;
@@ -62,6 +72,7 @@ double Evaluation::recall(std::int64_t label) const {
                  : std::numeric_limits<double>::quiet_NaN();
 }
 double Evaluation::precision(std::int64_t predicted) const {
+  check_class(*this, predicted);
   std::int64_t sum = 0;
   for (std::int64_t c = 0; c < classes; ++c) sum += at(c, predicted);
   return sum > 0 ? static_cast<double>(at(predicted, predicted)) / static_cast<double>(sum)

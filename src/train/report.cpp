@@ -75,8 +75,20 @@ std::string html(std::string_view text) {
   return escaped;
 }
 
+std::string class_name(const Report& report, std::int64_t label) {
+  if (label < 0 || label >= report.evaluation.classes) {
+    throw InvalidArgument(fmt::format("report: class {} of {}", label, report.evaluation.classes));
+  }
+  if (report.class_names.empty()) return std::to_string(label);
+  return html(report.class_names[static_cast<std::size_t>(label)]);
+}
+
 std::string render_report(const Report& report) {
   const bool evaluated = report.evaluation.metrics.count > 0;
+  if (evaluated && !report.class_names.empty() && std::ssize(report.class_names) != report.evaluation.classes) {
+    throw InvalidArgument(fmt::format("report: {} class names, the evaluation has {} classes",
+                                      report.class_names.size(), report.evaluation.classes));
+  }
   std::string page = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
@@ -88,7 +100,7 @@ std::string render_report(const Report& report) {
                   render_charts(report.metrics_jsonl));
   if (evaluated) {
     page += section("Confusion matrix", "Rows: what the image shows. Columns: what the model said. On the test set.",
-                    render_confusion(report.evaluation, report.class_names));
+                    render_confusion(report));
     page += section("Worst mistakes", "The wrong answers with the largest loss: what it is → what the model said.",
                     render_mistakes(report));
   }

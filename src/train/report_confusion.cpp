@@ -22,12 +22,13 @@ std::string cell(std::int64_t count, bool diagonal, std::int64_t largest_miss, c
 
 }  // namespace
 
-std::string render_confusion(const Evaluation& evaluation, const std::vector<std::string>& class_names) {
+std::string render_confusion(const Report& report) {
+  const Evaluation& evaluation = report.evaluation;
   const std::int64_t classes = evaluation.classes;
   if (classes > kMostClasses) {
     return fmt::format(R"(<p class="note">{} classes are too many to draw.</p>)", classes);
   }
-  const auto name = [&](std::int64_t i) { return html(class_names[static_cast<std::size_t>(i)]); };
+  const auto name = [&](std::int64_t i) { return class_name(report, i); };
   std::int64_t largest_miss = 1;
   for (std::int64_t row = 0; row < classes; ++row) {
     for (std::int64_t column = 0; column < classes; ++column) {

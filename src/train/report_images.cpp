@@ -63,11 +63,11 @@ std::string render_mistakes(const Report& report) {
   if (channels != 1 && channels != 3) return {};
   std::string grid;
   for (const Mistake& mistake : report.evaluation.worst) {
-    if (mistake.index >= report.images.size()) continue;
+    if (mistake.index < 0 || mistake.index >= report.images.size()) continue;
     const Tensor all = report.images.images;
     const Tensor image = all.rows(mistake.index, mistake.index + 1).reshape({all.size(1), all.size(2), channels});
-    const std::string label = html(report.class_names[static_cast<std::size_t>(mistake.label)]);
-    const std::string predicted = html(report.class_names[static_cast<std::size_t>(mistake.predicted)]);
+    const std::string label = class_name(report, mistake.label);
+    const std::string predicted = class_name(report, mistake.predicted);
     grid += fmt::format(
         "<figure><img alt=\"{0}\" src=\"{2}\"><figcaption><b>{0}</b> → {1}<small>{3:.1f} % sure</small><small>image "
         "{4}</small>"

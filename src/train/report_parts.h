@@ -1,6 +1,7 @@
 // The parts that render_report puts together: each returns a piece of HTML that needs nothing from outside the file.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,7 +33,10 @@ std::string render_chart(const Chart& chart);
 // The loss and the accuracy chart from metrics.jsonl; lines that are not JSON are passed over.
 std::vector<Chart> read_curves(const std::string& metrics_jsonl);
 
-std::string render_confusion(const Evaluation& evaluation, const std::vector<std::string>& class_names);
+// Escaped; its number if the report has no names. Throws InvalidArgument for what is no class of the evaluation.
+std::string class_name(const Report& report, std::int64_t label);
+
+std::string render_confusion(const Report& report);
 std::string render_mistakes(const Report& report);
 std::string render_filters(const Report& report);  // empty where the first layer can't be shown as pictures
 std::string_view report_style();                   // the style sheet

@@ -33,7 +33,9 @@ constexpr const char* kExamples =
     "  descent train --model my-model.json --data my-folder --optimizer sgd --lr 0.05 --schedule cosine\n"
     "\nSignals: SIGINT (Ctrl-C), SIGTERM and SIGHUP finish the step, save a checkpoint and end with 128 + the "
     "signal's\n"
-    "number; a second SIGINT or SIGTERM ends at once. SIGUSR1 saves a checkpoint and goes on.\n";
+    "number; a second SIGINT or SIGTERM ends at once, and so does one in the final evaluation, which --resume "
+    "repeats.\n"
+    "SIGUSR1 saves a checkpoint and goes on.\n";
 constexpr std::int64_t kWorst = 24;
 constexpr const char* kConfig = "config";  // in a checkpoint's metadata
 constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;
@@ -208,8 +210,9 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"sha256", sha}});
   } else {
     print(fmt::format("test accuracy {:.2f} % on {}, loss {:.4f} ({} of {} wrong)\nmodel   {}\n{}", test.accuracy * 100,
-                      job.data.pair.test.name, test.loss, thousands(wrong), thousands(test.count), model_file,
-                      failed ? "" : fmt::format("report  {}\n", job.folder.file("report.html"))));
+                      job.data.pair.test.name, test.loss, thousands(wrong), thousands(test.count),
+                      escape_path(model_file),
+                      failed ? "" : fmt::format("report  {}\n", escape_path(job.folder.file("report.html")))));
   }
   if (failed) std::rethrow_exception(failed);
   return kOk;
@@ -277,7 +280,7 @@ int train_model(const Options& options) {
                     shell_quote(job.folder.path)));
     return kSignal + signals->received();
   }
-  signals.reset();  // what follows can be had again from the checkpoint
+  signals.reset();  // what follows is done again from the checkpoint by --resume, so a signal ends it at once
   if (fit.end == train::End::early_stop && !options.quiet) {
     say(fmt::format("stopped early: no better validation loss for {} epochs", job.config.early_stop));
   }
