@@ -1,16 +1,23 @@
-# The tests of the CUDA kernels (tests/simt) once more, built with nvcc to run on a GPU: NAME_gpu. They take minutes to
-# compile and skip themselves where there is no GPU, so they are built on demand (DESCENT_GPU_TESTS).
-file(GLOB kernel_tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/simt/*_test.cpp")
-list(FILTER kernel_tests EXCLUDE REGEX "/(shim|race)_test\\.cpp$")  # these test the shim
+# The tests of the CUDA kernels (tests/kernels) as nvcc compiles them: NAME_gpu. In a build for GPUs they take minutes to
+# compile and skip themselves where there is no GPU, so they are built on demand (DESCENT_GPU_TESTS); on the simulated
+# device they run everywhere.
+file(GLOB kernel_tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/kernels/*_test.cpp")
 set_source_files_properties(${kernel_tests} PROPERTIES LANGUAGE CUDA)
 foreach(source ${kernel_tests})
   get_filename_component(name "${source}" NAME_WE)
   string(REGEX REPLACE "_test$" "_gpu" name "${name}")
   add_executable(${name} "${source}")
-  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/simt" "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_include_directories(${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/kernels" "${CMAKE_CURRENT_SOURCE_DIR}")
   target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Wall,-Wextra>)
   target_link_libraries(${name} PRIVATE descent_internal GTest::gtest_main)
-  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/simt" LINKER_LANGUAGE CXX)
-  gtest_discover_tests(${name} TEST_PREFIX "gpu." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
-                       PROPERTIES TIMEOUT 300 LABELS gpu)
+  set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests/kernels" LINKER_LANGUAGE CXX)
+  set(labels gpu)
+  if(DESCENT_SIMULATED)
+    set(labels simulated)
+    target_compile_definitions(${name} PRIVATE DESCENT_SIMULATED)
+    target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-no-compress -Xcompiler=-O0>)
+    target_link_libraries(${name} PRIVATE simulated_cuda)
+  endif()
+  gtest_discover_tests(${name} TEST_PREFIX "${labels}." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+                       PROPERTIES TIMEOUT 300 LABELS ${labels})
 endforeach()

@@ -47,7 +47,7 @@ python=$(command -v python3) || fail "python3 is needed"
 targets() {
   echo descent_cli
   find "$source/tests" -maxdepth 1 -name '*_test.cpp' -printf '%f\n' | sed 's/\.cpp$//'
-  find "$source/tests/simt" -name '*_test.cpp' -printf '%f\n' | sed -n '/^\(shim\|race\)_/d; s/_test\.cpp$/_gpu/p'
+  find "$source/tests/kernels" -name '*_test.cpp' -printf '%f\n' | sed -n 's/_test\.cpp$/_gpu/p'
 }
 
 build_all() { # ARCHITECTURES SECONDS: into $build
@@ -85,12 +85,12 @@ pack_tree() { # DIR
   mapfile -t programs < <(programs_of "$build")
   tree=$(mktemp -d)  # not local: the trap runs when this function is over
   trap 'rm -rf "$tree"' EXIT
-  mkdir -p "$tree"/{bin,lib,tests/simt,deps/system,tools,bench} "$1"
+  mkdir -p "$tree"/{bin,lib,tests/kernels,deps/system,tools,bench} "$1"
   cp "$build/bin/descent" "$tree/bin/"
   cp -P "$build"/lib/libdescent.so* "$tree/lib/"
   for path in "${programs[@]}"; do
     to=$tree/tests
-    case $path in */tests/simt/*) to=$tree/tests/simt ;; esac
+    case $path in */tests/kernels/*) to=$tree/tests/kernels ;; esac
     cp "$path" "$to/"
   done
   while read -r name path; do

@@ -27,6 +27,7 @@ generator=()
 if [ ! -f "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
 # Device code for the GPU that is here; on a machine without one (but with nvcc) for one architecture, to see it compile.
 architectures=90-real
+if [ "$preset" = simulated ]; then architectures=80-virtual; fi
 if nvidia-smi -L >/dev/null 2>&1; then architectures=native; fi
 cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror \
   -DCMAKE_CUDA_ARCHITECTURES="${DESCENT_CUDA_ARCHITECTURES:-$architectures}"

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "cuda/launch.cuh"
-#include "device_array.hpp"
+#include "device_array.h"
 
 namespace descent::gpu {
 

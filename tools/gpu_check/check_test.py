@@ -166,8 +166,8 @@ class WholeRun(unittest.TestCase):
     def run_check(self, *words, **fake):
         self.program("tree/bin/descent", COMMAND, fake)
         self.program("tree/tests/op_cases_test", TEST, {})
-        self.program("tree/tests/simt/pool_test", TEST, fake)
-        self.program("tree/tests/simt/loss_test", TEST, {})
+        self.program("tree/tests/kernels/pool_test", TEST, fake)
+        self.program("tree/tests/kernels/loss_test", TEST, {})
         self.program("bench/compare_torch.py", COMPARE, fake)
         self.program("path/nvidia-smi", 'print("A GPU, 1.0")', fake)
         self.log = os.path.join(self.root, "sanitizer.log")

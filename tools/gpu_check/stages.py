@@ -137,7 +137,7 @@ def sanitizers(check, details):
         raise Skipped("compute-sanitizer, which comes with the CUDA Toolkit, is not here")
     kernels = check.tree.kernel_programs()
     if not kernels:
-        raise Failed(f"no tests of kernels in {check.tree.root}/tests/simt")
+        raise Failed(f"no tests of kernels in {check.tree.root}/tests/kernels")
     rows = details["runs"] = []
     refusals = details["refused"] = {}
 

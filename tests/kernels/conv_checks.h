@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "device_array.hpp"
+#include "device_array.h"
 
 #include "cuda/kernels/conv.cuh"
 

@@ -1,6 +1,6 @@
 // The convolution's kernels: forward and the gradients against the CPU's plain loops, in every way that can do a job,
 // which must agree to the bit.
-#include "conv_checks.hpp"
+#include "conv_checks.h"
 
 namespace descent::gpu {
 namespace {

@@ -1,6 +1,6 @@
 // Batch normalization kernels against plain loops in long double and against the CPU backend: statistics, both
 // directions, training and evaluation, with and without ReLU and parameters, both Write modes, hard numbers.
-#include "norm_checks.hpp"
+#include "norm_checks.h"
 
 namespace descent::gpu {
 namespace {

@@ -1,6 +1,6 @@
 // Layer normalization kernels against plain loops in long double and against the CPU backend: rows of a warp and of a
 // block, packs and single elements, with and without parameters, both Write modes.
-#include "norm_checks.hpp"
+#include "norm_checks.h"
 
 namespace descent::gpu {
 namespace {

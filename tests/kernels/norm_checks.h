@@ -15,8 +15,8 @@
 
 #include "backend_test.h"
 #include "cuda/kernels/norm.cuh"
-#include "device_array.hpp"
-#include "stored.hpp"
+#include "device_array.h"
+#include "stored.h"
 
 namespace descent::gpu {
 

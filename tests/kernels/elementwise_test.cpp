@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "bf16.hpp"
-#include "device_array.hpp"
+#include "bf16.h"
+#include "device_array.h"
 
 #include "cuda/kernels/elementwise.cuh"
 

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "device_array.hpp"
-#include "stored.hpp"
+#include "device_array.h"
+#include "stored.h"
 
 #include "cuda/kernels/pool.cuh"
 

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include "device_array.hpp"
+#include "device_array.h"
 
 #include "cuda/accumulate.cuh"
 

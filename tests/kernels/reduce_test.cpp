@@ -8,9 +8,9 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "bf16.hpp"
-#include "device_array.hpp"
-#include "index_sort.hpp"
+#include "bf16.h"
+#include "device_array.h"
+#include "index_sort.h"
 
 #include "cuda/kernels/reduce.cuh"
 

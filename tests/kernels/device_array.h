@@ -1,5 +1,6 @@
 // Device memory for the tests of kernels: ordinary memory of exact length under the SIMT shim, where AddressSanitizer
-// sees what lies outside, and a device's under nvcc. Without a device the nvcc build skips every test.
+// sees what lies outside, and a device's under nvcc, where the simulated one sees it. Without a device the nvcc build
+// skips every test.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,6 +21,9 @@
 #if !defined(DESCENT_SIMT)
 #include "cuda/check.h"
 #include "cuda/context.h"
+#if defined(DESCENT_SIMULATED)
+#include "control.h"
+#endif
 #endif
 
 namespace descent::gpu {
@@ -170,7 +174,23 @@ class TestQueue final : public Queue {
 // checker, which finds the same whatever the order.
 template <class F>
 void for_schedules(F&& f) {
-#if !defined(DESCENT_SIMT) || defined(__SANITIZE_THREAD__)
+#if defined(DESCENT_SIMULATED)
+  using simulated::Order;
+  struct Case {
+    const char* name;
+    Order order;
+    std::uint64_t seed;
+  };
+  const simulated::Settings before = simulated::settings();
+  for (const Case& c : {Case{"forward", Order::forward, 1}, Case{"reverse", Order::reverse, 1},
+                        Case{"random 1", Order::random, 1}, Case{"random 2", Order::random, 2}}) {
+    SCOPED_TRACE(std::string("order ") + c.name);
+    simulated::settings().order = c.order;
+    simulated::settings().seed = c.seed;
+    f();
+  }
+  simulated::settings() = before;
+#elif !defined(DESCENT_SIMT) || defined(__SANITIZE_THREAD__)
   f();
 #else
   struct Case {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "device_array.hpp"
+#include "device_array.h"
 
 #include "cuda/kernels/loss_softmax.cuh"
 #include "cuda/kernels/loss_softmax_backward.cuh"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "cpu/families.h"
-#include "device_array.hpp"
+#include "device_array.h"
 
 namespace descent::gpu {
 namespace {

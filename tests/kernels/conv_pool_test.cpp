@@ -2,7 +2,7 @@
 // another, to the bit; the gradients against those of the gradient spread over its windows.
 #include <algorithm>
 
-#include "conv_checks.hpp"
+#include "conv_checks.h"
 
 namespace descent::gpu {
 namespace {

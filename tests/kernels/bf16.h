@@ -11,7 +11,7 @@
 #include "backend.h"
 #include "cuda/launch.cuh"
 #include "descent/dtype.h"
-#include "stored.hpp"
+#include "stored.h"
 
 // Where argument-dependent lookup finds it: bf16 converts to every arithmetic type, and streams know many.
 inline std::ostream& operator<<(std::ostream& to, __nv_bfloat16 x) { return to << __bfloat162float(x); }

@@ -10,8 +10,8 @@
 #include <vector>
 
 #include "backend_test.h"
-#include "device_array.hpp"
-#include "index_sort.hpp"
+#include "device_array.h"
+#include "index_sort.h"
 
 #include "cuda/kernels/broadcast.cuh"
 #include "cuda/kernels/conv_apart.cuh"

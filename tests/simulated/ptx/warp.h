@@ -1,0 +1,59 @@
+// The state of a running block and its warps: what an instruction's function (ptx::Execute) works on.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "ptx/kernel.h"
+
+namespace simulated::ptx {
+
+constexpr int kLanes = 32;
+constexpr std::uint32_t kAllLanes = 0xFFFFFFFFu;
+
+struct Block;
+
+// Lanes of a warp that stand at the same instruction.
+struct Group {
+  std::uint32_t at = 0, lanes = 0;
+  bool waiting = false;  // at a warp_sync or a barrier
+};
+
+struct Warp {
+  char* registers = nullptr;
+  std::uint32_t at = 0;       // index of the instruction of the group that runs
+  std::uint32_t running = 0;  // its lanes
+  std::uint32_t active = 0;   // of these, the lanes whose guard is true: for which an instruction is executed
+  std::uint32_t live = 0;     // lanes that have not left the kernel
+  std::uint32_t index = 0;    // in its block
+  std::uint32_t epoch = 0;    // counts bar.warp.sync: for races within the warp
+  std::vector<Group> others;  // the lanes that stand elsewhere
+  Block* block = nullptr;
+
+  template <class T>
+  T* at_offset(std::int32_t offset) {
+    return reinterpret_cast<T*>(registers + offset);
+  }
+  std::uint32_t& predicate(std::int32_t offset) { return *at_offset<std::uint32_t>(offset); }
+  // Sets the active lanes' bits.
+  void set_predicate(std::int32_t offset, std::uint32_t bits) {
+    std::uint32_t& p = predicate(offset);
+    p = (p & ~active) | (bits & active);
+  }
+};
+
+// f(lane) for each lane of the mask.
+template <class F>
+inline void for_lanes(std::uint32_t mask, F&& f) {
+  if (mask == kAllLanes) {
+    for (int lane = 0; lane < kLanes; ++lane) f(lane);
+  } else {
+    for (; mask != 0; mask &= mask - 1) f(__builtin_ctz(mask));
+  }
+}
+
+// Throws an Error that names kernel, block, warp and instruction.
+[[noreturn]] void fail(const Warp& warp, FaultKind kind, const std::string& what);
+
+}  // namespace simulated::ptx
