@@ -46,7 +46,7 @@ python=$(command -v python3) || fail "python3 is needed"
 # The command and every test but those that run the kernels on the CPU.
 targets() {
   echo descent_cli
-  find "$source/tests" -maxdepth 1 -name '*_test.cpp' -printf '%f\n' | sed 's/\.cpp$//'
+  find "$source/tests" -maxdepth 1 -name '*_test.cpp' -not -name 'device_*' -printf '%f\n' | sed 's/\.cpp$//'
   find "$source/tests/kernels" -name '*_test.cpp' -printf '%f\n' | sed -n 's/_test\.cpp$/_gpu/p'
 }
 

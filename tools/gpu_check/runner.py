@@ -41,14 +41,14 @@ class Tree:
     def programs(self):
         """Test programs by name; those of the kernels, built by nvcc, lie in a folder of their own."""
         found = {}
-        for path in sorted(glob.glob(os.path.join(self.root, "tests", "*")) + glob.glob(os.path.join(self.root, "tests", "simt", "*"))):
+        for path in sorted(glob.glob(os.path.join(self.root, "tests", "*")) + glob.glob(os.path.join(self.root, "tests", "kernels", "*"))):
             name = os.path.basename(path)
             if is_program(path) and "." not in name and not name.endswith(("_asan", "_race")):
                 found[name] = path
         return found
 
     def kernel_programs(self):
-        return {name: path for name, path in self.programs().items() if os.path.basename(os.path.dirname(path)) == "simt"}
+        return {name: path for name, path in self.programs().items() if os.path.basename(os.path.dirname(path)) == "kernels"}
 
     def ordered(self):
         """All test programs, those that say most about the GPU first."""
