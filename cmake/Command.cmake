@@ -1,6 +1,9 @@
 # The command `descent`: public headers plus CLI11, JSON and fmt; nothing from src/.
 file(GLOB command_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/*.cpp"
                                             "${PROJECT_SOURCE_DIR}/tools/commands/*.cpp")
+if(NOT DESCENT_SIMULATED)
+  list(FILTER command_sources EXCLUDE REGEX "/bench_simulated\\.cpp$")
+endif()
 if(DESCENT_OBJECTS)
   file(STRINGS "${DESCENT_OBJECTS}/command.txt" command_sources)
 endif()
@@ -30,4 +33,8 @@ if(command_sources)
   endif()
   target_link_libraries(descent_cli PRIVATE descent descent_flags fmt::fmt nlohmann_json::nlohmann_json CLI11::CLI11
                                             Threads::Threads)
+  if(DESCENT_SIMULATED)
+    target_compile_definitions(descent_cli PRIVATE DESCENT_SIMULATED)
+    target_link_libraries(descent_cli PRIVATE simulated_cuda)
+  endif()
 endif()

@@ -119,7 +119,8 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-JobResult bench_training(const JobOptions& options) {
+WatchedTraining train_watched(const JobOptions& options, const std::shared_ptr<train::Callback>& watch,
+                              const std::function<bool()>& done) {
   data::Dataset images = load_images(options);
   images = images.take(images.size() / options.batch_size * options.batch_size);  // whole batches only
   if (images.size() == 0) throw InvalidArgument("bench: fewer images than one batch");
@@ -135,16 +136,20 @@ JobResult bench_training(const JobOptions& options) {
   model.module->to(parse_dtype(config.dtype));
   model.module->to(options.device);
   const auto optimizer = make_optimizer(config, *model.module);
-  auto stopwatch = std::make_shared<Stopwatch>(options.steps, options.blocks, options.device);
   config.no_graph = options.no_graph;
   train::TrainerOptions settings = trainer_options(config, options.device);
   settings.normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images.take(1000));
-  settings.interrupted = [&] { return stopwatch->done(); };
+  settings.interrupted = done;
   train::Trainer trainer(*model.module, *optimizer, settings);
-  trainer.add(stopwatch);
+  trainer.add(watch);
   trainer.fit(images);
-  return summarize_blocks(images.name, stopwatch->steps(), options.batch_size, stopwatch->seconds(),
-                          training_flops(model));
+  return {training_flops(model), images.name};
+}
+
+JobResult bench_training(const JobOptions& options) {
+  auto stopwatch = std::make_shared<Stopwatch>(options.steps, options.blocks, options.device);
+  const WatchedTraining job = train_watched(options, stopwatch, [&] { return stopwatch->done(); });
+  return summarize_blocks(job.data, stopwatch->steps(), options.batch_size, stopwatch->seconds(), job.flops);
 }
 
 JobResult bench_inference(const JobOptions& options) {

@@ -26,12 +26,7 @@ struct Setting {
 };
 Setting setting;  // of all cases of this run
 
-struct Case {
-  std::string op, size;
-  double work;  // bytes or floating-point operations
-  bool is_flops;
-  std::function<std::function<void()>()> prepare;  // makes the inputs; what it returns is timed
-};
+using Case = KernelCase;
 
 Tensor randn(const Shape& shape) {
   static std::uint32_t stream = 0;
@@ -233,11 +228,16 @@ double time_of(const Case& c) {
 
 }  // namespace
 
+std::vector<KernelCase> kernel_cases(const std::string& filter, Device device, std::int64_t scale) {
+  setting = {device, scale};
+  std::vector<KernelCase> cases = all_cases();
+  std::erase_if(cases, [&](const Case& c) { return c.op.find(filter) == std::string::npos; });
+  return cases;
+}
+
 std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device on) {
-  setting = {on, std::max<std::int64_t>(1, large_bytes(on) / kLargeOnCpu)};
   std::vector<KernelRow> rows;
-  for (const Case& c : all_cases()) {
-    if (c.op.find(filter) == std::string::npos) continue;
+  for (const Case& c : kernel_cases(filter, on, std::max<std::int64_t>(1, large_bytes(on) / kLargeOnCpu))) {
     KernelRow row{c.op, c.size, time_of(c), 0, c.is_flops, 0};
     row.rate = c.work / row.seconds * 1e-9;
     row.share = row.rate / (c.is_flops ? peak.gflops_f32 : peak.copy_gb_s);

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "descent/bench.h"
 #include "descent/device.h"
 #include "descent/dtype.h"
+#include "descent/train.h"
 
 namespace descent::cli {
 
@@ -36,8 +38,26 @@ struct JobResult {
 
 // Whole training steps through Trainer: gather, normalization, forward, loss, backward, Adam.
 JobResult bench_training(const JobOptions& options);
+// The training behind it: until `done`, asked after each step, says so. `watch` sees every step. Returns the model's
+// floating-point operations of a step for one image, and the data's name.
+struct WatchedTraining {
+  double flops = 0;
+  std::string data;
+};
+WatchedTraining train_watched(const JobOptions& options, const std::shared_ptr<train::Callback>& watch,
+                              const std::function<bool()>& done);
 // Forward only, in evaluation mode, one image at a time.
 JobResult bench_inference(const JobOptions& options);
+
+// One row of the table of kernels: an op at one size.
+struct KernelCase {
+  std::string op, size;
+  double work = 0;  // bytes or floating-point operations
+  bool is_flops = false;
+  std::function<std::function<void()>()> prepare;  // makes the inputs; what it returns is timed
+};
+// Those with `filter` in their name; `scale` multiplies the first axis of the large tensors.
+std::vector<KernelCase> kernel_cases(const std::string& filter, Device device, std::int64_t scale);
 
 struct KernelRow {
   std::string op, size;
@@ -47,6 +67,13 @@ struct KernelRow {
   double share = 0;  // of the machine's peak
 };
 std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device device);
+
+#if defined(DESCENT_SIMULATED)
+// What `descent bench --device cuda` shows in a build for the simulated device: counters instead of times, of the
+// kernels of each row of the table, or of one training step of the job's model.
+int bench_simulated_kernels(const std::string& filter, Device device, bool json);
+int bench_simulated_training(const JobOptions& options, bool json);
+#endif
 
 // What the device does at best, measured now: of a CUDA device the rate of a product of 4096 x 4096 matrices in the
 // precision that is set (`activations`: bf16 or f32), and of copying a large tensor (read + written).

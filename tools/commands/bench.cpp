@@ -148,6 +148,16 @@ int bench(Options o) {
   set_num_threads(o.threads);
   o.job.device = parse_device(o.device);
   use_precision(o.job.precision, o.job.device);
+#if defined(DESCENT_SIMULATED)
+  if (on_gpu(o)) {  // times of a simulated device say nothing
+    if (o.peak || !o.infer.empty()) {
+      throw InvalidArgument("bench: the simulated device has counters for the table of kernels and for --train alone");
+    }
+    o.job.model = o.train;
+    return o.train.empty() ? bench_simulated_kernels(o.op, o.job.device, o.json)
+                           : bench_simulated_training(o.job, o.json);
+  }
+#endif
   if (o.peak) return show_peak(o);
   return o.train.empty() && o.infer.empty() ? kernel_table(o) : run_job(o);
 }
