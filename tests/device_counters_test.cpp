@@ -1,0 +1,217 @@
+// What the hot kernels ask of memory, counted on the simulated device, exact for nvcc's PTX: sectors of global memory
+// at most 1.05 of the fewest that each request's bytes need and of the different ones of a launch, and no bank
+// conflicts in shared memory. A row that may do worse says why.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "control.h"
+#include "descent/autograd.h"
+#include "descent/data.h"
+#include "descent/nn.h"
+#include "descent/ops.h"
+#include "descent/optim.h"
+#include "descent/random.h"
+
+namespace descent {
+namespace {
+
+constexpr double kMostSectors = 1.05;
+
+const Device kCuda = Device::cuda();
+
+Tensor randn(const Shape& shape, DType dtype) {
+  static std::uint32_t stream = 0;
+  return Generator(1, stream++, kCuda).normal(shape).to(dtype);
+}
+
+Tensor labels(std::int64_t rows, std::int64_t classes) {
+  std::vector<std::int32_t> values(static_cast<std::size_t>(rows));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    values[i] = static_cast<std::int32_t>(static_cast<std::int64_t>(i * 7919) % classes);
+  }
+  return Tensor::from(values, {rows}, kCuda);
+}
+
+// Makes its inputs, and returns what is counted.
+using Prepare = std::function<std::function<void()>(DType)>;
+
+std::function<void()> forward_and_backward(const std::function<Tensor()>& forward, std::vector<Tensor> leaves) {
+  for (Tensor& leaf : leaves) leaf.set_requires_grad(true);
+  return [=]() mutable {
+    for (Tensor& leaf : leaves) leaf.zero_grad();
+    const Tensor y = forward();
+    y.backward(y.detach());
+  };
+}
+
+Prepare unary(const Shape& shape, Tensor (*f)(const Tensor&)) {
+  return [=](DType dtype) {
+    const Tensor x = randn(shape, dtype);
+    return forward_and_backward([=] { return f(x); }, {x});
+  };
+}
+
+Prepare optimizer(const char* name) {
+  return [=](DType) {
+    constexpr std::int64_t kParameters = 100003;
+    auto module = std::make_shared<nn::Linear>(kParameters, 1, false);
+    module->to(kCuda);
+    std::shared_ptr<optim::Optimizer> optimizer = optim::make_optimizer(name, *module);
+    sum(mul(module->weight(), randn({1, kParameters}, DType::f32))).backward();
+    return [=] { optimizer->step(); };
+  };
+}
+
+std::function<void()> gather_images(DType dtype) {
+  data::LoaderOptions options;
+  options.batch_size = 32;
+  options.device = kCuda;
+  options.dtype = dtype;
+  data::Normalization normalization;
+  normalization.scale = {1.0 / 255};
+  const data::Dataset images = data::make_dataset("flat", Tensor::full({320, 28, 28, 1}, 7, DType::u8),
+                                                  Tensor::zeros({320}, DType::u8), "memory");
+  auto loader = std::make_shared<data::BatchLoader>(images, normalization, options);
+  return [=] {
+    data::Batch next;
+    ASSERT_TRUE(loader->next(next));
+  };
+}
+
+Prepare batch_norm_of(const Shape& shape, bool pooled) {
+  return [=](DType dtype) {
+    const std::int64_t channels = shape[-1];
+    const auto full = [=](double value) { return Tensor::full({channels}, value, DType::f32, kCuda); };
+    const Tensor x = randn(shape, dtype), gamma = full(1), beta = full(0), mean = full(0), var = full(1);
+    return forward_and_backward(
+        [=] {
+          return pooled ? batch_norm_relu_max_pool2(x, gamma, beta, mean, var) : batch_norm(x, gamma, beta, mean, var);
+        },
+        {x, gamma, beta});
+  };
+}
+
+// A convolution by our own tiles: through cuDNN it would be none of our kernels.
+Prepare convolution(std::int64_t in, std::int64_t out, std::int64_t side) {
+  return [=](DType dtype) {
+    const Tensor x = randn({8, side, side, in}, dtype), w = randn({out, 3, 3, in}, DType::f32),
+                 b = randn({out}, DType::f32);
+    Conv2dOptions options;
+    options.padding_h = options.padding_w = 1;
+    return forward_and_backward([=] { return conv2d(x, w, b, options); }, {x, w, b});
+  };
+}
+
+struct Row {
+  const char* name;
+  Prepare prepare;
+  // Kernels of this row that may do worse than kMostSectors, by a part of their name, how much worse, and why.
+  struct Exception {
+    const char* kernel;
+    double sectors;
+    double conflicts;  // per request
+    const char* why;
+  };
+  std::vector<Exception> exceptions = {};
+};
+
+const std::vector<Row>& rows() {
+  static const std::vector<Row> all = {
+      {"relu", unary({257, 1024}, [](const Tensor& x) { return relu(x); })},
+      {"gelu", unary({257, 1024}, [](const Tensor& x) { return gelu(x); })},
+      {"add",
+       [](DType dtype) {
+         const Tensor x = randn({257, 1024}, dtype), y = randn({257, 1024}, dtype);
+         return forward_and_backward([=] { return add(x, y); }, {x, y});
+       }},
+      {"softmax", unary({64, 1024}, [](const Tensor& x) { return softmax(x); })},
+      {"cross_entropy 10 classes",
+       [](DType dtype) {
+         const Tensor x = randn({128, 10}, dtype), y = labels(128, 10);
+         return forward_and_backward([=] { return cross_entropy(x, y); }, {x});
+       }},
+      {"cross_entropy 1024 classes",
+       [](DType dtype) {
+         const Tensor x = randn({128, 1024}, dtype), y = labels(128, 1024);
+         return forward_and_backward([=] { return cross_entropy(x, y); }, {x});
+       }},
+      {"batch_norm", batch_norm_of({16, 14, 14, 64}, false)},
+      {"batch_norm, relu and max_pool", batch_norm_of({16, 14, 14, 64}, true)},
+      {"layer_norm",
+       [](DType dtype) {
+         const Tensor x = randn({64, 512}, dtype), gamma = randn({512}, DType::f32), beta = randn({512}, DType::f32);
+         return forward_and_backward([=] { return layer_norm(x, gamma, beta); }, {x, gamma, beta});
+       }},
+      {"dropout",
+       [](DType dtype) {
+         const Tensor x = randn({257, 1024}, dtype);
+         auto generator = std::make_shared<Generator>(2, 0, kCuda);
+         return forward_and_backward([=] { return dropout(x, 0.25, *generator); }, {x});
+       }},
+      {"max_pool2d", unary({16, 28, 28, 32}, [](const Tensor& x) { return max_pool2d(x); })},
+      {"avg_pool2d", unary({16, 28, 28, 32}, [](const Tensor& x) { return avg_pool2d(x); })},
+      {"gather of images", gather_images},
+      {"sgd", optimizer("sgd")},
+      {"rmsprop", optimizer("rmsprop")},
+      {"adam", optimizer("adam")},
+      {"conv2d of 1 channel", convolution(1, 32, 28)},
+      {"conv2d of 8 channels", convolution(8, 16, 14)},
+  };
+  return all;
+}
+
+class Counters : public ::testing::TestWithParam<std::tuple<std::size_t, DType>> {};
+
+TEST_P(Counters, OfHotKernelsAreNearTheFewest) {
+  const auto& [index, dtype] = GetParam();
+  const Row& row = rows()[index];
+  simulated::settings().counters = true;
+  simulated::settings().races = false;
+  const std::function<void()> call = row.prepare(dtype);
+  call();
+  synchronize(kCuda);
+  simulated::record_work(true);
+  call();
+  synchronize(kCuda);
+  simulated::record_work(false);
+  int kernels = 0;
+  for (const simulated::Work& work : simulated::take_work()) {
+    if (work.kind != simulated::WorkKind::kernel) continue;
+    ++kernels;
+    SCOPED_TRACE(work.name);
+    double sectors = kMostSectors, conflicts = 0;
+    for (const Row::Exception& exception : row.exceptions) {
+      if (work.name.find(exception.kernel) == std::string::npos) continue;
+      sectors = exception.sectors;
+      conflicts = exception.conflicts;
+    }
+    for (const simulated::ptx::GlobalAccess* access : {&work.counters.loads, &work.counters.stores}) {
+      const char* const what = access == &work.counters.loads ? "loads" : "stores";
+      const auto asked = static_cast<double>(access->sectors);
+      EXPECT_LE(asked, sectors * static_cast<double>(access->fewest)) << what << " against the fewest of each request";
+    }
+    // Kernels that read a thing twice on purpose have their two passes in cuda.md; one pass asks for each sector once.
+    for (const simulated::ptx::SharedAccess* access : {&work.counters.shared_loads, &work.counters.shared_stores}) {
+      EXPECT_LE(static_cast<double>(access->conflicts()), conflicts * static_cast<double>(access->requests))
+          << "bank conflicts of " << (access == &work.counters.shared_loads ? "loads" : "stores");
+    }
+  }
+  EXPECT_GT(kernels, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Kernels, Counters,
+                         ::testing::Combine(::testing::Range(std::size_t{0}, std::size_t{18}),
+                                            ::testing::Values(DType::f32, DType::bf16)),
+                         [](const auto& info) {
+                           std::string name = rows()[std::get<0>(info.param)].name;
+                           for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+                           return name + "_" + std::string(name_of(std::get<1>(info.param)));
+                         });
+
+TEST(Counters, HaveARowForEachTest) { EXPECT_EQ(rows().size(), 18U); }
+
+}  // namespace
+}  // namespace descent
