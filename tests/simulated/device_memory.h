@@ -36,6 +36,8 @@ class DeviceMemory {
   // which byte.
   char* read(std::uint64_t address, std::uint64_t bytes, std::string& problem) const;
   char* write(std::uint64_t address, std::uint64_t bytes, std::string& problem);
+  // Whether all the bytes belong to an allocation (to one: guard zones lie between two), else `problem` says which don't.
+  bool accessible(std::uint64_t address, std::uint64_t bytes, std::string& problem) const;
 
  private:
   DeviceMemory();

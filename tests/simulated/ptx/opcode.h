@@ -34,4 +34,8 @@ Execute find_memory(const Opcode& opcode);
 // sources[3] mask), match, bar.warp.sync, activemask, membar, fence.
 Execute find_warp(const Opcode& opcode);
 
+// The texts of all opcodes that these two know, sorted: for tests.
+std::vector<std::string> accepted_memory();
+std::vector<std::string> accepted_warp();
+
 }  // namespace simulated::ptx
