@@ -5,12 +5,17 @@
 #include "ptx/number.h"
 
 namespace simulated::ptx {
+namespace {
+
+constexpr std::string_view kRefusal = "PTX of kernel ";
+
+}  // namespace
 
 KernelReader::KernelReader(const Program& program, Kernel& kernel)
     : program_(program), kernel_(kernel), registers_(kernel) {}
 
 void KernelReader::refuse(const std::string& what) const {
-  std::string message = "PTX of kernel " + kernel_.name + ": " + what;
+  std::string message = std::string(kRefusal) + kernel_.name + ": " + what;
   if (!statement_.empty()) message += ", in `" + on_one_line(statement_) + "`";
   throw Error(FaultKind::invalid_ptx, message);
 }
@@ -24,9 +29,9 @@ void KernelReader::read(const Function& function) {
     read_body(function.body);
     close_scope();
   } catch (const Error& error) {
-    const std::string what = error.what();
-    if (what.find(kernel_.name) != std::string::npos) throw;
-    refuse(what);  // of a part that knows nothing of kernels
+    const std::string_view what = error.what();
+    if (what.substr(0, kRefusal.size()) == kRefusal) throw;
+    refuse(std::string(what));  // of a part that knows nothing of kernels
   }
   statement_ = "end of the kernel";
   Line end;
