@@ -128,6 +128,20 @@ class CublasLt : public Libraries {
     return p.status == CUBLAS_STATUS_SUCCESS ? run(t, p) : p.status;
   }
 
+  // f32, 16 x 8 x 64, with all the memory that an epilogue may want.
+  LtCase base(std::uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT) {
+    LtCase t;
+    t.shape = {16, 8, 64};
+    t.epilogue = epilogue;
+    t.a = upload(random(16 * 64, 1), CUDA_R_32F);
+    t.b = upload(random(8 * 64, 2), CUDA_R_32F);
+    t.d = upload(random(16 * 8, 3), CUDA_R_32F);
+    t.bias = upload(random(64, 4), CUDA_R_32F);
+    t.aux = upload(random(2048, 5), CUDA_R_32F);
+    t.aux_ld = 128;
+    return t;
+  }
+
   static constexpr std::size_t kWorkspace = 1 << 20;
   cublasLtHandle_t handle_ = nullptr;
   cudaStream_t stream_ = nullptr;

@@ -114,6 +114,7 @@ std::vector<std::int64_t> heuristics(cudnnBackendHeurMode_t mode, const Convolut
   std::vector<std::int64_t> order = {kWithoutPlans, kNondeterministic, kDownConverting, kReduced,    kFft,
                                      kWinograd,     kWinograd4,        kWinograd6,      kWinograd13, kGatheredPatches,
                                      kTensorCores,  kRuntimeCompiled,  kLayoutCopies,   kNative};
+  if (settings().capability < 90) std::swap(order[order.size() - 2], order.back());
   if (mode == CUDNN_HEUR_MODE_FALLBACK) order = {kLayoutCopies, kNative};
   std::erase_if(order, [&](std::int64_t index) { return !supports(*find_engine(index), problem); });
   return order;

@@ -39,6 +39,16 @@ struct ConvolutionProblem {
   std::string describe() const;  // "cudnn dgrad 8x14x14x16 * 32x3x3x16 f32"
 };
 
+CudnnTensor tensor_of(const Descriptor& tensor);
+
+// What the attributes of the three convolutions are called; null for another operation.
+struct ConvolutionAttributes {
+  cudnnBackendDescriptorType_t descriptor;
+  ConvolutionPass pass;
+  int geometry, x, w, y, alpha, beta;
+};
+const ConvolutionAttributes* find_convolution(cudnnBackendDescriptorType_t type);
+
 // Documented rules of single descriptors, when they are finalized (the shapes that an operation fits together too).
 CudnnRefusal check_descriptor(const Descriptor& descriptor);
 

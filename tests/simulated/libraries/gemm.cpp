@@ -1,5 +1,5 @@
-// A tile of c stays in registers while a part of k passes: a and b are packed into panels as wide as the tile, padded
-// with zeros.
+// A tile of c stays in registers while a part of k passes: a and b are packed into panels as wide as the tile. What
+// lies behind the last row or column of a panel is computed too, and not looked at.
 #include "libraries/gemm.h"
 
 #include <algorithm>
@@ -65,17 +65,20 @@ void multiply_add(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, co
     return tiles.data() + (j / kColumns * (wide / rows) + i / rows) * tile_size;
   };
   for (std::int64_t j = 0; j < n; ++j) {
-    for (std::int64_t i = 0; i < m; ++i) tile_at(i, j)[j % kColumns * rows + i % rows] = c[j * m + i];
+    for (std::int64_t i = 0; i < m; i += rows) {
+      std::copy_n(c + j * m + i, std::min(rows, m - i), tile_at(i, j) + j % kColumns * rows);
+    }
   }
   for (std::int64_t begin = 0; begin < k; begin += kDepth) {
     const std::int64_t depth = std::min(kDepth, k - begin);
-    for (std::int64_t p = 0; p < depth; ++p) {
-      for (std::int64_t i = 0; i < m; ++i) {
-        first[size(i / rows * rows * depth + p * rows + i % rows)] = a[(begin + p) * m + i];
+    for (std::int64_t i = 0; i < m; i += rows) {
+      for (std::int64_t p = 0; p < depth; ++p) {
+        std::copy_n(a + (begin + p) * m + i, std::min(rows, m - i), first.data() + i * depth + p * rows);
       }
-      for (std::int64_t j = 0; j < n; ++j) {
-        second[size(j / kColumns * kColumns * depth + p * kColumns + j % kColumns)] = b[j * ldb + begin + p];
-      }
+    }
+    for (std::int64_t j = 0; j < n; ++j) {
+      T* const to = second.data() + j / kColumns * kColumns * depth + j % kColumns;
+      for (std::int64_t p = 0; p < depth; ++p) to[p * kColumns] = b[j * ldb + begin + p];
     }
     for (std::int64_t j = 0; j < high; j += kColumns) {
       for (std::int64_t i = 0; i < wide; i += rows) {
@@ -84,7 +87,9 @@ void multiply_add(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, co
     }
   }
   for (std::int64_t j = 0; j < n; ++j) {
-    for (std::int64_t i = 0; i < m; ++i) c[j * m + i] = tile_at(i, j)[j % kColumns * rows + i % rows];
+    for (std::int64_t i = 0; i < m; i += rows) {
+      std::copy_n(tile_at(i, j) + j % kColumns * rows, std::min(rows, m - i), c + j * m + i);
+    }
   }
 }
 
