@@ -52,7 +52,7 @@ TEST_F(RuntimeFatBinary, CodeForAFamily) {
 }
 
 TEST_F(RuntimeFatBinary, MachineCodeIsNotEnough) {
-  FatBinary binary({{2, "machine code"}});
+  FatBinary binary({{2, "machine code", true}});
   binary.add_function(&kernel, "k");
   EXPECT_EQ(target_for(90), -static_cast<int>(cudaErrorNoKernelImageForDevice));
 }
@@ -88,9 +88,17 @@ TEST_F(RuntimeFatBinary, GoneWhileItsKernelIsQueued) {
   EXPECT_EQ(read(data), 4u);
 }
 
+// nvcc --compress-mode=size writes zstd, and speed LZ4, which begins with the text as it is.
 TEST_F(RuntimeFatBinaryDeathTest, CompressedPtxIsRefused) {
-  FatBinary binary({{1, "\x28\xB5\x2F\xFD compressed"}});
-  EXPECT_EXIT(binary.add(), testing::KilledBySignal(SIGABRT), "compile with nvcc -no-compress");
+  for (const std::string& payload : {std::string("\x28\xB5\x2F\xFD"), "\x13\n" + ptx_for("sm_80").payload}) {
+    FatBinary binary({{1, payload, true}});
+    EXPECT_EXIT(binary.add(), testing::KilledBySignal(SIGABRT), "compile with nvcc -no-compress");
+  }
+}
+
+TEST_F(RuntimeFatBinaryDeathTest, WhatIsNoPtx) {
+  FatBinary binary({{1, "something else"}});
+  EXPECT_EXIT(binary.add(), testing::KilledBySignal(SIGABRT), "an entry of a fat binary is not PTX");
 }
 
 TEST_F(RuntimeFatBinaryDeathTest, UnknownContainers) {

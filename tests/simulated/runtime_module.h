@@ -27,6 +27,7 @@ namespace simulated {
 struct FatEntry {
   std::uint16_t kind = 1;  // 1 PTX, 2 machine code
   std::string payload;
+  bool compressed = false;
 };
 
 inline std::string header_of(const std::string& target) {
@@ -43,7 +44,8 @@ class FatBinary {
       append(body, std::uint16_t{0x101});
       append(body, std::uint32_t{64});
       append(body, bytes);
-      body.append(48, '\0');  // architecture, flags and names: not looked at
+      append(body, static_cast<std::uint32_t>(entry.compressed ? entry.payload.size() : 0));
+      body.append(44, '\0');  // architecture, flags and names: not looked at
       body += entry.payload;
       body.append(bytes - entry.payload.size(), '\0');
     }

@@ -25,19 +25,17 @@ constexpr std::uint32_t kMagic = 0xBA55ED50;
 struct Entry {  // how an entry begins
   std::uint16_t kind, version;
   std::uint32_t header_bytes;
-  std::uint64_t bytes;  // behind the header, padded with zeros
+  std::uint64_t bytes;             // behind the header, padded with zeros
+  std::uint32_t compressed_bytes;  // 0: not compressed
 };
 constexpr std::uint16_t kPtx = 1;
 
 PtxImage read_ptx(const char* text, std::uint64_t bytes) {
   PtxImage image;
   image.text.assign(text, strnlen(text, bytes));
-  // PTX begins with .version and .target (PTX ISA, "PTX Module Directives"). Compressed, there is neither.
-  constexpr std::string_view kTarget = ".target sm_";
+  constexpr std::string_view kTarget = ".target sm_";  // PTX ISA, "PTX Module Directives"
   const std::size_t at = image.text.find(kTarget);
-  if (image.text.find(".version") == std::string::npos || at == std::string::npos) {
-    throw std::runtime_error("the PTX of a fat binary is compressed: compile with nvcc -no-compress");
-  }
+  if (at == std::string::npos) throw std::runtime_error("an entry of a fat binary is not PTX");
   const char* digit = image.text.c_str() + at + kTarget.size();
   for (; std::isdigit(static_cast<unsigned char>(*digit)) != 0; ++digit)
     image.target = 10 * image.target + *digit - '0';
@@ -66,6 +64,9 @@ std::vector<PtxImage> read_fat_binary(const void* wrapper) {
       throw std::runtime_error("an entry of a fat binary is longer than the fat binary");
     }
     at += entry.header_bytes;
+    if (entry.kind == kPtx && entry.compressed_bytes != 0) {
+      throw std::runtime_error("the PTX of a fat binary is compressed: compile with nvcc -no-compress");
+    }
     if (entry.kind == kPtx) images.push_back(read_ptx(at, entry.bytes));
     at += entry.bytes;
   }
