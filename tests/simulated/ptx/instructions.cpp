@@ -94,10 +94,7 @@ void KernelReader::barrier_reduction(Line& line) {
   }
   expect(line, 3);
   if (counts) {
-    const Register found = target(line.operands[0]);
-    check_size(line.operands[0], found, {'u', 4}, false);
-    line.out.targets[0] = found.offset;
-    line.out.target_width = 4;
+    destination(line, line.operands[0], {'u', 4});
   } else {
     line.out.targets[0] = predicate_target(line.operands[0]);
   }
@@ -147,10 +144,7 @@ void KernelReader::atomic(Line& line) {
       std::find(line.opcode.modifiers.begin(), line.opcode.modifiers.end(), "cas") != line.opcode.modifiers.end();
   expect(line, first + (swap ? 3 : 2));
   if (!reduction && line.operands[0] != "_") {
-    const Register found = target(line.operands[0]);
-    check_size(line.operands[0], found, type, false);
-    line.out.targets[0] = found.offset;
-    line.out.target_width = static_cast<std::uint8_t>(found.width);
+    destination(line, line.operands[0], type);
   }
   std::string space;
   for (const std::string& modifier : line.opcode.modifiers) {
@@ -169,10 +163,7 @@ void KernelReader::shuffle(Line& line) {
   expect(line, 5);
   const std::size_t bar = line.operands[0].find('|');
   const std::string_view name = trimmed(line.operands[0].substr(0, bar));
-  const Register found = target(name);
-  check_size(name, found, {'b', 4}, false);
-  line.out.targets[0] = found.offset;
-  line.out.target_width = 4;
+  destination(line, name, {'b', 4});
   if (bar != std::string_view::npos) {
     line.out.targets[1] = predicate_target(trimmed(line.operands[0].substr(bar + 1)));
   }
@@ -189,10 +180,7 @@ void KernelReader::vote(Line& line) {
   if (type.kind == 'p') {
     line.out.targets[0] = predicate_target(line.operands[0]);
   } else {
-    const Register found = target(line.operands[0]);
-    check_size(line.operands[0], found, type, false);
-    line.out.targets[0] = found.offset;
-    line.out.target_width = 4;
+    destination(line, line.operands[0], type);
   }
   std::string_view predicate = line.operands[1];
   line.out.negated_source = predicate[0] == '!';
@@ -209,10 +197,7 @@ void KernelReader::match(Line& line) {
   expect(line, 3);
   const std::size_t bar = line.operands[0].find('|');
   const std::string_view name = trimmed(line.operands[0].substr(0, bar));
-  const Register found = target(name);
-  check_size(name, found, {'b', 4}, false);
-  line.out.targets[0] = found.offset;
-  line.out.target_width = 4;
+  destination(line, name, {'b', 4});
   if (bar != std::string_view::npos) {
     line.out.targets[1] = predicate_target(trimmed(line.operands[0].substr(bar + 1)));
   }
@@ -225,10 +210,7 @@ void KernelReader::match(Line& line) {
 void KernelReader::active_mask(Line& line) {
   find(line, find_warp);
   expect(line, 1);
-  const Register found = target(line.operands[0]);
-  check_size(line.operands[0], found, {'b', 4}, false);
-  line.out.targets[0] = found.offset;
-  line.out.target_width = 4;
+  destination(line, line.operands[0], {'b', 4});
   emit(line);
 }
 

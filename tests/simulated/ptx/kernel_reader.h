@@ -71,6 +71,7 @@ class KernelReader {
   std::int32_t predicate_source(std::string_view text);
   std::int32_t predicate_target(std::string_view text) const;
   void source(Line& line, int n, std::string_view text, Type type);  // of exactly the type's size
+  void destination(Line& line, std::string_view text, Type type);    // targets[0], of exactly the size
   void check_size(std::string_view text, const Register& found, Type type, bool wider) const;
   Variable symbol(std::string_view text);  // "name" or "name+8"
   void address(Line& line, std::string_view text, std::string_view space);

@@ -114,6 +114,13 @@ void KernelReader::source(Line& line, int n, std::string_view text, Type type) {
   if (n == 0) line.out.source_width = static_cast<std::uint8_t>(found.width);
 }
 
+void KernelReader::destination(Line& line, std::string_view text, Type type) {
+  const Register found = target(text);
+  check_size(text, found, type, false);
+  line.out.targets[0] = found.offset;
+  line.out.target_width = static_cast<std::uint8_t>(found.width);
+}
+
 // "[%rd1+8]", "[name+8]" or "[16]" in the space of that name.
 void KernelReader::address(Line& line, std::string_view text, std::string_view space) {
   if (text.size() < 3 || text.front() != '[' || text.back() != ']') refuse("no address: " + std::string(text));
