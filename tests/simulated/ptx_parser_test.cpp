@@ -211,6 +211,8 @@ TEST(PtxParser, Variables) {
   EXPECT_EQ(result(body, around), 0x200400u);
   EXPECT_EQ(module_with(".reg .b32 %result;" + body, around).kernel("k").shared_bytes, 32u);
   EXPECT_EQ(results(R"(
+    .shared .b32 before[3];
+    st.shared.u32 [before+8], 1;
     st.shared.u32 [dynamic+8], 77;
     mov.u32 %result, dynamic;
     ld.shared.u32 %result, [%result+8];)",
