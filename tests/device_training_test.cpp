@@ -16,6 +16,13 @@ using Json = nlohmann::json;
 using Words = std::vector<std::string>;
 using Environment = std::map<std::string, std::string>;
 
+RunOptions with(const Environment& environment) {
+  RunOptions options;
+  options.environment = environment;
+  options.environment.try_emplace("SIMULATED_RACES", "off");  // tests/kernels look for them, more quickly
+  return options;
+}
+
 // What a training of a few steps left behind.
 struct Outcome {
   int code = -1;
@@ -28,7 +35,7 @@ class DeviceTraining : public ::testing::Test {
  protected:
   std::string path(const std::string& name) { return dir_ / name; }
 
-  // `steps` steps of 16 synthetic digits. Races have tests of their own (tests/kernels), which are quicker.
+  // `steps` steps of 16 synthetic digits.
   Words words(const std::string& model, int steps, const Words& more) {
     Words all = {"train",        "-m", model,          "-d", "synthetic", "-q", "--epochs",        "1",
                  "--batch-size", "16", "--limit-test", "16", "--seed",    "7",  "--metrics-every", "1"};
@@ -37,13 +44,11 @@ class DeviceTraining : public ::testing::Test {
     return all;
   }
 
-  Outcome train(const std::string& model, int steps, const Words& more, Environment environment = {}) {
+  Outcome train(const std::string& model, int steps, const Words& more, const Environment& environment = {}) {
     const std::string out = path("run" + std::to_string(runs_++));
     Words all = words(model, steps, more);
     all.insert(all.end(), {"--out", out});
-    environment.try_emplace("SIMULATED_RACES", "off");
-    const Ran ran = run_cli(all, {.environment = environment});
-    return outcome(ran, out);
+    return outcome(run_cli(all, with(environment)), out);
   }
 
   static Outcome outcome(const Ran& ran, const std::string& out) {
@@ -161,7 +166,7 @@ TEST_F(DeviceTraining, ResumesBitForBitAfterAKill) {
   const std::string out = path("killed");
   Words all = words("lenet5", 12, on_device);
   all.insert(all.end(), {"--out", out});
-  const RunOptions options{.environment = {{"SIMULATED_RACES", "off"}}};
+  const RunOptions options = with({});
   {
     Process process(all, options);
     ASSERT_TRUE(wait_until(process, [&] {
@@ -186,13 +191,11 @@ TEST_F(DeviceTraining, AnErrorOfTheDeviceLeavesTheCheckpointsWhole) {
   Words all = words("mlp", 12, {"--device", "cuda", "--checkpoint-every", "2", "--no-graph"});
   all.insert(all.end(), {"--out", out});
   constexpr int kIllegalAddress = 700;  // cudaErrorIllegalAddress
-  const Ran ran = run_cli(
-      all,
-      {.environment = {{"SIMULATED_RACES", "off"},
-                       {"SIMULATED_FAIL", "cudaLaunchKernel:" + std::to_string(kIllegalAddress) + ":1000000:120"}}});
+  const Ran ran =
+      run_cli(all, with({{"SIMULATED_FAIL", "cudaLaunchKernel:" + std::to_string(kIllegalAddress) + ":1000000:120"}}));
   EXPECT_EQ(ran.code, 5) << ran.err;
   EXPECT_NE(ran.err.find("cudaErrorIllegalAddress"), std::string::npos) << ran.err;
-  const Ran resumed = run_cli({"train", "--resume", "-q", "--out", out}, {.environment = {{"SIMULATED_RACES", "off"}}});
+  const Ran resumed = run_cli({"train", "--resume", "-q", "--out", out}, with({}));
   EXPECT_EQ(resumed.code, 0) << resumed.err;
 }
 

@@ -61,5 +61,6 @@ void record_work(bool on);  // off at start-up
 
 std::uint64_t allocated_bytes();  // by cudaMalloc, now
 std::size_t nodes_of_graph(const void* graph_exec);
+std::size_t nodes_of_graph(const void* graph_exec, WorkKind kind);
 
 }  // namespace simulated

@@ -14,6 +14,9 @@ constexpr std::uint32_t kAllLanes = 0xFFFFFFFFu;
 
 struct Block;
 
+// What an access says about the order of memory (PTX ISA, "8. Memory Consistency Model"); volatile is relaxed.
+enum class Ordering : std::uint8_t { weak, read_only, relaxed, acquire, release, acq_rel };
+
 // Lanes of a warp that stand at the same instruction.
 struct Group {
   std::uint32_t at = 0, lanes = 0;
@@ -30,6 +33,17 @@ struct Warp {
   std::uint32_t epoch = 0;    // counts bar.warp.sync: for races within the warp
   std::vector<Group> others;  // the lanes that stand elsewhere
   Block* block = nullptr;
+  // The scheduler's (scheduler.h):
+  std::uint32_t limit = 0;  // where the running group meets another one, or must let it go first
+  bool at_barrier = false;  // all live lanes are, at the instruction `at`
+  bool fair = false;        // its groups spin for one another: they take turns
+  std::uint32_t polls = 0;  // reads and updates of memory that may be waiting for another thread, in this slice
+  // Of races (race.h):
+  Ordering ordering = Ordering::weak;  // of the access that is executed
+  bool fenced = false;                 // a fence stands between what it wrote and what it will write
+  std::uint32_t fenced_segment = 0;    // the block's segment at that fence
+  std::uint64_t seen = 0;              // the latest release that its atomic or volatile reads have seen
+  std::uint64_t acquired = 0;          // ... before its last fence, or a barrier
 
   template <class T>
   T* at_offset(std::int32_t offset) {
