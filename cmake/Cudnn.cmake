@@ -70,7 +70,7 @@ else()
   set(CUDNN_FRONTEND_VERSION "${cudnn_frontend_MAJOR}.${cudnn_frontend_MINOR}.${cudnn_frontend_PATCH}")
   if(CUDNN_VERSION VERSION_LESS 9)
     set(cudnn_missing "cuDNN ${CUDNN_VERSION} in ${CUDNN_INCLUDE_DIR} is too old: 9 is needed; set CUDNN_ROOT")
-  elseif(CUDNN_FRONTEND_VERSION VERSION_LESS 1.12)
+  elseif(CUDNN_FRONTEND_VERSION VERSION_LESS 1.31)  # from here on captured graphs keep what they run
     set(cudnn_missing "cudnn-frontend ${CUDNN_FRONTEND_VERSION} in ${CUDNN_FRONTEND_INCLUDE_DIR} is too old: run tools/fetch_cudnn_frontend.sh and set CUDNN_FRONTEND_ROOT to third_party/cudnn-frontend")
   endif()
 endif()

@@ -72,6 +72,7 @@ class Recording {  // work that can be queued again and again
  public:
   virtual ~Recording() = default;
   virtual void replay() = 0;
+  virtual std::int64_t nodes() const { return 0; }  // of the device's graph: kernels, copies and fills; 0 without one
 };
 
 class Runtime {
@@ -380,6 +381,8 @@ namespace gpu {  // where the build has CUDA
 Backend& backend(int index);
 std::string unavailable_reason();  // why there is no CUDA device; empty where there is one
 std::vector<CudaDeviceInfo> describe_devices();
+CudaBuild describe_build();
+std::string cudnn_unavailable_reason(int index);
 }  // namespace gpu
 
 }  // namespace descent

@@ -78,6 +78,8 @@ TEST(Capture, ATrainingStepGivesTheSameBits) {
     Job plain(device), captured(device);
     captured.next_batch(0);
     captured.step();
+    // Capturing makes a new tensor of the loss, which has no value before the first replay.
+    double loss = captured.loss.item();
     Capture capture(device, [&] { captured.step(); });
     for (int i = 0; i < 6; ++i) {
       plain.next_batch(i);
@@ -86,13 +88,87 @@ TEST(Capture, ATrainingStepGivesTheSameBits) {
         captured.next_batch(i);
         captured.optimizer->set_lr(0.001 * i);
         capture.replay();
+        loss = captured.loss.item();
       }
       plain.optimizer->set_lr(0.001 * (i + 1));
-      EXPECT_EQ(plain.loss.item(), captured.loss.item()) << to_string(device) << " step " << i;
+      EXPECT_EQ(plain.loss.item(), loss) << to_string(device) << " step " << i;
     }
     const auto a = plain.model.parameters(), b = captured.model.parameters();
     for (std::size_t i = 0; i < a.size(); ++i) EXPECT_EQ(a[i].to_vector<float>(), b[i].to_vector<float>()) << i;
     EXPECT_EQ(captured.optimizer->step_count(), 6);
+  }
+}
+
+// The blocks of a step's temporaries are its recording's own, though nobody holds them: tensors that are made later, of
+// the same sizes and of the smallest one, keep their elements through every replay, and so does what one recording
+// leaves behind through those of another.
+TEST(Capture, LaterTensorsSurviveReplays) {
+  constexpr std::int64_t kSize = 5000;
+  for (const Device device : devices()) {
+    Tensor x = Tensor::full({kSize}, 2, DType::f32, device), y;
+    const auto step = [&] { y = exp(sqrt(square(x * 3.0) + 1.0)) * sum(x); };
+    step();
+    const std::vector<float> expected = y.to_vector<float>();
+    Capture first(device, step);
+    const Tensor of_first = y;
+    Capture second(device, step);
+    const Tensor of_second = y;
+    std::vector<Tensor> later;
+    for (int i = 0; i < 24; ++i) {
+      later.push_back(Tensor::full({kSize}, i, DType::f32, device));
+      later.push_back(Tensor::full({1}, i, DType::f32, device));
+    }
+    for (int i = 0; i < 3; ++i) {
+      first.replay();
+      const std::vector<float> before = of_first.to_vector<float>();
+      second.replay();
+      EXPECT_EQ(before, expected) << to_string(device);
+      EXPECT_EQ(of_first.to_vector<float>(), expected) << to_string(device);
+      EXPECT_EQ(of_second.to_vector<float>(), expected) << to_string(device);
+      later.push_back(Tensor::full({kSize}, 24 + i, DType::f32, device));
+      later.push_back(Tensor::full({1}, 24 + i, DType::f32, device));
+    }
+    for (std::size_t i = 0; i < later.size(); ++i) {
+      const std::vector<float> same(static_cast<std::size_t>(later[i].numel()), static_cast<float>(i / 2));
+      ASSERT_EQ(later[i].to_vector<float>(), same) << to_string(device) << " tensor " << i;
+    }
+  }
+}
+
+// When the recording is gone, its blocks are everybody's again; what still holds one keeps it.
+TEST(Capture, GivesItsMemoryBack) {
+  for (const Device device : devices()) {
+    if (device.type == DeviceType::cpu) continue;  // there a recording holds no memory
+    const Tensor x = Tensor::full({5000}, 2, DType::f32, device);
+    Tensor y;
+    const auto step = [&] { y = sqrt(square(x) + 1.0); };
+    step();
+    y = Tensor();
+    empty_cache(device);
+    const MemoryInfo before = memory_info(device);
+    {
+      Capture capture(device, step);
+      capture.replay();
+    }
+    const std::vector<float> expected = y.to_vector<float>();
+    const Tensor other = Tensor::full({5000}, 7, DType::f32, device), another = square(other);
+    EXPECT_EQ(y.to_vector<float>(), expected);
+    y = Tensor();
+    empty_cache(device);
+    const std::uint64_t others = memory_info(device).bytes_in_use - before.bytes_in_use;
+    const Tensor third = square(other);  // as large as each of the two
+    EXPECT_EQ(memory_info(device).bytes_in_use - before.bytes_in_use, others / 2 * 3);
+    EXPECT_EQ(memory_info(device).bytes_cached, 0U);
+  }
+}
+
+TEST(Capture, CountsTheNodesOfTheGraph) {
+  for (const Device device : devices()) {
+    Tensor x = Tensor::ones({100}, DType::f32, device);
+    const auto step = [&] { x.copy_from(square(x)); };
+    step();
+    const Capture capture(device, step);
+    EXPECT_EQ(capture.nodes(), device.type == DeviceType::cpu ? 0 : 2);  // a kernel and a copy
   }
 }
 

@@ -80,6 +80,36 @@ TEST(Concurrency, ThreadsShareAFreshModel) {
   }
 }
 
+// On a CUDA device all threads queue on its one stream, and share its libraries' handles, plans and workspaces. Every
+// round other sizes, so that plans are made while others are used.
+TEST(Concurrency, ThreadsShareAModelOnADevice) {
+  if (!cuda_unavailable_reason().empty()) GTEST_SKIP() << cuda_unavailable_reason();
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
+    for (const std::string& text : models()) {
+      const NoGrad no_grad;
+      const nn::Model model = nn::build_model(text, 3);
+      model.module->to(dtype == DType::f64 ? DType::f64 : DType::f32).to(Device::cuda()).eval();
+      for (int round = 1; round <= 2; ++round) {
+        std::vector<Tensor> inputs;
+        std::vector<std::vector<float>> expected, results(kThreads);
+        for (int i = 0; i < kThreads; ++i) {
+          inputs.push_back(data::normalize(images(3 * round + i).images, test::to_unit(), dtype, Device::cuda()));
+        }
+        together([&](int i) {
+          const NoGrad off;
+          std::vector<float> last;
+          for (int again = 0; again < 3; ++again) {
+            last = (*model.module)(inputs[static_cast<std::size_t>(i)]).to(DType::f32).to_vector<float>();
+          }
+          results[static_cast<std::size_t>(i)] = last;
+        });
+        for (const Tensor& input : inputs) expected.push_back((*model.module)(input).to(DType::f32).to_vector<float>());
+        EXPECT_EQ(results, expected) << model.name << " " << name_of(dtype) << " round " << round;
+      }
+    }
+  }
+}
+
 TEST(Concurrency, ThreadsEvaluateAndPredictWithOneModel) {
   const data::Dataset dataset = images(40);
   train::EvaluateOptions options;

@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <vector>
 
 #include "cuda/context.h"
@@ -37,6 +38,20 @@ constexpr std::array<End, 9> kEnds = {{{CUBLASLT_EPILOGUE_BIAS, "bias", false, f
 class CudaLt : public ::testing::Test {
  protected:
   void SetUp() override { DESCENT_NEEDS_CUDA(); }
+
+  // A context of the test's own is a second stream of the device: it must not begin before the copies into the buffers
+  // have ended, which are queued on the backend's stream, nor may they be read before it is done.
+  bool run(const Gemm& g, const CudaBuffer<float>& a, const CudaBuffer<float>& b, const LtEnd& end,
+           const CudaBuffer<float>& c) {
+    synchronize(Device::cuda());
+    const bool taken = lt_->run(g, {}, a.view().data, b.view().data, end, c.view().data);
+    EXPECT_EQ(cudaStreamSynchronize(context_->stream), cudaSuccess);
+    return taken;
+  }
+
+ private:
+  std::unique_ptr<Context> context_ = cuda_unavailable_reason().empty() ? std::make_unique<Context>(0) : nullptr;
+  std::unique_ptr<LtGemm> lt_ = context_ ? std::make_unique<LtGemm>(*context_) : nullptr;
 };
 
 Gemm layer(std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a, bool transpose_b) {
@@ -50,8 +65,6 @@ Gemm layer(std::int64_t m, std::int64_t n, std::int64_t k, bool transpose_a, boo
 }
 
 TEST_F(CudaLt, TakesActivationsBiasesAndTheirGradientsAlong) {
-  Context context(0);
-  LtGemm lt(context);
   const Gemm g = layer(kRows, kOut, kIn, false, true);
   const CudaBuffer<float> a(std::vector<float>(kRows * kIn, 0.5F)), b(std::vector<float>(kOut * kIn, 0.25F));
   for (const End& end : kEnds) {
@@ -63,8 +76,7 @@ TEST_F(CudaLt, TakesActivationsBiasesAndTheirGradientsAlong) {
     LtEnd wanted{.kind = end.kind, .bias = bias.view().data};
     if (end.bits) wanted.kept = bits.view().data, wanted.kept_stride = 8 * relu_pitch(kOut);
     if (end.argument) wanted.kept = argument.view().data, wanted.kept_stride = kOut;
-    EXPECT_TRUE(lt.run(g, {}, a.view().data, b.view().data, wanted, c.view().data));
-    EXPECT_EQ(cudaStreamSynchronize(context.stream), cudaSuccess);
+    EXPECT_TRUE(run(g, a, b, wanted, c));
     const std::vector<float> results = c.values();
     for (const float result : results) ASSERT_GT(result, 0);  // all the same, and positive
     for (const float sum : bias.values()) ASSERT_NEAR(sum, sums ? results[0] * kRows : 1, 1e-4 * sum);
@@ -72,22 +84,17 @@ TEST_F(CudaLt, TakesActivationsBiasesAndTheirGradientsAlong) {
 }
 
 TEST_F(CudaLt, SumsTheRowsOfTheGradientAlong) {
-  Context context(0);
-  LtGemm lt(context);
   const CudaBuffer<float> dy(std::vector<float>(kRows * kOut, 0.5F)), x(std::vector<float>(kRows * kIn, 0.25F));
   const CudaBuffer<float> dw(kOut * kIn), sums(kOut);
   const LtEnd end{.kind = CUBLASLT_EPILOGUE_BGRADB, .bias = sums.view().data};
-  EXPECT_TRUE(lt.run(layer(kOut, kIn, kRows, true, false), {}, dy.view().data, x.view().data, end, dw.view().data));
-  EXPECT_EQ(cudaStreamSynchronize(context.stream), cudaSuccess);
+  EXPECT_TRUE(run(layer(kOut, kIn, kRows, true, false), dy, x, end, dw));
   for (const float sum : sums.values()) ASSERT_EQ(sum, 0.5F * kRows);
 }
 
 TEST_F(CudaLt, RefusesWhatVectorsCannotTake) {
-  Context context(0);
-  LtGemm lt(context);
   const CudaBuffer<float> a(kRows * kIn), b(kOut * kIn), c(kRows * kOut), bias(kOut, 1);
   const LtEnd end{.kind = CUBLASLT_EPILOGUE_BIAS, .bias = bias.view().data};
-  EXPECT_FALSE(lt.run(layer(kRows, kOut, kIn, false, true), {}, a.view().data, b.view().data, end, c.view().data));
+  EXPECT_FALSE(run(layer(kRows, kOut, kIn, false, true), a, b, end, c));
 }
 
 }  // namespace

@@ -142,14 +142,17 @@ WatchedTraining train_watched(const JobOptions& options, const std::shared_ptr<t
   settings.interrupted = done;
   train::Trainer trainer(*model.module, *optimizer, settings);
   trainer.add(watch);
-  trainer.fit(images);
-  return {training_flops(model), images.name};
+  const train::FitResult fit = trainer.fit(images);
+  return {training_flops(model), images.name, fit.graph_nodes};
 }
 
 JobResult bench_training(const JobOptions& options) {
   auto stopwatch = std::make_shared<Stopwatch>(options.steps, options.blocks, options.device);
   const WatchedTraining job = train_watched(options, stopwatch, [&] { return stopwatch->done(); });
-  return summarize_blocks(job.data, stopwatch->steps(), options.batch_size, stopwatch->seconds(), job.flops);
+  JobResult result =
+      summarize_blocks(job.data, stopwatch->steps(), options.batch_size, stopwatch->seconds(), job.flops);
+  result.graph_nodes = job.graph_nodes;
+  return result;
 }
 
 JobResult bench_inference(const JobOptions& options) {

@@ -33,16 +33,18 @@ struct JobResult {
   std::vector<double> block_seconds;
   double median_seconds = 0;  // of a block
   double images_per_second = 0;
-  double gflops = 0;  // multiply-adds count two; no gradient for the first layer's input
+  double gflops = 0;             // multiply-adds count two; no gradient for the first layer's input
+  std::int64_t graph_nodes = 0;  // of a training step's CUDA graph; 0 without one
 };
 
 // Whole training steps through Trainer: gather, normalization, forward, loss, backward, Adam.
 JobResult bench_training(const JobOptions& options);
 // The training behind it: until `done`, asked after each step, says so. `watch` sees every step. Returns the model's
-// floating-point operations of a step for one image, and the data's name.
+// floating-point operations of a step for one image, the data's name, and the nodes of the captured step.
 struct WatchedTraining {
   double flops = 0;
   std::string data;
+  std::int64_t graph_nodes = 0;
 };
 WatchedTraining train_watched(const JobOptions& options, const std::shared_ptr<train::Callback>& watch,
                               const std::function<bool()>& done);

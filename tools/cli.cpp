@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -101,6 +102,19 @@ bool utf8_locale() {
     return locale.find("UTF-8") != std::string_view::npos || locale.find("utf8") != std::string_view::npos;
   }
   return false;
+}
+
+std::string describe(const CudaBuild& build) {
+  std::string text = fmt::format("code for compute capability {}", fmt::join(build.architectures, " "));
+  const char* before = "; ";
+  for (const CudaLibrary& library : build.libraries) {
+    text += fmt::format("{}{} {}", before, library.name, library.built);
+    if (library.running != library.built) {
+      text += library.running.empty() ? " (not found)" : fmt::format(" (running {})", library.running);
+    }
+    before = ", ";
+  }
+  return text;
 }
 
 std::string thousands(std::int64_t value) {

@@ -8,6 +8,8 @@
 #include <string>
 #include <string_view>
 
+#include "descent/device.h"
+
 namespace descent::cli {
 
 enum ExitCode : int {
@@ -51,6 +53,9 @@ void print_json(const nlohmann::json& value);
 bool stdout_is_terminal();
 bool utf8_locale();
 std::string thousands(std::int64_t value);  // 1,234,567
+// "code for compute capability 8.6 9.0; cudart 13.0, cuBLAS 13.1.0, cuDNN 9.19.0", and which was found where that
+// differs.
+std::string describe(const CudaBuild& build);
 
 // ---- options ----
 CLI::Option* add_threads(CLI::App& command, int& threads);  // --threads, the same for all subcommands

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Proves the CUDA backend on a machine with an NVIDIA GPU: tests, compute-sanitizer, training and benchmarks on the CPU and
 # the GPU, PyTorch beside them where it is there. Needs no network. Writes at most 8 files into OUTDIR: results.json,
-# summary.md and a log of each stage. Exit code 0 when everything ran and passed.
+# summary.md and logs of the stages. Exit code 0 when everything ran and passed.
 #   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
 #   tools/gpu_check.sh --pack DIR [--build DIR]
-# --only takes stages of: device, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; what
+# --only takes stages of: device, products, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; what
 # of sanitizers and torch none are left for is skipped, any other stage has not passed. --dry-run says what would run.
 # --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
 # machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one.
@@ -45,7 +45,7 @@ python=$(command -v python3) || fail "python3 is needed"
 
 # The command and every test but those that run the kernels on the CPU.
 targets() {
-  echo descent_cli
+  printf '%s\n' descent_cli cublaslt_probe
   find "$source/tests" -maxdepth 1 -name '*_test.cpp' -not -name 'device_*' -printf '%f\n' | sed 's/\.cpp$//'
   find "$source/tests/kernels" -name '*_test.cpp' -printf '%f\n' | sed -n 's/_test\.cpp$/_gpu/p'
 }
@@ -86,7 +86,7 @@ pack_tree() { # DIR
   tree=$(mktemp -d)  # not local: the trap runs when this function is over
   trap 'rm -rf "$tree"' EXIT
   mkdir -p "$tree"/{bin,lib,tests/kernels,deps/system,tools,bench} "$1"
-  cp "$build/bin/descent" "$tree/bin/"
+  cp "$build/bin/descent" "$build/bin/cublaslt_probe" "$tree/bin/"
   cp -P "$build"/lib/libdescent.so* "$tree/lib/"
   for path in "${programs[@]}"; do
     to=$tree/tests
@@ -97,7 +97,7 @@ pack_tree() { # DIR
     to=$tree/deps
     case $name in libstdc++.so* | libgcc_s.so*) to=$tree/deps/system ;; esac
     cp -L "$path" "$to/$name"
-  done < <(libraries_of "$build/bin/descent" "$build"/lib/libdescent.so.? "${programs[@]}")
+  done < <(libraries_of "$build/bin/descent" "$build/bin/cublaslt_probe" "$build"/lib/libdescent.so.? "${programs[@]}")
   find "$tree/bin" "$tree/lib" "$tree/tests" "$tree/deps" -type f -exec strip --strip-unneeded {} +
   cp -r "$source/tools/gpu_check" "$source/tools/gpu_check.sh" "$tree/tools/"
   cp "$source"/bench/*.py "$tree/bench/"

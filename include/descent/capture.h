@@ -2,6 +2,7 @@
 // host one call. On the CPU each replay calls the step, so that the same program runs on both.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
 
@@ -47,6 +48,8 @@ class DESCENT_API Capture {
   Capture& operator=(Capture&&) noexcept;
 
   void replay();  // queues the step's work once more
+  // Of the CUDA graph: kernels, copies and fills, which the device does one after another. 0 on the CPU.
+  std::int64_t nodes() const;
 
  private:
   std::unique_ptr<Recording> recording_;

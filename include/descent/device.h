@@ -40,6 +40,22 @@ struct CudaDeviceInfo {
 DESCENT_API std::vector<CudaDeviceInfo> cuda_devices();
 DESCENT_API std::string device_name(Device device);  // "cpu", "cuda:0 (NVIDIA H200)"
 
+// What the CUDA backend was built with: libraries of NVIDIA's, and the compute capabilities that it has code for. Empty
+// without the backend. Asking starts nothing on a device.
+struct CudaLibrary {
+  std::string name;     // "cudart", "cuBLAS", "cuDNN"
+  std::string built;    // the version whose headers were compiled
+  std::string running;  // the version that was found at run time; empty where it could not be asked
+};
+struct CudaBuild {
+  std::vector<std::string> architectures;  // "8.6", "9.0"; later ones of the same major version run that code too
+  std::vector<CudaLibrary> libraries;
+};
+DESCENT_API CudaBuild cuda_build();
+// Whether convolutions on the device go to cuDNN: empty if so, else the reason why kernels of ours do all of them. The
+// first call starts cuDNN, as a first convolution does. Throws DeviceError for a device that is not there.
+DESCENT_API std::string cudnn_unavailable_reason(Device device);
+
 // Waits until all work queued on the device is done.
 DESCENT_API void synchronize(Device device);
 

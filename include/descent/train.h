@@ -192,6 +192,7 @@ struct FitResult {
   std::int64_t step = 0;
   std::int64_t best_epoch = -1;   // with validation only
   std::vector<EpochInfo> epochs;  // those of this call
+  std::int64_t graph_nodes = 0;   // of the step that was captured last (Capture::nodes); 0 where none was
 };
 
 // Model and optimizer are not owned and must outlive it.

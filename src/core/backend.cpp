@@ -27,6 +27,22 @@ std::vector<CudaDeviceInfo> cuda_devices() {
 #endif
 }
 
+CudaBuild cuda_build() {
+#if DESCENT_HAS_CUDA
+  return gpu::describe_build();
+#else
+  return {};
+#endif
+}
+
+std::string cudnn_unavailable_reason(Device device) {
+  backend(device);  // throws where it is not there
+#if DESCENT_HAS_CUDA
+  if (device.type == DeviceType::cuda) return gpu::cudnn_unavailable_reason(device.index);
+#endif
+  return "cuDNN is for CUDA devices";
+}
+
 std::string cuda_unavailable_reason() {
 #if DESCENT_HAS_CUDA
   return gpu::unavailable_reason();

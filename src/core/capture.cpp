@@ -21,4 +21,9 @@ void Capture::replay() {
   recording_->replay();
 }
 
+std::int64_t Capture::nodes() const {
+  if (!recording_) throw InvalidArgument("capture: it was moved from");
+  return recording_->nodes();
+}
+
 }  // namespace descent

@@ -87,6 +87,17 @@ void* Allocator::new_block(std::size_t bytes) {
   return nullptr;
 }
 
+void* Allocator::allocate_for_ever(std::size_t bytes) {
+  const std::lock_guard lock(mutex_);
+  void* block = new_block(bytes);
+  if (block == nullptr && !capturing_) {
+    release_cached();
+    block = new_block(bytes);
+  }
+  if (block == nullptr) out_of_memory(bytes);
+  return block;
+}
+
 void Allocator::free(void* data, std::size_t bytes) noexcept {
   if (data == nullptr) return;
   const std::lock_guard lock(mutex_);

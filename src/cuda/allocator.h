@@ -27,6 +27,8 @@ class Allocator {
 
   void* allocate(std::size_t bytes);  // 256-byte aligned; 0 bytes give a block too; throws OutOfMemory
   void free(void* data, std::size_t bytes) noexcept;
+  // For a library's workspace: belongs to no pool and is not counted as in use. Throws OutOfMemory.
+  void* allocate_for_ever(std::size_t bytes);
   MemoryInfo memory() const;
   void empty_cache();  // gives free blocks back to the driver
 

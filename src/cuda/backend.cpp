@@ -12,6 +12,10 @@
 #include "cuda/families.h"
 #include "descent/error.h"
 
+#if DESCENT_HAS_CUDNN
+#include "cuda/conv_cudnn.h"
+#endif
+
 namespace descent::gpu {
 namespace {
 
@@ -88,7 +92,9 @@ const Devices& devices() {
 
 std::string unavailable_reason() { return devices().why_none; }
 
-Backend& backend(int index) {
+namespace {
+
+Assembled& assembled(int index) {
   const Devices& known = devices();
   if (!known.why_none.empty()) throw DeviceError(fmt::format("cuda:{}: {}", index, known.why_none));
   if (index < 0 || index >= known.count) {
@@ -96,11 +102,24 @@ Backend& backend(int index) {
                                   known.count == 1 ? ", cuda:0" : "s"));
   }
   static std::mutex mutex;
-  static auto* const assembled = new std::vector<std::unique_ptr<Assembled>>(static_cast<std::size_t>(known.count));
+  static auto* const all = new std::vector<std::unique_ptr<Assembled>>(static_cast<std::size_t>(known.count));
   const std::lock_guard lock(mutex);
-  std::unique_ptr<Assembled>& entry = (*assembled)[static_cast<std::size_t>(index)];
+  std::unique_ptr<Assembled>& entry = (*all)[static_cast<std::size_t>(index)];
   if (!entry) entry = std::make_unique<Assembled>(index);
-  return entry->backend;
+  return *entry;
+}
+
+}  // namespace
+
+Backend& backend(int index) { return assembled(index).backend; }
+
+std::string cudnn_unavailable_reason(int index) {
+#if DESCENT_HAS_CUDNN
+  return cudnn_failure(assembled(index).context);
+#else
+  static_cast<void>(assembled(index));
+  return "this build has no cuDNN";
+#endif
 }
 
 }  // namespace descent::gpu

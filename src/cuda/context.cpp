@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <utility>
 
 #include "cuda/check.h"
 #include "cuda/probe.h"
@@ -74,22 +76,6 @@ Queue& Context::queue() {
   return *this;
 }
 
-void* Context::new_workspace(std::size_t bytes) {
-  void* memory = nullptr;
-  cudaError_t status = cudaMalloc(&memory, bytes);
-  if (status == cudaErrorMemoryAllocation && !capturing) {
-    static_cast<void>(cudaGetLastError());
-    allocator_.empty_cache();
-    status = cudaMalloc(&memory, bytes);
-  }
-  if (status == cudaErrorMemoryAllocation) {
-    static_cast<void>(cudaGetLastError());
-    throw OutOfMemory("cuda: workspace of cuBLAS", bytes, 0);
-  }
-  check(status, "cudaMalloc");
-  return memory;
-}
-
 // A handle is kept only when it is whole. One that isn't is left behind: an error like that ends the process soon.
 cublasHandle_t Context::blas() {
   const std::lock_guard lock(mutex_);
@@ -99,7 +85,7 @@ cublasHandle_t Context::blas() {
   check(cublasCreate(&handle), "cublasCreate");
   check(cublasSetStream(handle, stream), "cublasSetStream");
   check(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
-  check(cublasSetWorkspace(handle, new_workspace(kBlasWorkspace), kBlasWorkspace), "cublasSetWorkspace");
+  check(cublasSetWorkspace(handle, allocator_.allocate_for_ever(kBlasWorkspace), kBlasWorkspace), "cublasSetWorkspace");
   return blas_ = handle;
 }
 
@@ -114,8 +100,19 @@ cublasLtHandle_t Context::blas_lt() {
 
 void* Context::lt_workspace() {
   const std::lock_guard lock(mutex_);
-  if (lt_workspace_ == nullptr) lt_workspace_ = new_workspace(kLtWorkspace);
+  if (lt_workspace_ == nullptr) lt_workspace_ = allocator_.allocate_for_ever(kLtWorkspace);
   return lt_workspace_;
+}
+
+void Context::keep_for_capture(std::shared_ptr<const void> plan) {
+  if (!capturing) return;
+  const std::lock_guard lock(mutex_);
+  if (std::find(kept_.begin(), kept_.end(), plan) == kept_.end()) kept_.push_back(std::move(plan));
+}
+
+std::vector<std::shared_ptr<const void>> Context::take_kept() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(kept_, {});
 }
 
 }  // namespace descent::gpu

@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <vector>
 
@@ -27,7 +28,8 @@ class Context final : public Queue {
   // Library handles on the stream, made at the first use; cuBLAS has a fixed workspace, which keeps it deterministic.
   cublasHandle_t blas();
   cublasLtHandle_t blas_lt();
-  void* lt_workspace();  // kLtWorkspace bytes, for one matrix product at a time
+  void* lt_workspace();   // kLtWorkspace bytes, for one matrix product at a time
+  std::mutex blas_mutex;  // held while a product is queued whose kernels share cuBLAS's workspace
   static constexpr std::size_t kLtWorkspace = std::size_t{32} << 20;
 
   Allocator& allocator() { return allocator_; }
@@ -37,16 +39,18 @@ class Context final : public Queue {
   // True while the stream is captured: then nothing may block or leave the device.
   bool capturing = false;
   std::vector<std::function<void()>> after_capture;  // what had to wait for the end of it
+  // While the stream is captured: a graph will run what a library prepared, so it must live as long as the graph.
+  void keep_for_capture(std::shared_ptr<const void> plan);
+  std::vector<std::shared_ptr<const void>> take_kept();
 
  private:
-  void* new_workspace(std::size_t bytes);
-
   int device_;
   Allocator allocator_;
   std::mutex mutex_;  // of what follows
   cublasHandle_t blas_ = nullptr;
   cublasLtHandle_t blas_lt_ = nullptr;
   void* lt_workspace_ = nullptr;
+  std::vector<std::shared_ptr<const void>> kept_;
 };
 
 }  // namespace descent::gpu

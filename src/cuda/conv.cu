@@ -17,12 +17,7 @@ namespace descent::gpu {
 namespace {
 
 #if DESCENT_HAS_CUDNN
-// Thin layers (few channels on a side, or in a group) and f64 are left to our own kernels: a library's tiles are for
-// dozens of channels.
-bool worth_cudnn(const ConvShape& s, DType dtype) {
-  constexpr std::int64_t kThin = 8;
-  return dtype != DType::f64 && s.in_group() > kThin && s.out_group() > kThin;
-}
+bool worth_cudnn(const ConvShape& s, DType dtype) { return worth_cudnn(dtype, s.in_group(), s.out_group()); }
 #endif
 
 class GpuConv final : public Conv {

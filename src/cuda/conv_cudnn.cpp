@@ -1,15 +1,21 @@
 // Convolutions by cuDNN plans: which call takes which plan, and what is left to kernels of ours. A plan is made at the
 // first call of its kind on a device and kept, and so is the answer that there is none. Of cuDNN's engines only its
 // slow reference claims to keep NaN through ReLU, so ReLU is fused only where precision.h allows NaN to vanish;
-// gradients are accumulated by way of scratch memory, because the front end fixes the graph's beta at 0.
+// gradients are accumulated by way of scratch memory, because the front end fixes the graph's beta at 0. Beside bf16
+// the bias is bf16 too: with one of f32 cuDNN has nothing but engines that it compiles at run time.
 #if DESCENT_HAS_CUDNN
 
 #include "cuda/conv_cudnn.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 #include <limits>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "cuda/context.h"
 #include "cuda/conv_cudnn_plan.h"
@@ -22,10 +28,10 @@ namespace {
 
 // cuDNN on one device. Lives as long as the process: nothing here is safe to destroy after the driver.
 struct Library {
-  std::mutex mutex;
-  bool tried = false;
+  std::mutex mutex;  // of what follows, and of the calls: a plan's workspace is its own until its kernels are queued
   cudnnHandle_t handle = nullptr;
-  std::map<ConvKey, std::unique_ptr<ConvPlan>> plans;  // null: cuDNN can't
+  std::string failure;                                       // why there is no handle, once it was tried
+  std::map<ConvKey, std::shared_ptr<const ConvPlan>> plans;  // null: cuDNN can't
 };
 
 constexpr std::size_t kMostPlans = 4096;  // a program whose shapes never repeat must not grow for ever
@@ -59,26 +65,51 @@ ConvKey make_key(ConvPass pass, bool bf16, const ConvGeometry& g, const Shape& x
   return key;
 }
 
+std::string describe(cudnnStatus_t status) {
+  std::array<char, 256> detail = {};
+  cudnnGetLastErrorString(detail.data(), detail.size());
+  const std::string_view more(detail.data());
+  return cudnnGetErrorString(status) + (more.empty() ? "" : fmt::format(" ({})", more.substr(0, more.find('\n'))));
+}
+
+// Makes the handle, once; false: there is none. To be called with the library locked.
+bool start(Library& cudnn) {
+  if (cudnn.handle != nullptr || !cudnn.failure.empty()) return cudnn.handle != nullptr;
+  const cudnnStatus_t status = cudnnCreate(&cudnn.handle);
+  if (status == CUDNN_STATUS_SUCCESS) return true;
+  cudnn.failure = "cudnnCreate: " + describe(status);
+  cudnn.handle = nullptr;
+  return false;
+}
+
+std::shared_ptr<const ConvPlan> find_plan(Context& context, Library& cudnn, const ConvKey& key) {
+  auto at = cudnn.plans.find(key);
+  if (at == cudnn.plans.end()) {
+    if (cudnn.plans.size() >= kMostPlans && !context.capturing) cudnn.plans.clear();
+    at = cudnn.plans.emplace(key, make_conv_plan({cudnn.handle}, key)).first;
+  }
+  return at->second;
+}
+
+// False, and nothing queued, where cuDNN has no plan, or where there is no room for its workspace, which our own
+// convolution does not need. What goes wrong in a plan that cuDNN did make is an error.
 bool run(Context& context, const ConvKey& key, const ConvOperands& operands) {
   Queue& queue = context.queue();
   Library& cudnn = library(context.device());
   const std::lock_guard lock(cudnn.mutex);
-  if (!cudnn.tried) {
-    cudnn.tried = true;
-    if (cudnnCreate(&cudnn.handle) != CUDNN_STATUS_SUCCESS) cudnn.handle = nullptr;
-  }
-  if (cudnn.handle == nullptr || cudnnSetStream(cudnn.handle, queue.stream) != CUDNN_STATUS_SUCCESS) return false;
-  auto at = cudnn.plans.find(key);
-  if (at == cudnn.plans.end() && cudnn.plans.size() >= kMostPlans) cudnn.plans.clear();
-  if (at == cudnn.plans.end()) at = cudnn.plans.emplace(key, make_conv_plan(cudnn.handle, key)).first;
-  const ConvPlan* plan = at->second.get();
+  if (!start(cudnn)) return false;
+  const cudnnStatus_t status = cudnnSetStream(cudnn.handle, queue.stream);
+  if (status != CUDNN_STATUS_SUCCESS) throw DeviceError("cudnn: cudnnSetStream failed: " + describe(status));
+  const std::shared_ptr<const ConvPlan> plan = find_plan(context, cudnn, key);
   if (plan == nullptr) return false;
+  std::optional<Scratch<std::byte>> workspace;
   try {
-    const Scratch<std::byte> workspace(queue, static_cast<std::int64_t>(plan->workspace_bytes()));
-    plan->run(cudnn.handle, operands, workspace.data());
+    workspace.emplace(queue, static_cast<std::int64_t>(plan->workspace_bytes()));
   } catch (const OutOfMemory&) {
-    return false;  // our own convolution needs no workspace
+    return false;
   }
+  plan->run(cudnn.handle, operands, workspace->data());
+  context.keep_for_capture(plan);
   return true;
 }
 
@@ -105,12 +136,24 @@ bool is_bf16(const ConstView& v) { return v.dtype == DType::bf16; }
 
 }  // namespace
 
+std::string cudnn_failure(Context& context) {
+  context.queue();
+  Library& cudnn = library(context.device());
+  const std::lock_guard lock(cudnn.mutex);
+  start(cudnn);
+  return cudnn.failure;
+}
+
 bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstView w, ConstView bias,
                    Activation activation, View y) {
   if (!suits(x) || !suits(w) || !suits(y)) return false;
   Twins twins(context.queue());
   const bool bf16 = is_bf16(x), relu = activation == Activation::relu;
-  if (bf16) w = twins.narrow(w);
+  const ConstView wide_bias = bias;
+  if (bf16) {
+    w = twins.narrow(w);
+    bias = twins.narrow(bias);
+  }
   ConvKey key = make_key(ConvPass::forward, bf16, g, x.shape, w.shape, y.shape);
   const ConvOperands operands{x.data, w.data, y.data, bias.data};
   const auto try_fused = [&](bool with_bias, bool with_relu) {
@@ -123,7 +166,7 @@ bool cudnn_forward(Context& context, const ConvGeometry& g, ConstView x, ConstVi
   if (can_relu && try_fused(can_bias, true)) return true;
   const bool fused_bias = can_bias && try_fused(true, false);
   if (!fused_bias && !try_fused(false, false)) return false;
-  const float* bias_left = fused_bias ? nullptr : bias.as<float>();
+  const float* bias_left = fused_bias ? nullptr : wide_bias.as<float>();
   if (bias_left == nullptr && !relu) return true;
   const std::int64_t channels = y.shape[3], rows = y.numel() / channels;
   if (bf16) {
@@ -155,10 +198,13 @@ bool cudnn_backward_filter(Context& context, const ConvGeometry& g, ConstView x,
   const Scratch<__nv_bfloat16> narrow(queue, n);
   operands.w = narrow.data();
   if (!run(context, key, operands)) return false;
+  if (dw.write == Write::overwrite) {
+    widen_bf16(queue, n, narrow.data(), dw.view.as<float>());
+    return true;
+  }
   const Scratch<float> beside(queue, n);
   widen_bf16(queue, n, narrow.data(), beside.data());
-  finish<float>(queue, 1, n, beside.data(), dw.write == Write::accumulate ? 1 : 0, nullptr, Activation::none,
-                dw.view.as<float>());
+  finish<float>(queue, 1, n, beside.data(), 1, nullptr, Activation::none, dw.view.as<float>());
   return true;
 }
 

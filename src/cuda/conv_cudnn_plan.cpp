@@ -1,6 +1,8 @@
 // cuDNN's graph API through cudnn-frontend: from a ConvKey to an execution plan, chosen by cuDNN's heuristics under
 // our rules. No engine may be nondeterministic, or spread the rounding errors or the NaN of one element over others
 // (FFT, Winograd), or round inputs to half precision; the tensor cores are for bf16, and for those who asked for TF32.
+// None may be compiled at run time, which takes seconds, or be the one that promises to keep NaN (plain loops: our own
+// kernels are faster). Those that first copy the operands into another layout come last.
 #if DESCENT_HAS_CUDNN
 
 #include "cuda/conv_cudnn_plan.h"
@@ -9,6 +11,7 @@
 
 #include <algorithm>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -34,8 +37,7 @@ std::vector<std::int64_t> strides(const std::array<std::int64_t, 4>& s) {
 std::vector<std::int64_t> list(const std::array<std::int64_t, 2>& s) { return {s[0], s[1]}; }
 
 fe::DataType_t type_of(const ConvKey& key, Name name) {
-  const bool wide = name == kBias || (name == kW && key.w_f32);
-  return key.bf16 && !wide ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
+  return key.bf16 && !(name == kW && key.w_f32) ? fe::DataType_t::BFLOAT16 : fe::DataType_t::FLOAT;
 }
 
 Tensor input(Graph& graph, const ConvKey& key, Name name, const std::array<std::int64_t, 4>& shape) {
@@ -90,28 +92,103 @@ void add_operations(Graph& graph, const ConvKey& key) {
       .set_data_type(type_of(key, name));
 }
 
-std::vector<fe::NumericalNote_t> unwanted(const ConvKey& key) {
-  std::vector<fe::NumericalNote_t> notes = {fe::NumericalNote_t::NONDETERMINISTIC,
-                                            fe::NumericalNote_t::DOWN_CONVERT_INPUTS,
-                                            fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION,
-                                            fe::NumericalNote_t::FFT,
-                                            fe::NumericalNote_t::WINOGRAD,
-                                            fe::NumericalNote_t::WINOGRAD_TILE_4x4,
-                                            fe::NumericalNote_t::WINOGRAD_TILE_6x6,
-                                            fe::NumericalNote_t::WINOGRAD_TILE_13x13};
-  if (key.precision == Precision::f32 && !key.bf16) notes.push_back(fe::NumericalNote_t::TENSOR_CORE);
-  return notes;
+const std::vector<fe::NumericalNote_t> kUnwanted = {fe::NumericalNote_t::NONDETERMINISTIC,
+                                                    fe::NumericalNote_t::DOWN_CONVERT_INPUTS,
+                                                    fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION,
+                                                    fe::NumericalNote_t::FFT,
+                                                    fe::NumericalNote_t::WINOGRAD,
+                                                    fe::NumericalNote_t::WINOGRAD_TILE_4x4,
+                                                    fe::NumericalNote_t::WINOGRAD_TILE_6x6,
+                                                    fe::NumericalNote_t::WINOGRAD_TILE_13x13,
+                                                    fe::NumericalNote_t::STRICT_NAN_PROP};
+
+// An engine that brings an operand into another layout needs room for at least one of them, and x is among those that
+// it copies. What engines without copies ask for is less: counters, and the parts of a sum that is split.
+std::int64_t bytes_of_x(const ConvKey& key) {
+  const std::int64_t elements = key.x[0] * key.x[1] * key.x[2] * key.x[3];
+  return elements * (key.bf16 ? 2 : 4);
 }
+
+// What is let through, the best first: of what is left to choose, cuDNN's heuristics say. A note says whether an engine
+// uses the tensor cores; for bf16 and TF32 they are worth a copy of the operands, and in strict f32 nothing is.
+struct Limits {
+  bool tensor_cores;
+  std::int64_t workspace_bytes;
+};
+std::vector<Limits> limits_for(const ConvKey& key) {
+  const std::int64_t without_copies = std::min(bytes_of_x(key) - 1, kMostWorkspace);
+  if (!key.bf16 && key.precision == Precision::f32) return {{false, without_copies}};
+  return {{true, without_copies}, {true, kMostWorkspace}, {false, without_copies}};
+}
+
+// The front end's graph, with its list of plans in reach.
+class ConvGraph final : public Graph {
+ public:
+  // Builds the first plan within the limits; false: there is none. Call it once the heuristics were asked.
+  bool build(const Limits& limits) {
+    const fe::graph::Execution_plan_list all = plans;
+    static_cast<void>(plans.filter_numeric_notes(kUnwanted, false));
+    static_cast<void>(plans.filter_numeric_notes({fe::NumericalNote_t::TENSOR_CORE}, limits.tensor_cores));
+    static_cast<void>(plans.filter_behavior_notes({fe::BehaviorNote_t::RUNTIME_COMPILATION}, false));
+    plans.set_max_workspace_allowed(limits.workspace_bytes);
+    if (plans.check_support().is_good() && build_plans().is_good()) return true;
+    plans = all;
+    return false;
+  }
+
+  ConvEngine engine() const {
+    ConvEngine engine;
+    static_cast<void>(get_plan_name(engine.name));
+    const auto at = static_cast<std::size_t>(plans.candidate);
+    const auto add = [&](std::string_view name) {
+      engine.notes += (engine.notes.empty() ? "" : " ") + std::string(name);
+    };
+    for (const fe::NumericalNote_t note : plans.numeric_notes[at]) {
+      engine.tensor_cores |= note == fe::NumericalNote_t::TENSOR_CORE;
+      if (note != fe::NumericalNote_t::NOT_SET) add(name_of(note));
+    }
+    for (const fe::BehaviorNote_t note : plans.behavior_notes[at]) {
+      if (note == fe::BehaviorNote_t::RUNTIME_COMPILATION) add("runtime-compilation");
+    }
+    return engine;
+  }
+
+ private:
+  static std::string_view name_of(fe::NumericalNote_t note) {
+    switch (note) {
+      case fe::NumericalNote_t::TENSOR_CORE:
+        return "tensor-core";
+      case fe::NumericalNote_t::DOWN_CONVERT_INPUTS:
+        return "down-convert-inputs";
+      case fe::NumericalNote_t::REDUCED_PRECISION_REDUCTION:
+        return "reduced-precision-reduction";
+      case fe::NumericalNote_t::FFT:
+        return "fft";
+      case fe::NumericalNote_t::NONDETERMINISTIC:
+        return "nondeterministic";
+      case fe::NumericalNote_t::STRICT_NAN_PROP:
+        return "strict-nan-propagation";
+      default:
+        return "winograd";
+    }
+  }
+};
 
 // One line of at most 300 characters of what cuDNN says.
 std::string first_line(const std::string& text) { return text.substr(0, std::min<std::size_t>(text.find('\n'), 300)); }
 
 class FrontendPlan final : public ConvPlan {
  public:
-  FrontendPlan(std::shared_ptr<Graph> graph, const ConvKey& key, std::size_t workspace_bytes)
-      : graph_(std::move(graph)), bias_(key.bias), workspace_bytes_(workspace_bytes) {}
+  FrontendPlan(std::shared_ptr<ConvGraph> graph, const ConvKey& key, std::int64_t workspace_bytes)
+      : graph_(std::move(graph)),
+        bias_(key.bias),
+        workspace_bytes_(static_cast<std::size_t>(workspace_bytes)),
+        engine_(graph_->engine()) {
+    engine_.copies_operands = workspace_bytes >= bytes_of_x(key);
+  }
 
   std::size_t workspace_bytes() const override { return workspace_bytes_; }
+  const ConvEngine& engine() const override { return engine_; }
 
   void run(cudnnHandle_t handle, const ConvOperands& operands, void* workspace) const override {
     std::unordered_map<std::int64_t, void*> pointers = {
@@ -124,30 +201,45 @@ class FrontendPlan final : public ConvPlan {
   }
 
  private:
-  std::shared_ptr<Graph> graph_;
+  std::shared_ptr<ConvGraph> graph_;
   bool bias_;
   std::size_t workspace_bytes_;
+  ConvEngine engine_;
 };
+
+// Tells the graph which device it is for; false: cuDNN does not understand the description.
+bool place(ConvGraph& graph, const ConvDevice& device) {
+  if (device.properties.empty()) return true;
+  const auto properties = std::make_shared<fe::DeviceProperties>();
+  if (properties->deserialize({device.properties.begin(), device.properties.end()}).is_bad()) return false;
+  graph.set_device_properties(properties).set_sm_version(device.architecture);
+  return true;
+}
 
 }  // namespace
 
-std::unique_ptr<ConvPlan> make_conv_plan(cudnnHandle_t handle, const ConvKey& key) {
-  const auto graph = std::make_shared<Graph>();
+std::unique_ptr<ConvPlan> make_conv_plan(const ConvDevice& device, const ConvKey& key) {
+  const auto graph = std::make_shared<ConvGraph>();
   graph->set_io_data_type(fe::DataType_t::FLOAT)
       .set_intermediate_data_type(fe::DataType_t::FLOAT)
       .set_compute_data_type(fe::DataType_t::FLOAT);
   try {
+    if (!place(*graph, device)) return nullptr;
     add_operations(*graph, key);
-    if (graph->validate().is_bad() || graph->build_operation_graph(handle).is_bad()) return nullptr;
+    if (graph->validate().is_bad()) return nullptr;
+    const bool described = device.handle == nullptr;
+    if ((described ? graph->build_operation_graph() : graph->build_operation_graph(device.handle)).is_bad()) {
+      return nullptr;
+    }
     if (graph->create_execution_plans({fe::HeurMode_t::A, fe::HeurMode_t::FALLBACK}).is_bad()) return nullptr;
-    graph->deselect_numeric_notes(unwanted(key)).deselect_workspace_greater_than(kMostWorkspace);
-    if (graph->check_support(handle).is_bad() || graph->build_plans(handle).is_bad()) return nullptr;
-    std::int64_t workspace_bytes = 0;
-    if (graph->get_workspace_size(workspace_bytes).is_bad()) return nullptr;
-    return std::make_unique<FrontendPlan>(graph, key, static_cast<std::size_t>(workspace_bytes));
+    for (const Limits& limits : limits_for(key)) {
+      std::int64_t workspace_bytes = 0;
+      if (!graph->build(limits) || graph->get_workspace_size(workspace_bytes).is_bad()) continue;
+      return std::make_unique<FrontendPlan>(graph, key, workspace_bytes);
+    }
   } catch (const fe::cudnnException&) {  // a descriptor that could not be made
-    return nullptr;
   }
+  return nullptr;
 }
 
 }  // namespace descent::gpu

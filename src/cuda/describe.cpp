@@ -1,13 +1,50 @@
-// What the driver says about the CUDA devices of this machine. Asking makes no context on them.
+// What the driver says about the CUDA devices of this machine, and what this build brings for them. Asking makes no
+// context on them.
+#include <cublasLt.h>
+#include <cublas_v2.h>
 #include <cuda_runtime.h>
+#include <fmt/format.h>
 
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "backend.h"
 #include "cuda/check.h"
+#include "cuda/probe.h"
+
+#if DESCENT_HAS_CUDNN
+#include <cudnn.h>
+#endif
 
 namespace descent::gpu {
+namespace {
+
+std::string runtime_version(int version) { return fmt::format("{}.{}", version / 1000, version % 1000 / 10); }
+
+CudaLibrary cudart() {
+  int running = 0;
+  check(cudaRuntimeGetVersion(&running), "cudaRuntimeGetVersion");
+  return {"cudart", runtime_version(CUDART_VERSION), runtime_version(running)};
+}
+
+std::string library_version(std::size_t version) {
+  return fmt::format("{}.{}.{}", version / 10000, version % 10000 / 100, version % 100);
+}
+
+}  // namespace
+
+CudaBuild describe_build() {
+  CudaBuild build;
+  for (const int architecture : built_architectures()) {
+    build.architectures.push_back(fmt::format("{}.{}", architecture / 100, architecture % 100 / 10));
+  }
+  build.libraries = {cudart(), {"cuBLAS", library_version(CUBLAS_VERSION), library_version(cublasLtGetVersion())}};
+#if DESCENT_HAS_CUDNN
+  build.libraries.push_back({"cuDNN", library_version(CUDNN_VERSION), library_version(cudnnGetVersion())});
+#endif
+  return build;
+}
 
 std::vector<CudaDeviceInfo> describe_devices() {
   if (!unavailable_reason().empty()) return {};

@@ -1,5 +1,7 @@
 // Linalg on CUDA: f32 and bf16 through cuBLASLt, f64 (and what cuBLASLt does not take) through cuBLAS; what they leave
 // undone is a kernel of ours. TF32 only where precision.h says so.
+#include <mutex>
+
 #include "cuda/check.h"
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
@@ -32,6 +34,7 @@ void blas_gemm(Context& context, const Gemm& g, const BlasTypes& types, const vo
   const ColumnMajor in(g);
   const S alpha = static_cast<S>(g.alpha), beta = static_cast<S>(g.beta);
   cublasHandle_t blas = context.blas();
+  const std::lock_guard lock(context.blas_mutex);
   if (g.batch == 1) {
     check(cublasGemmEx_64(blas, in.op_first, in.op_second, in.rows, in.columns, g.k, &alpha, b, types.operands,
                           in.ld_first, a, types.operands, in.ld_second, &beta, c, types.result, in.ld_result,

@@ -115,7 +115,7 @@ void set_pointers(const MatmulDesc& desc, const void* bias, const void* kept) {
   if (kept != nullptr) set(desc, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, kept);
 }
 
-// What the library says of a product that it doesn't do with that end; some of it only when it is called.
+// What the heuristics say of a product that the library doesn't do with that end.
 bool is_refusal(cublasStatus_t status, cublasLtEpilogue_t end) {
   return status == CUBLAS_STATUS_NOT_SUPPORTED ||
          (status == CUBLAS_STATUS_INVALID_VALUE && end != CUBLASLT_EPILOGUE_DEFAULT);
@@ -123,7 +123,7 @@ bool is_refusal(cublasStatus_t status, cublasLtEpilogue_t end) {
 
 }  // namespace
 
-std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key, const LtEnd& end) {
+std::shared_ptr<const LtGemm::Plan> LtGemm::prepare(const Key& key, const LtEnd& end) {
   Gemm g;
   g.transpose_a = key.transpose_a;
   g.transpose_b = key.transpose_b;
@@ -131,7 +131,7 @@ std::unique_ptr<LtGemm::Plan> LtGemm::prepare(const Key& key, const LtEnd& end) 
   g.n = key.n;
   g.k = key.k;
   const ColumnMajor in(g);
-  auto plan = std::make_unique<Plan>();
+  auto plan = std::make_shared<Plan>();
   const bool narrow = key.types.operands == DType::bf16;
   plan->desc = make_matmul(narrow ? CUBLAS_COMPUTE_32F : compute_type(key.precision));
   set(plan->desc, CUBLASLT_MATMUL_DESC_TRANSA, in.op_first);
@@ -168,25 +168,22 @@ bool LtGemm::run(const Gemm& g, const GemmTypes& types, const void* a, const voi
   }
   const Key key{g.m,      g.n,         g.k,   g.batch,      g.transpose_a, g.transpose_b,
                 end.kind, precision(), types, alignment(a), alignment(b),  alignment(c)};
-  const std::lock_guard lock(mutex_);  // the descriptor holds the addresses from here to the call
+  // The descriptor holds the addresses from here to the call, whose kernels may share the workspace.
+  const std::lock_guard lock(mutex_);
   auto at = plans_.find(key);
   if (at == plans_.end()) {
-    if (plans_.size() >= kMostPlans) plans_.clear();
+    if (plans_.size() >= kMostPlans && !context_.capturing) plans_.clear();
     at = plans_.emplace(key, prepare(key, end)).first;
   }
   if (at->second == nullptr) return false;
   const Plan& plan = *at->second;
   set_pointers(plan.desc, end.bias, end.kept);
   const auto alpha = static_cast<float>(g.alpha), beta = static_cast<float>(g.beta);
-  const cublasStatus_t status =
-      cublasLtMatmul(context_.blas_lt(), plan.desc.get(), &alpha, b, plan.first.get(), a, plan.second.get(), &beta, c,
-                     plan.result.get(), c, plan.result.get(), &plan.chosen.algo, context_.lt_workspace(),
-                     plan.chosen.workspaceSize, context_.queue().stream);
-  if (is_refusal(status, end.kind)) {
-    at->second.reset();
-    return false;
-  }
-  check(status, "cublasLtMatmul");
+  check(cublasLtMatmul(context_.blas_lt(), plan.desc.get(), &alpha, b, plan.first.get(), a, plan.second.get(), &beta, c,
+                       plan.result.get(), c, plan.result.get(), &plan.chosen.algo, context_.lt_workspace(),
+                       plan.chosen.workspaceSize, context_.queue().stream),
+        "cublasLtMatmul");
+  context_.keep_for_capture(at->second);
   return true;
 }
 

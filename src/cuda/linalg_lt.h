@@ -56,8 +56,9 @@ class LtGemm {
   LtGemm(const LtGemm&) = delete;
   LtGemm& operator=(const LtGemm&) = delete;
 
-  // Queues the product; false, and nothing queued, where cuBLASLt has no algorithm for it with that end. No size may be
-  // 0. Where the end has a bias or keeps something, the batch is 1 or neither changes along it.
+  // Queues the product; false, and nothing queued, where cuBLASLt has no algorithm for it with that end; DeviceError
+  // where the call fails although it named one. No size may be 0. Where the end has a bias or keeps something, the
+  // batch is 1 or neither changes along it.
   bool run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const LtEnd& end, void* c);
 
  private:
@@ -72,11 +73,11 @@ class LtGemm {
   };
   struct Plan;
 
-  std::unique_ptr<Plan> prepare(const Key& key, const LtEnd& end);
+  std::shared_ptr<const Plan> prepare(const Key& key, const LtEnd& end);
 
   Context& context_;
   std::mutex mutex_;
-  std::map<Key, std::unique_ptr<Plan>> plans_;  // null: there is no algorithm
+  std::map<Key, std::shared_ptr<const Plan>> plans_;  // null: there is no algorithm
 };
 
 }  // namespace descent::gpu

@@ -13,4 +13,6 @@ cudaError_t probe() {
   return cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(&probe_kernel));
 }
 
+std::vector<int> built_architectures() { return {__CUDA_ARCH_LIST__}; }
+
 }  // namespace descent::gpu

@@ -3,8 +3,11 @@
 
 #include <cuda_runtime.h>
 
+#include <vector>
+
 namespace descent::gpu {
 
-cudaError_t probe();  // cudaErrorNoKernelImageForDevice where it has none
+cudaError_t probe();                     // cudaErrorNoKernelImageForDevice where it has none
+std::vector<int> built_architectures();  // 100 * major + 10 * minor of the compute capabilities that were compiled for
 
 }  // namespace descent::gpu

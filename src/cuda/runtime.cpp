@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "cuda/check.h"
 #include "cuda/context.h"
@@ -38,15 +39,22 @@ class Staging {
   cudaEvent_t done_ = nullptr;
 };
 
+// A graph with what its replays need.
+struct CapturedGraph {
+  cudaGraphExec_t executable = nullptr;
+  std::shared_ptr<Allocator::Pool> pool;
+  std::vector<std::shared_ptr<const void>> plans;  // of libraries, whose kernels are in it
+  std::int64_t nodes = 0;
+};
+
 class GraphRecording final : public Recording {
  public:
-  GraphRecording(Context& context, cudaGraphExec_t graph, std::shared_ptr<Allocator::Pool> pool)
-      : context_(context), graph_(graph), pool_(std::move(pool)) {}
+  GraphRecording(Context& context, const CapturedGraph& captured) : context_(context), captured_(captured) {}
   ~GraphRecording() override {
-    const auto destroy = [&context = context_, graph = graph_, pool = pool_] {
+    const auto destroy = [&context = context_, captured = captured_] {
       static_cast<void>(cudaStreamSynchronize(context.stream));  // a replay may still use the pool's blocks
-      static_cast<void>(cudaGraphExecDestroy(graph));
-      context.allocator().release_pool(pool);
+      static_cast<void>(cudaGraphExecDestroy(captured.executable));
+      context.allocator().release_pool(captured.pool);
     };
     if (context_.capturing) {
       context_.after_capture.emplace_back(destroy);  // waiting would end the capture
@@ -59,13 +67,13 @@ class GraphRecording final : public Recording {
 
   void replay() override {
     context_.queue();
-    check(cudaGraphLaunch(graph_, context_.stream), "cudaGraphLaunch");
+    check(cudaGraphLaunch(captured_.executable, context_.stream), "cudaGraphLaunch");
   }
+  std::int64_t nodes() const override { return captured_.nodes; }
 
  private:
   Context& context_;
-  cudaGraphExec_t graph_;
-  std::shared_ptr<Allocator::Pool> pool_;
+  CapturedGraph captured_;
 };
 
 class GpuRuntime final : public Runtime {
@@ -142,8 +150,11 @@ class GpuRuntime final : public Runtime {
     const std::shared_ptr<Allocator::Pool> pool = context_.allocator().begin_pool();
     context_.capturing = true;
     cudaGraph_t graph = nullptr;
+    CapturedGraph captured;
+    captured.pool = pool;
     const auto end = [&] {
       context_.capturing = false;
+      captured.plans = context_.take_kept();
       context_.allocator().end_pool();
       const cudaError_t ended = cudaStreamEndCapture(q.stream, &graph);
       for (const auto& work : std::exchange(context_.after_capture, {})) work();
@@ -158,13 +169,15 @@ class GpuRuntime final : public Runtime {
       context_.allocator().release_pool(pool);
       throw;
     }
-    cudaGraphExec_t executable = nullptr;
+    std::size_t nodes = 0;
     cudaError_t status = end();
-    if (status == cudaSuccess) status = cudaGraphInstantiate(&executable, graph, 0);
+    if (status == cudaSuccess) status = cudaGraphGetNodes(graph, nullptr, &nodes);
+    if (status == cudaSuccess) status = cudaGraphInstantiate(&captured.executable, graph, 0);
     if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));
     if (status != cudaSuccess) context_.allocator().release_pool(pool);
     check(status, "capture of a CUDA graph");
-    return std::make_unique<GraphRecording>(context_, executable, pool);
+    captured.nodes = static_cast<std::int64_t>(nodes);
+    return std::make_unique<GraphRecording>(context_, captured);
   }
 
  private:

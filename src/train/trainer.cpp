@@ -270,6 +270,7 @@ FitResult Trainer::Impl::fit(Trainer& self, const data::Dataset& train, const da
   }
   result.step = step;
   result.best_epoch = best_epoch;
+  result.graph_nodes = graph.nodes();
   for (const auto& callback : callbacks) callback->on_end(self, result.end);
   if (result.end != End::interrupted && best) io::set_module_state(model, *best);
   return result;

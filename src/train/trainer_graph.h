@@ -21,6 +21,7 @@ class StepGraph {
   bool ready() const { return on_ && warm_; }  // the next whole batch may be replayed
   void ran_as_it_is() { warm_ = true; }
   void replay();  // captures first where there is no recording; DeviceError where that can't be done
+  std::int64_t nodes() const { return recording_ ? recording_->nodes() : 0; }
   // Drops the recording where the model is no longer what it was captured with.
   void check();
 

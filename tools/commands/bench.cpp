@@ -88,6 +88,7 @@ int run_job(const Options& o) {
                  {"device", device_name(job.device)},
                  {"precision", o.job.precision}};
     if (training) json["seconds_per_epoch"] = kEpochImages / result.images_per_second;
+    if (result.graph_nodes > 0) json["graph_nodes"] = result.graph_nodes;
     print_json(json);
     return kOk;
   }

@@ -4,6 +4,7 @@
 #include "cli.h"
 #include "descent/bench.h"
 #include "descent/device.h"
+#include "descent/error.h"
 #include "descent/version.h"
 
 namespace descent::cli {
@@ -32,7 +33,7 @@ std::string compiler() {
 #endif
 }
 
-std::string describe(const CudaDeviceInfo& d) {
+std::string describe_device(const CudaDeviceInfo& d) {
   return fmt::format("{}, {:.0f} GiB, compute capability {}.{}, {} multiprocessors", d.name,
                      static_cast<double>(d.memory) / (1 << 30), d.major, d.minor, d.multiprocessors);
 }
@@ -53,11 +54,29 @@ Json to_json(const std::vector<CudaDeviceInfo>& devices) {
   return list;
 }
 
+Json to_json(const CudaBuild& build) {
+  Json libraries = Json::object();
+  for (const CudaLibrary& l : build.libraries) libraries[l.name] = {{"built", l.built}, {"running", l.running}};
+  return {{"architectures", build.architectures}, {"libraries", std::move(libraries)}};
+}
+
+// Empty where convolutions go to cuDNN.
+std::string cudnn_reason() {
+  try {
+    return cudnn_unavailable_reason(Device::cuda());
+  } catch (const DeviceError& error) {  // the device is there, but can't be used
+    return error.what();
+  }
+}
+
 std::string cuda_lines(const std::string& reason, const std::vector<CudaDeviceInfo>& devices) {
-  if (!reason.empty() || devices.empty()) return fmt::format("CUDA     no: {}\n", reason);
+  const CudaBuild build = cuda_build();
+  const std::string built = build.architectures.empty() ? "" : fmt::format("built    {}\n", describe(build));
+  if (!reason.empty() || devices.empty()) return fmt::format("CUDA     no: {}\n{}", reason, built);
   std::string text = fmt::format("CUDA     available, driver for CUDA {}\n", driver_version(devices[0]));
-  for (std::size_t i = 0; i < devices.size(); ++i) text += fmt::format("cuda:{:<4}{}\n", i, describe(devices[i]));
-  return text;
+  for (std::size_t i = 0; i < devices.size(); ++i) text += fmt::format("cuda:{:<4}{}\n", i, describe_device(devices[i]));
+  const std::string why = cudnn_reason();
+  return text + built + (why.empty() ? "" : fmt::format("cuDNN    not in use: {}\n", why));
 }
 
 int info(const Options& o) {
@@ -73,6 +92,14 @@ int info(const Options& o) {
                  {"cuda_devices", to_json(devices)},
                  {"default_device", to_string(parse_device("auto"))}};
   if (!reason.empty()) result["cuda_unavailable"] = reason;
+  if (const CudaBuild cuda = cuda_build(); !cuda.architectures.empty()) {
+    result["cuda_build"] = to_json(cuda);
+    if (reason.empty()) {
+      const std::string why = cudnn_reason();
+      result["cudnn"] = why.empty();
+      if (!why.empty()) result["cudnn_unavailable"] = why;
+    }
+  }
   std::string text =
       fmt::format("descent {}, built with {}\nCPU      {} threads, {}\n{}device   {} (auto)\n", version(), compiler(),
                   num_threads(), build.simd, cuda_lines(reason, devices), to_string(parse_device("auto")));

@@ -115,6 +115,22 @@ void write_config(const Job& job) {
   io::write_text(job.folder.file("config.json"), job.description.dump(2) + "\n");
 }
 
+bool has_convolutions(const nn::Model& model) {
+  for (const nn::LayerSummary& layer : nn::summarize(*model.module, model.input)) {
+    if (layer.type.starts_with("Conv")) return true;
+  }
+  return false;
+}
+
+// Which of CUDA's libraries the run uses: without cuDNN it is slower, and nothing else would say so.
+void announce_cuda(const Job& job) {
+  if (job.device.type != DeviceType::cuda) return;
+  say(fmt::format("cuda    {}", describe(cuda_build())));
+  if (!has_convolutions(job.model)) return;
+  const std::string why = cudnn_unavailable_reason(job.device);
+  if (!why.empty()) say(fmt::format("cuda    convolutions without cuDNN: {}", why));
+}
+
 void announce(const Job& job) {
   say(fmt::format("data    {}: {} training, {} validation, {} test images ({})", job.data.train.name,
                   thousands(job.data.train.size()), thousands(job.data.validation.size()),
@@ -126,6 +142,7 @@ void announce(const Job& job) {
                                                                  : ", products in " + job.config.precision;
   say(fmt::format("device  {}, {} threads{}; {}, learning rate {:g}, {}; seed {}", device_name(job.device),
                   num_threads(), precision, job.config.optimizer, job.config.lr, job.config.schedule, job.config.seed));
+  announce_cuda(job);
   say(fmt::format("folder  {}", job.folder.path));
 }
 

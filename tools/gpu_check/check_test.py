@@ -114,9 +114,19 @@ elif args[0] == "train":
             file.write(json.dumps({"type": "step", "step": step, "loss": 2 / step + drift}) + "\\n")
     print(json.dumps({"test_accuracy": 0.97, "seconds": 1.5, "sha256": FAKE.get("sum", "s") if "--no-graph" in args else "s"}))
 else:
-    table = {"gflops_f32": 100, "copy_gb_s": 10, "device": "x", "seconds_per_epoch": 0.5}
+    table = {"gflops_f32": 100, "copy_gb_s": 10, "device": "x", "seconds_per_epoch": 0.5, "graph_nodes": 17}
     table["kernels"] = [{"op": "relu", "size": "8", "seconds": 1e-3, "gb_s": 9, "share_of_peak": 0.9}]
     print(json.dumps(table))
+'''
+PROBE = '''
+rows = []
+for masked in (True, False):
+    for end in ("DEFAULT", "DRELU"):
+        row = {"in": 84, "out": 10, "batch": 128, "pass": "data", "types": "tf32", "end": end, "alignment": 16, "masked": masked}
+        row.update({"algorithms": 0} if end == "DRELU" else {"algorithms": 2, "microseconds": 3 if masked else 2})
+        if FAKE.get("refuses") and end == "DEFAULT": row["call"] = "CUBLAS_STATUS_NOT_SUPPORTED"
+        rows.append(row)
+print(json.dumps({"cublaslt": 130100, "cases": [] if FAKE.get("silent") else rows}))
 '''
 TEST = '''
 for word in sys.argv:
@@ -165,6 +175,7 @@ class WholeRun(unittest.TestCase):
 
     def run_check(self, *words, **fake):
         self.program("tree/bin/descent", COMMAND, fake)
+        self.program("tree/bin/cublaslt_probe", PROBE, fake)
         self.program("tree/tests/op_cases_test", TEST, {})
         self.program("tree/tests/kernels/pool_test", TEST, fake)
         self.program("tree/tests/kernels/loss_test", TEST, {})
@@ -188,9 +199,18 @@ class WholeRun(unittest.TestCase):
         self.assertLessEqual(len(os.listdir(self.out)), 8)
         with open(os.path.join(self.out, "summary.md"), encoding="utf-8") as file:
             page = file.read()
-        for text in ("# GPU check", "pool_test", "memcheck", "lenet5", "relu", "the same bits"):
+        for text in ("# GPU check", "pool_test", "memcheck", "lenet5", "relu", "the same bits", "DRELU", "Nodes of the graph"):
             self.assertIn(text, page)
         self.assertNotIn("incomplete", page)
+
+    def test_products(self):
+        self.assertEqual(self.run_check("--only", "device,products"), 0, self.results)
+        self.assertEqual(self.status["products"], ("passed", "4 cases; with the mask 1.50 of the time without it (median)"))
+        details = self.results["stages"][1]["details"]
+        self.assertEqual(details["without"], {"data tf32 DRELU, 16 bytes": ["84-10:128"]})
+        self.assertEqual([row["end"] for row in details["asked"]], ["DEFAULT", "DRELU"])
+        for fake in ({"refuses": True}, {"silent": True}):
+            self.assertEqual(self.run_check("--only", "products", **fake), 1)
 
     def test_without_a_device_nothing_else_runs(self):
         self.assertEqual(self.run_check(device=False), 1)

@@ -114,6 +114,32 @@ def result(text):
     raise Unreadable("no JSON object on standard output")
 
 
+def products(found):
+    """What cublaslt_probe's cases say, in short: the rows as the library asks (aligned, masked), which cases have no algorithm, those
+    whose algorithm the call refuses, and what the mask costs: the ratio of times with and without it, where they differ most."""
+    cases = found.get("cases", [])
+    if not cases:
+        raise Unreadable("cublaslt_probe printed no cases")
+
+    def name(row):
+        return f"{row['pass']} {row['in']}-{row['out']} batch {row['batch']} {row['types']} {row['end']}"
+
+    refused, slower = {}, []
+    unmasked = {name(row): row for row in cases if not row["masked"] and row["alignment"] == 16}
+    for row in cases:
+        if row["masked"] and row["algorithms"] == 0:
+            refused.setdefault(f"{row['pass']} {row['types']} {row['end']}, {row['alignment']} bytes", []).append(
+                f"{row['in']}-{row['out']}:{row['batch']}")
+        if row["masked"] and row.get("microseconds") and unmasked.get(name(row), {}).get("microseconds"):
+            slower.append((row["microseconds"] / unmasked[name(row)]["microseconds"], name(row)))
+    slower.sort(reverse=True)
+    middle = slower[len(slower) // 2][0] if slower else None
+    return {"version": found.get("cublaslt"), "cases": len(cases),
+            "asked": [row for row in cases if row["masked"] and row["alignment"] == 16],
+            "without": refused, "refused_by_the_call": [name(row) for row in cases if row.get("call")],
+            "mask": {"median_ratio": middle, "worst": [{"ratio": ratio, "case": case} for ratio, case in slower[:8]]}}
+
+
 def kernels(cpu, cuda):
     """Joins two kernel tables of `descent bench --json` by op and size."""
     by_name = {(row["op"], row["size"]): row for row in cpu.get("kernels", [])}

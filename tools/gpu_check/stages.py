@@ -97,6 +97,21 @@ def tests(check, details):
     return text
 
 
+def products(check, details):
+    """Which ends of a matrix product cuBLASLt has an algorithm for, at the presets' sizes, and what its reduction mask costs."""
+    probe = os.path.join(check.tree.root, "bin", "cublaslt_probe")
+    if not os.path.exists(probe):
+        raise Failed(f"{probe} is not built")
+    done = check.run([probe], 60)
+    if done.timed_out or done.code != 0:
+        raise Failed("cublaslt_probe " + ("timed out" if done.timed_out else f"ended with {done.code}: {done.err.strip()[-300:]}"))
+    details.update(parse.products(parse.result(done.out)))
+    if details["refused_by_the_call"]:
+        raise Failed(f"cuBLASLt names algorithms that it refuses to run: {'; '.join(details['refused_by_the_call'][:5])}")
+    ratio = details["mask"]["median_ratio"]
+    return f"{details['cases']} cases" + (f"; with the mask {ratio:.2f} of the time without it (median)" if ratio else "")
+
+
 def _sanitize(check, tool, which, name, path, scratch):
     """One program under one tool. "errors" is None without a verdict; then "skipped" or "refused" may say why that is no failure."""
     row = {"tool": which, "program": name, "errors": None, "first": ""}
@@ -252,7 +267,10 @@ def bench(check, details):
                             ("cuda, bf16", ["--precision", "bf16"])):
             done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *more], 25)
             if done.code == 0 and not done.timed_out:
-                row[where] = parse.result(done.out)["seconds_per_epoch"]
+                told = parse.result(done.out)
+                row[where] = told["seconds_per_epoch"]
+                if told.get("graph_nodes"):  # of the captured step
+                    row.setdefault("nodes", {})[where] = told["graph_nodes"]
             elif where in ("cpu", "cuda"):
                 raise Failed(f"descent bench --train {model} --device {where} ended with {done.code}: {done.err.strip()[-300:]}")
         details["jobs"].append(row)
@@ -294,7 +312,7 @@ def torch(check, details):
 
 
 # Name, seconds at most, function.
-STAGES = (("device", 30, device), ("tests", 130, tests), ("sanitizers", 120, sanitizers), ("training", 110, training),
+STAGES = (("device", 30, device), ("products", 60, products), ("tests", 130, tests), ("sanitizers", 120, sanitizers), ("training", 110, training),
           ("bench", 75, bench), ("torch", 150, torch))
 # Stages that are skipped when the time is used up; without one of the others the check has not passed.
 MAY_BE_LATE = ("sanitizers", "torch")

@@ -53,9 +53,23 @@ def _bench(details):
                       _number(row["speedup"], ",.1f"), _number(row["gb_s"], ",.0f"), _number(row["gflops"], ",.0f"),
                       _number(row["share_of_peak"], ".0%")] for row in details.get("kernels", [])])
     if details.get("jobs"):
-        heads = list(dict.fromkeys(key for row in details["jobs"] for key in row if key != "model"))
+        heads = list(dict.fromkeys(key for row in details["jobs"] for key in row if key not in ("model", "nodes")))
         lines += ["", "Seconds per training epoch of 60,000 images, batch 128:", ""]
         lines += _table(["model", *heads], [[row["model"], *(_number(row.get(head), ".4f") for head in heads)] for row in details["jobs"]])
+        nodes = {row["model"]: row["nodes"] for row in details["jobs"] if row.get("nodes")}
+        if nodes:
+            heads = list(dict.fromkeys(key for counts in nodes.values() for key in counts))
+            lines += ["", "Nodes of the graph of a training step:", ""]
+            lines += _table(["model", *heads], [[model, *(counts.get(head, "-") for head in heads)] for model, counts in nodes.items()])
+    return lines
+
+
+def _products(details):
+    lines = [f"- cuBLASLt {details['version']}"]
+    lines += _table(["no algorithm for", "at (in-out:batch)"], [[end, " ".join(sizes)] for end, sizes in details["without"].items()])
+    if details["mask"]["worst"]:
+        lines += ["", "The mask of reduction schemes costs most here (time with it, of that without):", ""]
+        lines += _table(["case", "ratio"], [[row["case"], f"{row['ratio']:.2f}"] for row in details["mask"]["worst"]])
     return lines
 
 
@@ -69,7 +83,7 @@ def _torch(details):
     return _table(["goal", "job", "class", "", "us/step", "descent is faster by", "must be"], rows)
 
 
-SECTIONS = {"tests": _tests, "sanitizers": _sanitizers, "training": _training, "bench": _bench, "torch": _torch}
+SECTIONS = {"products": _products, "tests": _tests, "sanitizers": _sanitizers, "training": _training, "bench": _bench, "torch": _torch}
 
 
 def markdown(results):

@@ -277,6 +277,42 @@ SIMULATED_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMat
   return simulated::launch(call, algorithm, problem, workspace, stream);
 }
 
+// doc, "cublasLtMatmulAlgoConfigGetAttribute()" and cublasLtMatmulAlgoConfigAttributes_t: what there is to say of the
+// simulated algorithms, which have no tiles and stages (0: undefined).
+SIMULATED_API cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algo,
+                                                                  cublasLtMatmulAlgoConfigAttributes_t attribute,
+                                                                  void* value, size_t bytes, size_t* written) {
+  const Call call("cublasLtMatmulAlgoConfigGetAttribute");
+  if (call.failure()) return *call.failure();
+  if (algo == nullptr || value == nullptr) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "null");
+  Algorithm algorithm;
+  std::memcpy(static_cast<void*>(&algorithm), algo, sizeof algorithm);
+  if (algorithm.magic != Algorithm::kMagic) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "no algorithm");
+  std::uint32_t answer = 0;
+  switch (attribute) {
+    case CUBLASLT_ALGO_CONFIG_ID:
+      answer = static_cast<std::uint32_t>(algorithm.method);
+      break;
+    case CUBLASLT_ALGO_CONFIG_TILE_ID:
+    case CUBLASLT_ALGO_CONFIG_STAGES_ID:
+      break;
+    case CUBLASLT_ALGO_CONFIG_SPLITK_NUM:
+      answer = algorithm.method == simulated::Method::whole ? 1 : 2;
+      break;
+    case CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME:
+      if (algorithm.method == simulated::Method::compute_type) answer = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+      if (algorithm.method == simulated::Method::in_place) answer = CUBLASLT_REDUCTION_SCHEME_INPLACE;
+      if (algorithm.method == simulated::Method::output_type) answer = CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE;
+      break;
+    default:
+      return call.refuse(CUBLAS_STATUS_NOT_SUPPORTED, "this attribute is not simulated");
+  }
+  if (bytes < sizeof answer) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "the buffer is too small");
+  std::memcpy(value, &answer, sizeof answer);
+  if (written != nullptr) *written = sizeof answer;
+  return CUBLAS_STATUS_SUCCESS;
+}
+
 SIMULATED_API size_t cublasLtGetVersion(void) { return CUBLAS_VERSION; }
 SIMULATED_API cublasStatus_t cublasLtGetProperty(libraryPropertyType type, int* value) {
   return simulated::cublas_property(type, value);
