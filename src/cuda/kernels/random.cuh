@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "core/philox.h"
 #include "cuda/launch.cuh"
+#include "cuda/sort.h"
 
 namespace descent::gpu {
 
@@ -160,15 +161,13 @@ void dropout(Queue& q, const RandomCall& call, double p, const T* x, T* y, std::
          static_cast<Wide<T>>(1.0 / (1.0 - p)), n, aligned16(x, y), x, y, write == Write::accumulate);
 }
 
-// y = 0..n-1 in the order of (word of element i, i); `sort` as DeviceSort of index_sort.cuh.
-template <class Sort>
-void permutation(Queue& q, const Sort& sort, const RandomCall& call, std::int32_t* y, std::int64_t n) {
+// y = 0..n-1 in the order of (word of element i, i): the sort is stable.
+inline void permutation(Queue& q, const RandomCall& call, std::int32_t* y, std::int64_t n) {
   if (n == 0) return;
-  Scratch<std::uint32_t> keys(q, n), sorted_keys(q, n);
-  Scratch<std::int32_t> numbers(q, n);
+  const Scratch<std::uint32_t> keys(q, n);
   launch(q, "permutation_keys", permutation_keys_kernel<std::uint32_t>, dim3(blocks_for(q, n, 4 * kThreads)),
-         dim3(kThreads), 0, call, n, aligned16(keys.data(), numbers.data()), keys.data(), numbers.data());
-  sort(q, n, 32, keys.data(), sorted_keys.data(), numbers.data(), y);
+         dim3(kThreads), 0, call, n, aligned16(keys.data(), y), keys.data(), y);
+  sort_by_key(q, n, keys.data(), y);
 }
 
 inline void advance_call(Queue& q, std::int32_t* call) {
