@@ -100,9 +100,19 @@ TEST(Sampler, GoesOnInTheMiddleOfAnEpoch) {
   EXPECT_EQ(resumed.position(), (Position{2, 13}));
 }
 
+TEST(Sampler, SkippingIsNextWithoutTheIndices) {
+  BatchSampler sampler(10, 4, 3), skipping(10, 4, 3);
+  for (const std::int64_t count : {4, 4, 2, 0}) {
+    EXPECT_EQ(skipping.skip(), count);
+    EXPECT_EQ(sampler.next().size(), static_cast<std::size_t>(count));
+    EXPECT_EQ(skipping.position(), sampler.position());
+  }
+}
+
 TEST(Sampler, NoExamplesNoBatches) {
   BatchSampler sampler(0, 4, 0);
   EXPECT_TRUE(sampler.next().empty());
+  EXPECT_EQ(sampler.skip(), 0);
 }
 
 TEST(Sampler, TheLargestBatchIsTheWholeEpoch) {
