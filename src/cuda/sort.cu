@@ -60,8 +60,9 @@ void sort_pairs(Queue& q, std::int64_t n, int bits, const std::uint32_t* keys, s
                 const std::int32_t* values, std::int32_t* sorted_values) {
   check_count(n);
   const auto sort = [&](void* temporary, std::size_t& bytes) {
-    check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values,
-                                          static_cast<std::int32_t>(n), 0, bits, q.stream),
+    // n stays 64 bits wide: Thrust's sort is the same kernels then.
+    check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values, n, 0, bits,
+                                          q.stream),
           "cub::DeviceRadixSort::SortPairs");
   };
   std::size_t bytes = 0;

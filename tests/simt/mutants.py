@@ -46,7 +46,7 @@ MUTANTS = [
         ("sign", "(x >= 0 ? T(1) : e)", "(x >= 0 ? e : T(1))"),
         ("sign", "(x < 0 ? -dy : T(0))", "(x < 0 ? dy : T(0))"),
         ("sign", "return y <= 0 ? T(0) : dy;", "return y < 0 ? T(0) : dy;"),
-        ("index", "return x >= a && x <= b ? dy : T(0);", "return x > a && x <= b ? dy : T(0);"),
+        ("index", "return x > a && x < b ? dy : T(0);", "return x >= a && x < b ? dy : T(0);"),
         ("stale", "op == Unary::relu || op == Unary::sigmoid || op == Unary::tanh;", "op == Unary::relu || op == Unary::sigmoid;"),
         ("sign", "return x < 0 ? T(0) : x;", "return x > 0 ? x : T(0);"),
     ),
@@ -226,7 +226,7 @@ MUTANTS = [
         ("sign", "high = value > high || isnan(value) ? value : high;", "high = value > high ? value : high;"),
         ("index", "(value == high && at < index)", "(value == high && at > index)"),
         ("index", "return first == kNone ? -1 : first;", "return first;"),
-        ("write", "write == Write::accumulate ? before + value : value", "value"),
+        ("write", "write == Write::accumulate ? widen(y[group]) + value : value", "value"),
     ),
     *family(
         "reduce_run.cuh", "reduce",
@@ -328,7 +328,7 @@ MUTANTS = [
         ("barrier", "    __syncthreads();  // before the buffers hold the slices' sums\n", ""),
         ("barrier", "    __syncthreads();  // before the next tile's first step\n", ""),
         ("tail", "const std::int64_t end = min(pixels, first + plan.split_pixels);", "const std::int64_t end = min(pixels - 1, first + plan.split_pixels);"),
-        ("write", "accumulate ? static_cast<double>(*to) + total : total", "total"),
+        ("write", "*to = accumulate ? *to + total : total;", "*to = total;"),
     ),
     *family(
         "conv_direct.cuh", "conv",

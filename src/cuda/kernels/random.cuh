@@ -5,7 +5,7 @@
 
 #include "backend.h"
 #include "core/philox.h"
-#include "cuda/launch.cuh"
+#include "cuda/rounded.cuh"
 #include "cuda/sort.h"
 
 namespace descent::gpu {
@@ -19,17 +19,6 @@ struct RandomCall {
     return philox::block(seed, stream, static_cast<std::uint32_t>(*call), static_cast<std::uint64_t>(number));
   }
 };
-
-// Products that nvcc must not contract. The tests' g++ contracts nothing and has no such functions.
-#if defined(DESCENT_SIMT)
-template <class T>
-T rounded_product(T a, T b) {
-  return a * b;
-}
-#else
-__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
-#endif
 
 template <class T>
 struct Four {
