@@ -134,8 +134,8 @@ enum class Reduction : std::uint8_t { sum, mean, max };
 class Reduce {
  public:
   virtual ~Reduce() = default;
-  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise or in f64. Of
-  // bf16, y is bf16 or f32; so it is of sum_to.
+  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise,
+  // compensated or in f64. Of bf16, y is bf16 or f32; so it is of sum_to.
   virtual void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) = 0;
   // The gradient of max: dy goes to the first maximum of each group.
   virtual void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n,
