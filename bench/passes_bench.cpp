@@ -81,10 +81,12 @@ void layer_norm(std::int64_t rows, std::int64_t n) {
 void optimizers(std::int64_t n) {
   Buffer param({n}), grad({n}), first({n}), second({n});
   std::fill(second.values.begin(), second.values.end(), 1.0F);
-  double lr = 1e-6, step = 5;
+  double lr = 1e-6, step = 4, rates[3] = {};
   std::int32_t nonfinite = 0;
-  const StepState s{{&lr, {1}, DType::f64}, {&step, {1}, DType::f64}, {&nonfinite, {1}, DType::i32}};
+  const View number{&step, {1}, DType::f64}, made{rates, {3}, DType::f64};
+  const StepState s{{&lr, {1}, DType::f64}, number, {&nonfinite, {1}, DType::i32}, made};
   Optim* const optim = cpu::optim_family();
+  optim->advance_adam({}, s.lr, number, made);
   const double one = param.megabytes();
   report(fmt::format("adam, {} parameters", n).c_str(), 7 * one,
          [&] { optim->adam({}, s, param, grad, first, second); });

@@ -135,8 +135,8 @@ enum class Reduction : std::uint8_t { sum, mean, max };
 class Reduce {
  public:
   virtual ~Reduce() = default;
-  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise or in f64. Of
-  // bf16, y is bf16 or f32; so it is of sum_to.
+  // x seen as [outer, n, inner] -> y [outer, inner]; max of n == 0 is -inf, NaN wins. Sums are pairwise,
+  // compensated or in f64. Of bf16, y is bf16 or f32; so it is of sum_to.
   virtual void reduce(Reduction op, ConstView x, std::int64_t outer, std::int64_t n, std::int64_t inner, Grad y) = 0;
   // The gradient of max: dy goes to the first maximum of each group.
   virtual void max_backward(ConstView x, ConstView y, ConstView dy, std::int64_t outer, std::int64_t n,
@@ -300,10 +300,11 @@ class Loss {
 };
 
 // ---- optim: one pass over flat buffers; the formulas are PyTorch's --------------------------------------------------
-struct StepState {  // lives on the device, so that a step can be captured
-  ConstView lr;     // f64 [1]
-  ConstView step;   // f64 [1]: 1 in the first step
-  View nonfinite;   // i32 [1]: set to 1 when a gradient or an updated parameter is NaN or Inf
+struct StepState {    // lives on the device, so that a step can be captured
+  ConstView lr;       // f64 [1]
+  ConstView step;     // f64 [1]: 1 in the first step
+  View nonfinite;     // i32 [1]: set to 1 when a gradient or an updated parameter is NaN or Inf
+  ConstView rates{};  // f64 [3], for Adam alone: what advance_adam made of lr and step
 };
 struct Sgd {
   double momentum = 0, dampening = 0, weight_decay = 0;
@@ -326,6 +327,9 @@ class Optim {
                        View momentum /* or empty */, View grad_avg /* or empty */) = 0;
   virtual void adam(const Adam& o, const StepState& s, View param, ConstView grad, View m, View v) = 0;
   virtual void advance(View step) = 0;  // f64 [1]: step += 1
+  // advance, and rates f64 [3] = lr / (1 - beta1^step), 1 / sqrt(1 - beta2^step), 1 - lr * weight_decay (where that is
+  // not decoupled: 1), so that an update computes no power.
+  virtual void advance_adam(const Adam& o, ConstView lr, View step, View rates) = 0;
   // factor f64 [1] = min(1, max_norm / (sqrt(sum_of_squares) + 1e-6))
   virtual void clip_factor(ConstView sum_of_squares, double max_norm, View factor) = 0;
 };

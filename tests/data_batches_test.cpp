@@ -160,7 +160,7 @@ TEST(Loader, GivesTheSamplersBatchesNormalized) {
       const auto expected = sampler.next();
       ASSERT_EQ(batch.size(), batches < 2 ? 8 : 4);
       ASSERT_EQ(batch.x.shape(), (Shape{batch.size(), 2, 2, 3}));
-      EXPECT_TRUE(std::equal(expected.begin(), expected.end(), batch.indices.begin(), batch.indices.end()));
+      EXPECT_EQ(batch.indices.to_vector<std::int32_t>(), std::vector<std::int32_t>(expected.begin(), expected.end()));
       const Dataset part = data.subset(std::vector<std::int64_t>(expected.begin(), expected.end()));
       test::expect_same<float>(batch.x, normalize(part.images, normalization));
       test::expect_same<std::int32_t>(batch.y, part.labels);
@@ -188,6 +188,37 @@ TEST(Loader, GoesOnAtAPosition) {
     test::expect_same<std::int32_t>(batch.y, other.y);
   }
   EXPECT_FALSE(resumed.next(other));
+}
+
+// 5000 keys take more than one block of the sort.
+TEST(Loader, OnCudaGivesTheCpusBatchesAndGoesOn) {
+  if (!cuda_unavailable_reason().empty()) GTEST_SKIP() << cuda_unavailable_reason();
+  const Dataset data = rgb_dataset(5000);
+  LoaderOptions options;
+  options.batch_size = 600;
+  options.seed = 11;
+  BatchLoader here(data, {}, options);
+  options.device = Device::cuda();
+  BatchLoader there(data, {}, options);
+  const auto expect_same_epoch = [&](BatchLoader& loader) {
+    Batch wanted, found;
+    while (here.next(wanted)) {
+      ASSERT_TRUE(loader.next(found));
+      EXPECT_EQ(found.indices.to_vector<std::int32_t>(), wanted.indices.to_vector<std::int32_t>());
+      EXPECT_EQ(found.x.to_vector<float>(), wanted.x.to_vector<float>());
+      EXPECT_EQ(found.y.to_vector<std::int32_t>(), wanted.y.to_vector<std::int32_t>());
+    }
+    EXPECT_FALSE(loader.next(found));
+  };
+  for (const std::int64_t epoch : {std::int64_t{0}, std::int64_t{1}, std::int64_t{0xFFFFFFFF}}) {
+    here.start_epoch(epoch);
+    there.start_epoch(epoch);
+    expect_same_epoch(there);
+  }
+  here.seek({2, 5});
+  BatchLoader resumed(data, {}, options);
+  resumed.seek({2, 5});
+  expect_same_epoch(resumed);
 }
 
 TEST(Loader, ReusesItsBuffers) {

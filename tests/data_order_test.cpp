@@ -7,6 +7,7 @@
 #include "core/philox.h"
 #include "core/tensor_impl.h"
 #include "data/order.h"
+#include "descent/capture.h"
 #include "descent/data.h"
 #include "files.h"
 
@@ -44,6 +45,28 @@ TEST(Order, IsTheBackendsPermutation) {
   const Tensor call = Tensor::from(std::vector<std::int32_t>{3}, {1});
   backend_of(order).random->permutation({7, kOrderStream, cview(call)}, view(order));
   EXPECT_EQ(philox_order(1001, 7, kOrderStream, 3), order.to_vector<std::int32_t>());
+}
+
+// A graph can hold sorting and counting only because neither waits for the device, nor takes memory from the system.
+TEST(Order, AndCountsOfItWaitForNothingOnCuda) {
+  if (!cuda_unavailable_reason().empty()) GTEST_SKIP() << cuda_unavailable_reason();
+  constexpr std::int64_t kSize = 20000, kCells = 4096;
+  const Tensor order = Tensor::empty({kSize}, DType::i32, Device::cuda());
+  const Tensor call = Tensor::zeros({1}, DType::i32, Device::cuda());
+  const Tensor counts = Tensor::zeros({1, kCells}, DType::i32, Device::cuda());
+  Backend& device = backend_of(order);
+  const auto step = [&] {
+    device.random->permutation({7, kOrderStream, cview(call)}, view(order));
+    device.random->advance(view(call));
+    device.index->count_pairs({}, cview(order), view(counts));
+  };
+  step();
+  Capture capture(Device::cuda(), step);
+  for (std::uint32_t i = 1; i < 4; ++i) {
+    capture.replay();
+    EXPECT_EQ(order.to_vector<std::int32_t>(), philox_order(kSize, 7, kOrderStream, i));
+    EXPECT_EQ(counts.to_vector<std::int32_t>(), std::vector<std::int32_t>(kCells, static_cast<std::int32_t>(i) + 1));
+  }
 }
 
 // From an independent implementation of Philox4x32-10 in Python.
@@ -100,9 +123,19 @@ TEST(Sampler, GoesOnInTheMiddleOfAnEpoch) {
   EXPECT_EQ(resumed.position(), (Position{2, 13}));
 }
 
+TEST(Sampler, SkippingIsNextWithoutTheIndices) {
+  BatchSampler sampler(10, 4, 3), skipping(10, 4, 3);
+  for (const std::int64_t count : {4, 4, 2, 0}) {
+    EXPECT_EQ(skipping.skip(), count);
+    EXPECT_EQ(sampler.next().size(), static_cast<std::size_t>(count));
+    EXPECT_EQ(skipping.position(), sampler.position());
+  }
+}
+
 TEST(Sampler, NoExamplesNoBatches) {
   BatchSampler sampler(0, 4, 0);
   EXPECT_TRUE(sampler.next().empty());
+  EXPECT_EQ(sampler.skip(), 0);
 }
 
 TEST(Sampler, TheLargestBatchIsTheWholeEpoch) {

@@ -75,7 +75,11 @@ std::vector<Method<T>> methods() {
   };
   const auto adam = [](Adam o) {
     return [o](const StepState& s, State<T>& x) {
-      cpu::optim_family()->adam(o, s, all(x.param), all(x.grad), all(x.first), all(x.second));
+      double before = *s.step.as<double>() - 1, rates[3] = {};
+      StepState state = s;
+      state.rates = {rates, {3}, DType::f64};
+      cpu::optim_family()->advance_adam(o, s.lr, {&before, {1}, DType::f64}, {rates, {3}, DType::f64});
+      cpu::optim_family()->adam(o, state, all(x.param), all(x.grad), all(x.first), all(x.second));
     };
   };
   return {

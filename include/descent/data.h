@@ -111,6 +111,8 @@ class DESCENT_API BatchSampler {
   std::span<const std::int32_t> next();
   void start_epoch(std::int64_t epoch) { seek({epoch, 0}); }
   void seek(Position position);
+  // As next(), but says only how many there are: the order is not made.
+  std::int64_t skip();
   Position position() const { return position_; }
   std::int64_t batches_per_epoch() const;
   // All examples in the order of the current epoch; valid until an epoch is left.
@@ -153,10 +155,10 @@ DESCENT_API Tensor normalize(const Tensor& images, const Normalization& normaliz
 // ---- batches ----
 
 struct Batch {
-  Tensor x;                               // f32 or f64 [B, H, W, C]
-  Tensor y;                               // i32 [B]
-  std::span<const std::int32_t> indices;  // the examples' places in the dataset
-  std::int64_t size() const { return static_cast<std::int64_t>(indices.size()); }
+  Tensor x;        // f32, f64 or bf16 [B, H, W, C]
+  Tensor y;        // i32 [B]
+  Tensor indices;  // i32 [B]: the examples' places in the dataset
+  std::int64_t size() const { return indices.defined() ? indices.numel() : 0; }
 };
 
 struct LoaderOptions {
@@ -168,8 +170,8 @@ struct LoaderOptions {
   Device device = Device::cpu();
 };
 
-// Hands out normalized batches. The dataset is copied to the device once; tensors of a batch are valid, and reused, at
-// the next call of next().
+// Hands out normalized batches, in the order of a BatchSampler. The dataset is copied to the device once, and there
+// each epoch's order is made; tensors of a batch are valid, and reused, at the next call of next().
 class DESCENT_API BatchLoader {
  public:
   BatchLoader(const Dataset& dataset, const Normalization& normalization, const LoaderOptions& options);
@@ -178,9 +180,10 @@ class DESCENT_API BatchLoader {
   BatchLoader& operator=(BatchLoader&&) noexcept;
 
   bool next(Batch& batch);  // false at the end of the epoch
-  // next() in two halves, always in turn: `advance` moves on to the next batch on the host, and may copy to the device;
-  // `gather` queues the work that fills the batch's tensors. A captured step (capture.h) holds the second: where it
-  // stands in the epoch is known on the device, so each replay gathers one batch further, and is preceded by advance().
+  // next() in two halves, always in turn: `advance` moves on to the next batch on the host, and at an epoch's begin
+  // queues its order; `gather` queues the work that fills the batch's tensors. A captured step (capture.h) holds the
+  // second: where it stands in the epoch is known on the device, so each replay gathers one batch further, and is
+  // preceded by advance().
   bool advance(Batch& batch);
   void gather(const Batch& batch);
   void start_epoch(std::int64_t epoch);

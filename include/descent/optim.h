@@ -43,7 +43,8 @@ class DESCENT_API Optimizer {
   // A flat tensor of zeros beside the parameters; `slot` numbers count from 0.
   int add_state(std::string name);
   Tensor& state_of(int slot) { return states_[static_cast<std::size_t>(slot)].tensor; }
-  struct Update;  // the views of one segment
+  struct Update;                               // the views of one segment
+  virtual void advance(const Update& update);  // before the first update of a step that has this number
   virtual void update(const Update& update) = 0;
 
  private:
@@ -61,6 +62,7 @@ class DESCENT_API Optimizer {
   Tensor lr_on_device_;  // f64 [1]
   Tensor steps_;         // f64 [parameters]; a group's number is the element of that index
   Tensor nonfinite_;     // i32 [1]
+  Tensor rates_;         // f64 [parameters, 3]; by group, made of its number and lr when it is advanced
 };
 
 struct SgdOptions {
@@ -105,6 +107,7 @@ class DESCENT_API Adam : public Optimizer {  // Kingma and Ba, 2015; weight deca
   Adam(std::string name, std::vector<nn::NamedTensor> parameters, const AdamOptions& options, bool decoupled);
 
  private:
+  void advance(const Update& update) override;
   void update(const Update& update) override;
   AdamOptions options_;
   bool decoupled_;

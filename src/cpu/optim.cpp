@@ -65,7 +65,7 @@ class CpuOptim final : public Optim {
 
   void adam(const Adam& o, const StepState& s, View param, ConstView grad, View m, View v) override {
     for_floating(param.dtype, [&]<class T>(T) {
-      const auto scalars = adam_scalars<T>(o, scalar(s.lr), scalar(s.step));
+      const auto scalars = adam_scalars<T>(o, s.rates.as<double>());
       for_pieces(param.numel(), s.nonfinite, [&](std::int64_t i, std::int64_t n) {
         return kernels<T>().adam(scalars, n, param.as<T>() + i, grad.as<T>() + i, m.as<T>() + i, v.as<T>() + i);
       });
@@ -73,6 +73,14 @@ class CpuOptim final : public Optim {
   }
 
   void advance(View step) override { *step.as<double>() += 1; }
+
+  void advance_adam(const Adam& o, ConstView lr, View step, View rates) override {
+    const double now = *step.as<double>() += 1;
+    double* const to = rates.as<double>();
+    to[0] = scalar(lr) / (1 - std::pow(o.beta1, now));
+    to[1] = 1 / std::sqrt(1 - std::pow(o.beta2, now));
+    to[2] = o.decoupled ? 1 - scalar(lr) * o.weight_decay : 1;
+  }
 
   void clip_factor(ConstView sum_of_squares, double max_norm, View factor) override {
     const double ratio = max_norm / (std::sqrt(scalar(sum_of_squares)) + 1e-6);
@@ -99,24 +107,23 @@ RmsPropScalars<T> rmsprop_scalars(const RmsProp& o, double lr) {
 }
 
 template <class T>
-AdamScalars<T> adam_scalars(const Adam& o, double lr, double step) {
-  const double correction1 = 1 - std::pow(o.beta1, step), correction2 = 1 - std::pow(o.beta2, step);
-  return {static_cast<T>(lr / correction1),
+AdamScalars<T> adam_scalars(const Adam& o, const double* rates) {
+  return {static_cast<T>(rates[0]),
           static_cast<T>(1 - o.beta1),
           static_cast<T>(o.beta2),
           static_cast<T>(1 - o.beta2),
-          static_cast<T>(1 / std::sqrt(correction2)),
+          static_cast<T>(rates[1]),
           static_cast<T>(o.eps),
           static_cast<T>(o.decoupled ? 0 : o.weight_decay),
-          static_cast<T>(o.decoupled ? 1 - lr * o.weight_decay : 1)};
+          static_cast<T>(rates[2])};
 }
 
 template SgdScalars<float> sgd_scalars(const Sgd&, double, double);
 template SgdScalars<double> sgd_scalars(const Sgd&, double, double);
 template RmsPropScalars<float> rmsprop_scalars(const RmsProp&, double);
 template RmsPropScalars<double> rmsprop_scalars(const RmsProp&, double);
-template AdamScalars<float> adam_scalars(const Adam&, double, double);
-template AdamScalars<double> adam_scalars(const Adam&, double, double);
+template AdamScalars<float> adam_scalars(const Adam&, const double*);
+template AdamScalars<double> adam_scalars(const Adam&, const double*);
 
 Optim* optim_family() {
   static CpuOptim* const family = new CpuOptim;

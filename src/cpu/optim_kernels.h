@@ -31,7 +31,7 @@ SgdScalars<T> sgd_scalars(const Sgd& o, double lr, double step);
 template <class T>
 RmsPropScalars<T> rmsprop_scalars(const RmsProp& o, double lr);
 template <class T>
-AdamScalars<T> adam_scalars(const Adam& o, double lr, double step);
+AdamScalars<T> adam_scalars(const Adam& o, const double* rates);
 
 template <class T>
 struct OptimKernels {  // each returns true if a gradient was NaN or infinite; optional buffers may be null

@@ -1,36 +1,25 @@
-// Sums that stay accurate over any number of terms, and their reduction over a warp and a block in a fixed order: f64
-// for elements of f32, an error-free transformation (Knuth's two-sum) for f64. The same rule as src/cpu/accumulate.h.
+// Sums that stay accurate over any number of terms, and their reduction over a warp and a block in a fixed order.
+// Sum<T> keeps, beside a sum, what rounding took from it (Knuth's two-sum): in f32 as accurate as f64 on data that f32
+// holds, at seven operations a term. f64 would be one, but GPUs that are not for data centers have 1/64 as many of
+// those. WideSum<T> is f64 for f32: where terms or their sum go beyond f32's range, or are few.
 #pragma once
 
-#include "cuda/launch.cuh"
+#include <type_traits>
+
+#include "cuda/rounded.cuh"
 
 namespace descent::gpu {
 
+// The error is at most u |sum| + n^2 u^2 (sum of |terms|) for n terms added one after another. A term that is a product
+// is rounded by itself (rounded.cuh). The sum of finite terms may overflow on its way, as any sum in T.
 template <class T>
-struct Sum;
-
-template <>
-struct Sum<float> {
-  double high = 0;
-
-  __device__ void add(double value) { high += value; }
-  __device__ void merge(Sum other) { high += other.high; }
-  __device__ double value() const { return high; }
-  __device__ Sum shuffle_down(int by) const {
-    Sum other;
-    other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
-    return other;
-  }
-};
-
-template <>
-struct Sum<double> {
-  double high = 0, low = 0;  // low gathers what rounding took from high
+struct Sum {
+  T high = 0, low = 0;  // low gathers what rounding took from high
 
   // No FMA can be formed of sums and differences, so contraction leaves this as it is.
-  __device__ void add(double value) {
-    const double sum = high + value;
-    const double part = sum - high;
+  __device__ void add(T value) {
+    const T sum = high + value;
+    const T part = sum - high;
     low += (high - (sum - part)) + (value - part);
     high = sum;
   }
@@ -38,7 +27,10 @@ struct Sum<double> {
     add(other.high);
     low += other.low;
   }
-  __device__ double value() const { return isfinite(high) ? high + low : high; }
+  __device__ double value() const {
+    return isfinite(high) ? static_cast<double>(high) + static_cast<double>(low) : static_cast<double>(high);
+  }
+  __device__ T rounded() const { return isfinite(high) ? high + low : high; }  // to the nearest T
   __device__ Sum shuffle_down(int by) const {
     Sum other;
     other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
@@ -46,6 +38,22 @@ struct Sum<double> {
     return other;
   }
 };
+
+struct DoubleSum {
+  double high = 0;
+
+  __device__ void add(double value) { high += value; }
+  __device__ void merge(DoubleSum other) { high += other.high; }
+  __device__ double value() const { return high; }
+  __device__ DoubleSum shuffle_down(int by) const {
+    DoubleSum other;
+    other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
+    return other;
+  }
+};
+
+template <class T>
+using WideSum = std::conditional_t<std::is_same_v<T, double>, Sum<double>, DoubleSum>;
 
 // The merged state of the warp, in lane 0. Every lane of the warp takes part. State has merge and shuffle_down.
 template <class State>

@@ -1,33 +1,14 @@
 // Index on CUDA.
 #include "cuda/kernels/index.cuh"
 
-#include <cub/device/device_radix_sort.cuh>
 #include <limits>
 
-#include "cuda/check.h"
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
-#include "cuda/kernels/index_sort.cuh"
 #include "cuda/kernels/next.cuh"
 
 namespace descent::gpu {
-
-void DeviceSort::operator()(Queue& q, std::int64_t n, int bits, const std::uint32_t* keys, std::uint32_t* sorted_keys,
-                            const std::int32_t* values, std::int32_t* sorted_values) const {
-  if (n > std::numeric_limits<std::int32_t>::max()) {
-    throw InvalidArgument("cuda: found " + std::to_string(n) + " elements to sort, expected at most 2147483647");
-  }
-  const auto sort = [&](void* temporary, std::size_t& bytes) {
-    check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values,
-                                          static_cast<std::int32_t>(n), 0, bits, q.stream),
-          "cub::DeviceRadixSort::SortPairs");
-  };
-  std::size_t bytes = 0;
-  sort(nullptr, bytes);  // asks how much it needs
-  Scratch<unsigned char> temporary(q, static_cast<std::int64_t>(bytes));
-  sort(temporary.data(), bytes);
-}
 
 namespace {
 
@@ -48,8 +29,8 @@ class GpuIndex final : public Index {
     if (!dx || dx.view.numel() == 0) return;
     const std::int64_t rows = dx.view.shape[0], width = dx.view.numel() / rows;
     for_storage(dy.dtype, [&]<class T>(T) {
-      gpu::scatter_add_rows(q, DeviceSort{}, dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), rows,
-                            width, dx.write);
+      gpu::scatter_add_rows(q, dy.as<T>(), index.as<std::int32_t>(), index.numel(), dx.view.as<T>(), rows, width,
+                            dx.write);
     });
   }
 
@@ -65,7 +46,7 @@ class GpuIndex final : public Index {
     if (counts.numel() > std::numeric_limits<std::int32_t>::max()) {
       throw InvalidArgument("cuda: found " + std::to_string(counts.numel()) + " counts, expected at most 2147483647");
     }
-    gpu::count_pairs(context_.queue(), DeviceSort{}, row.as<std::int32_t>(), column.as<std::int32_t>(), column.numel(),
+    gpu::count_pairs(context_.queue(), row.as<std::int32_t>(), column.as<std::int32_t>(), column.numel(),
                      counts.as<std::int32_t>(), counts.shape[0], counts.shape[1]);
   }
 

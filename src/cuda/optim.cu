@@ -9,7 +9,7 @@ namespace descent::gpu {
 namespace {
 
 OptimStep step_of(const StepState& s) {
-  return {s.lr.as<double>(), s.step.as<double>(), s.nonfinite.as<std::int32_t>()};
+  return {s.lr.as<double>(), s.step.as<double>(), s.nonfinite.as<std::int32_t>(), s.rates.as<double>()};
 }
 
 class GpuOptim final : public Optim {
@@ -42,6 +42,11 @@ class GpuOptim final : public Optim {
   void advance(View step) override {
     Queue& q = context_.queue();
     advance_step(q, step.as<double>());
+  }
+
+  void advance_adam(const Adam& o, ConstView lr, View step, View rates) override {
+    Queue& q = context_.queue();
+    gpu::advance_adam(q, o, lr.as<double>(), step.as<double>(), rates.as<double>());
   }
 
   void clip_factor(ConstView sum_of_squares, double max_norm, View factor) override {

@@ -4,7 +4,6 @@
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
-#include "cuda/kernels/index_sort.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -34,7 +33,7 @@ class GpuRandom final : public Random {
 
   void permutation(const RandomKey& key, View y) override {
     Queue& q = context_.queue();
-    gpu::permutation(q, DeviceSort{}, call_of(key), y.as<std::int32_t>(), y.numel());
+    gpu::permutation(q, call_of(key), y.as<std::int32_t>(), y.numel());
   }
 
   void advance(View call) override {

@@ -4,7 +4,6 @@
 #include "cuda/context.h"
 #include "cuda/dispatch.h"
 #include "cuda/families.h"
-#include "cuda/kernels/index_sort.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -54,8 +53,7 @@ class GpuReduce final : public Reduce {
   void top_k(ConstView x, View values, View places) override {
     Queue& q = context_.queue();
     for_storage(x.dtype, [&]<class T>(T) {
-      gpu::top_k(q, DeviceSort{}, x.as<T>(), x.shape[0], x.shape[1], values.shape[1], values.as<T>(),
-                 places.as<std::int32_t>());
+      gpu::top_k(q, x.as<T>(), x.shape[0], x.shape[1], values.shape[1], values.as<T>(), places.as<std::int32_t>());
     });
   }
 

@@ -129,11 +129,17 @@ std::span<const std::int32_t> BatchSampler::epoch_order() {
   return order_;
 }
 
-std::span<const std::int32_t> BatchSampler::next() {
-  if (position_.batch == batches_per_epoch()) return {};
+std::int64_t BatchSampler::skip() {
+  if (position_.batch == batches_per_epoch()) return 0;
   const std::int64_t begin = position_.batch * batch_size_;
-  const std::int64_t count = std::min(batch_size_, size_ - begin);
   ++position_.batch;
+  return std::min(batch_size_, size_ - begin);
+}
+
+std::span<const std::int32_t> BatchSampler::next() {
+  const std::int64_t batch = position_.batch, count = skip();
+  if (count == 0) return {};
+  const std::int64_t begin = batch * batch_size_;
   return epoch_order().subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count));
 }
 

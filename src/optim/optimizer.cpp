@@ -14,8 +14,12 @@
 namespace descent::optim {
 namespace {
 
-View element(const Tensor& tensor, std::int64_t index) {
-  return {tensor.impl()->data() + static_cast<std::size_t>(index) * size_of(tensor.dtype()), Shape{1}, tensor.dtype()};
+constexpr std::int64_t kRates = 3;  // StepState::rates
+
+// Elements [index * count, (index + 1) * count).
+View part(const Tensor& tensor, std::int64_t index, std::int64_t count) {
+  const std::size_t bytes = static_cast<std::size_t>(index * count) * size_of(tensor.dtype());
+  return {tensor.impl()->data() + bytes, Shape{count}, tensor.dtype()};
 }
 
 void check_state(const nn::NamedTensor& wanted, const std::map<std::string, Tensor>& found) {
@@ -38,6 +42,7 @@ Optimizer::Optimizer(std::string name, std::vector<nn::NamedTensor> parameters, 
   lr_on_device_ = Tensor::full({1}, lr, DType::f64, device);
   steps_ = Tensor::zeros(each, DType::f64, device);
   nonfinite_ = Tensor::zeros({1}, DType::i32, device);
+  rates_ = Tensor::zeros({each[0], kRates}, DType::f64, device);
   set_lr(lr);
   note_offsets();
 }
@@ -77,11 +82,13 @@ void Optimizer::follow_parameters() {
           .copy_from(tensor.rows(offsets_[i], offsets_[i] + slices[i].size));
     }
   }
-  const Tensor lr = lr_on_device_.to(device), steps = steps_.to(device), nonfinite = nonfinite_.to(device);
+  const Tensor lr = lr_on_device_.to(device), steps = steps_.to(device), nonfinite = nonfinite_.to(device),
+               rates = rates_.to(device);
   for (std::size_t i = 0; i < moved.size(); ++i) states_[i].tensor = moved[i];
   lr_on_device_ = lr;
   steps_ = steps;
   nonfinite_ = nonfinite;
+  rates_ = rates;
   note_offsets();
 }
 
@@ -104,6 +111,8 @@ void Optimizer::regroup(const std::vector<bool>& updated) {
   }
 }
 
+void Optimizer::advance(const Update& u) { u.kernels.advance(u.number); }
+
 void Optimizer::step() {
   follow_parameters();
   const std::vector<nn::FlatParameters::Segment> segments = parameters_.segments();
@@ -124,12 +133,13 @@ void Optimizer::step() {
       const int group = group_of_[static_cast<std::size_t>(first)];
       int last = first + 1;
       while (last < segment.last && group_of_[static_cast<std::size_t>(last)] == group) ++last;
-      const View number = element(steps_, group);
-      if (!advanced[static_cast<std::size_t>(group)]) kernels.advance(number);
-      advanced[static_cast<std::size_t>(group)] = true;
+      const View number = part(steps_, group, 1), rates = part(rates_, group, kRates);
       const std::int64_t begin = slices[static_cast<std::size_t>(first)].offset;
       const std::int64_t end = last == segment.last ? segment.end : slices[static_cast<std::size_t>(last)].offset;
-      Update work{begin, end - begin, {}, {}, {cview(lr_on_device_), number, view(nonfinite_)}, kernels};
+      const StepState state{cview(lr_on_device_), number, view(nonfinite_), rates};
+      Update work{begin, end - begin, {}, {}, state, number, rates, kernels};
+      if (!advanced[static_cast<std::size_t>(group)]) advance(work);
+      advanced[static_cast<std::size_t>(group)] = true;
       work.param = work.slice(parameters_.data());
       work.grad = work.slice(parameters_.grad());
       update(work);

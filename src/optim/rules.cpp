@@ -21,6 +21,10 @@ void check_beta(const char* name, const char* field, double value) {
   }
 }
 
+descent::Adam rule_of(const AdamOptions& o, bool decoupled) {
+  return {o.beta1, o.beta2, o.eps, o.weight_decay, decoupled};
+}
+
 }  // namespace
 
 SGD::SGD(const nn::Module& module, const SgdOptions& options) : SGD(module.named_parameters(), options) {}
@@ -80,8 +84,12 @@ Adam::Adam(std::string name, std::vector<nn::NamedTensor> parameters, const Adam
   check(rule, "weight_decay", options.weight_decay, 0, HUGE_VAL);
 }
 
+void Adam::advance(const Update& u) {
+  u.kernels.advance_adam(rule_of(options_, decoupled_), u.step.lr, u.number, u.rates);
+}
+
 void Adam::update(const Update& u) {
-  const descent::Adam rule{options_.beta1, options_.beta2, options_.eps, options_.weight_decay, decoupled_};
+  const descent::Adam rule = rule_of(options_, decoupled_);
   u.kernels.adam(rule, u.step, u.param, u.grad, u.slice(state_of(m_)), u.slice(state_of(v_)));
 }
 

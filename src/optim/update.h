@@ -11,6 +11,7 @@ struct Optimizer::Update {
   View param;
   ConstView grad;
   StepState step;
+  View number, rates;  // of `step`, to be advanced
   descent::Optim& kernels;
 
   View slice(const Tensor& flat) const {

@@ -11,7 +11,7 @@
 
 #include "backend_test.h"
 #include "device_array.h"
-#include "index_sort.h"
+#include "sort.h"
 
 #include "cuda/kernels/broadcast.cuh"
 #include "cuda/kernels/conv_apart.cuh"
@@ -275,7 +275,7 @@ TEST(Bf16, Indices) {
         const In<T> from(dy, at);
         const Out<T> to(before, write, at);
         const DeviceArray<std::int32_t> rows(index);
-        scatter_add_rows(q, TestSort{}, from.data(), rows.data(), 8, to.data(), 6, width, write);
+        scatter_add_rows(q, from.data(), rows.data(), 8, to.data(), 6, width, write);
         return Results{to.floats(), {}};
       });
     }

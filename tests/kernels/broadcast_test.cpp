@@ -9,6 +9,7 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
+#include "fused.h"
 
 #include "cuda/kernels/broadcast.cuh"
 
@@ -16,7 +17,6 @@ namespace descent::gpu {
 namespace {
 
 using test::random_values;
-using test::unit;
 
 struct BroadcastCase {
   Shape y, a, b;
@@ -79,12 +79,14 @@ void check_binary(const BroadcastCase& c, Binary op, int offset_a, int offset_b,
   const std::vector<T> a = random_values<T>(c.a.numel(), 8), b = random_values<T>(c.b.numel(), 9, 0.5, 2);
   const std::vector<T> before = random_values<T>(c.y.numel(), 10);
   std::vector<T> want(before), sum(before);
+  std::vector<double> bound(want.size(), 0);
   for (std::size_t i = 0; i < want.size(); ++i) {
     const auto at = static_cast<std::int64_t>(i);
     const Wide<T> left = a[static_cast<std::size_t>(source(c.y, c.a, at))],
                   right = b[static_cast<std::size_t>(source(c.y, c.b, at))], result = reference(op, left, right);
     want[i] = T(result);
     sum[i] = T(Wide<T>(before[i]) + result);
+    if (op == Binary::mul) bound[i] = fused_bound<Wide<T>>(std::abs(result), Wide<T>(before[i]) + result);
   }
   const DeviceArray<T> left(a, offset_a), right(b, offset_b);
   DeviceArray<T> out(c.y.numel(), offset_y);
@@ -96,10 +98,7 @@ void check_binary(const BroadcastCase& c, Binary op, int offset_a, int offset_b,
   binary(q, op, shape, pa, pb, out.data(), Write::accumulate);
   const std::vector<T> added = out.host();
   for (std::size_t i = 0; i < added.size(); ++i) {  // a product may be fused with this addition
-    const double scale =
-        op == Binary::mul ? std::abs(static_cast<double>(before[i])) + std::abs(static_cast<double>(want[i])) : 0;
-    ASSERT_NEAR(static_cast<double>(added[i]), static_cast<double>(sum[i]),
-                stored_bound(unit<Wide<T>>() * scale, sum[i]))
+    ASSERT_NEAR(static_cast<double>(added[i]), static_cast<double>(sum[i]), stored_bound(bound[i], sum[i]))
         << "element " << i;
   }
 }

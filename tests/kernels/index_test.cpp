@@ -7,7 +7,7 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "index_sort.h"
+#include "sort.h"
 
 #include "cuda/kernels/index.cuh"
 
@@ -99,7 +99,7 @@ TYPED_TEST(IndexKernels, ScatterAddsInTheOrderOfTheIndices) {
         const DeviceArray<std::int32_t> which(index, 1);
         DeviceArray<T> dx(c.rows * c.width, 1);
         if (write == Write::accumulate) dx.set(before);
-        scatter_add_rows(q, TestSort{}, up.data(), which.data(), c.n, dx.data(), c.rows, c.width, write);
+        scatter_add_rows(q, up.data(), which.data(), c.n, dx.data(), c.rows, c.width, write);
         EXPECT_TRUE(same_bits(dx.host(), want));
       });
     }
@@ -220,7 +220,7 @@ TEST(IndexKernels, CountPairs) {
           const DeviceArray<std::int32_t> rows(row), columns(column), counts(want);
           cpu::backend().index->count_pairs(with_rows ? ConstView(view_of(row, {n})) : ConstView(),
                                             view_of(column, {n}), view_of(want, shape));
-          count_pairs(q, TestSort{}, with_rows ? rows.data() : nullptr, columns.data(), n, counts.data(), shape[0],
+          count_pairs(q, with_rows ? rows.data() : nullptr, columns.data(), n, counts.data(), shape[0],
                       shape[1]);
           EXPECT_EQ(counts.host(), want);
         }

@@ -33,12 +33,14 @@ std::vector<T> gradients(std::int64_t n, unsigned seed) {
 template <class T>
 struct OnCpu {
   std::vector<T> param, first, second, third;
-  double lr = 0.01, step = 1;
+  double lr = 0.01, step = 0, rates[3] = {};  // as advance() left them
   std::int32_t nonfinite = 0;
 
   explicit OnCpu(std::int64_t n)
       : param(random_values<T>(n, 71)), first(param.size()), second(param.size()), third(param.size()) {}
-  StepState state() { return {{&lr, {1}, DType::f64}, {&step, {1}, DType::f64}, {&nonfinite, {1}, DType::i32}}; }
+  View number() { return {&step, {1}, DType::f64}; }
+  View made() { return {rates, {3}, DType::f64}; }
+  StepState state() { return {{&lr, {1}, DType::f64}, number(), {&nonfinite, {1}, DType::i32}, made()}; }
   static View view(std::vector<T>& v) { return {v.data(), Shape{static_cast<std::int64_t>(v.size())}, dtype_of<T>}; }
 };
 
@@ -49,7 +51,7 @@ struct Offsets {  // of each buffer, in elements from a 16-byte boundary
 template <class T>
 struct OnDevice {
   DeviceArray<T> param, first, second, third;
-  DeviceArray<double> lr, step;
+  DeviceArray<double> lr, step, rates;
   DeviceArray<std::int32_t> nonfinite;
 
   OnDevice(const OnCpu<T>& c, const Offsets& at)
@@ -59,8 +61,9 @@ struct OnDevice {
         third(c.third, at.third),
         lr({c.lr}),
         step({c.step}),
+        rates(std::vector<double>(3)),
         nonfinite({c.nonfinite}) {}
-  OptimStep state() const { return {lr.data(), step.data(), nonfinite.data()}; }
+  OptimStep state() const { return {lr.data(), step.data(), nonfinite.data(), rates.data()}; }
 };
 
 template <class T>
@@ -74,9 +77,11 @@ template <class T>
 Method<T> sgd_method(const char* name, const Sgd& o) {
   return {name,
           [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->advance(c.number());
             cpu::backend().optim->sgd(o, c.state(), c.view(c.param), grad, o.momentum != 0 ? c.view(c.first) : View());
           },
           [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            advance_step(q, d.step.data());
             sgd(q, o, d.state(), d.param.size(), d.param.data(), grad, o.momentum != 0 ? d.first.data() : nullptr);
           }};
 }
@@ -85,10 +90,12 @@ template <class T>
 Method<T> rmsprop_method(const char* name, const RmsProp& o) {
   return {name,
           [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->advance(c.number());
             cpu::backend().optim->rmsprop(o, c.state(), c.view(c.param), grad, c.view(c.first), c.view(c.second),
                                           c.view(c.third));
           },
           [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            advance_step(q, d.step.data());
             rmsprop(q, o, d.state(), d.param.size(), d.param.data(), grad, d.first.data(), d.second.data(),
                     d.third.data());
           }};
@@ -98,9 +105,11 @@ template <class T>
 Method<T> adam_method(const char* name, const Adam& o) {
   return {name,
           [o](OnCpu<T>& c, ConstView grad) {
+            cpu::backend().optim->advance_adam(o, c.state().lr, c.number(), c.made());
             cpu::backend().optim->adam(o, c.state(), c.view(c.param), grad, c.view(c.first), c.view(c.second));
           },
           [o](Queue& q, OnDevice<T>& d, const T* grad) {
+            advance_adam(q, o, d.lr.data(), d.step.data(), d.rates.data());
             adam(q, o, d.state(), d.param.size(), d.param.data(), grad, d.first.data(), d.second.data());
           }};
 }
@@ -166,8 +175,6 @@ void check_method(const Method<T>& method, std::int64_t n, const Offsets& at) {
     before = c;
     method.on_cpu(c, c.view(g));
     method.on_device(q, d, grad.data());
-    c.step += 1;
-    advance_step(q, d.step.data());
   }
   EXPECT_EQ(d.step.host()[0], c.step);
   EXPECT_EQ(d.nonfinite.host()[0], 0);
@@ -263,8 +270,31 @@ TYPED_TEST(OptimKernels, WorkWithoutAFlag) {
   TestQueue q;
   OnDevice<T> d(OnCpu<T>(9), Offsets{});
   const DeviceArray<T> grad(std::vector<T>(9, std::numeric_limits<T>::quiet_NaN()));
-  sgd(q, Sgd{}, {d.lr.data(), d.step.data(), nullptr}, 9, d.param.data(), grad.data(), static_cast<T*>(nullptr));
+  sgd(q, Sgd{}, {d.lr.data(), d.step.data(), nullptr, nullptr}, 9, d.param.data(), grad.data(),
+      static_cast<T*>(nullptr));
   for (const T value : d.param.host()) EXPECT_TRUE(std::isnan(value));
+}
+
+// The powers' rounding is the device's own: a few units.
+TEST(OptimKernels, RatesOfAdam) {
+  for (const bool decoupled : {false, true}) {
+    const Adam o{0.9, 0.999, 1e-8, 0.05, decoupled};
+    for (const double before : {0.0, 1.0, 7.0, 12345.0, 1e9}) {
+      OnCpu<double> c(1);
+      c.step = before;
+      OnDevice<double> d(c, Offsets{});
+      TestQueue q;
+      cpu::backend().optim->advance_adam(o, c.state().lr, c.number(), c.made());
+      advance_adam(q, o, d.lr.data(), d.step.data(), d.rates.data());
+      EXPECT_EQ(d.step.host()[0], before + 1);
+      for (std::size_t i = 0; i < 3; ++i) {
+        // 1 - beta^step keeps 1 - beta, at least, of 1: rounding grows by its inverse.
+        EXPECT_NEAR(d.rates.host()[i], c.rates[i], 8 * unit<double>() / (1 - o.beta2) * c.rates[i])
+            << before << " " << i;
+      }
+      EXPECT_EQ(c.rates[2], decoupled ? 1 - 0.01 * 0.05 : 1);
+    }
+  }
 }
 
 TEST(OptimKernels, ClipFactor) {

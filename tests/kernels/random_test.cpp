@@ -9,7 +9,7 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "index_sort.h"
+#include "sort.h"
 
 #include "cuda/kernels/random.cuh"
 
@@ -146,7 +146,7 @@ void check_permutation(std::int64_t n, int offset) {
   cpu::backend().random->permutation(key.cpu(), view_of(want));
   TestQueue q;
   const DeviceArray<std::int32_t> y(n, offset);
-  permutation(q, TestSort{}, key.gpu(), y.data(), n);
+  permutation(q, key.gpu(), y.data(), n);
   EXPECT_TRUE(same_bits(y.host(), want)) << "of " << n;
 }
 

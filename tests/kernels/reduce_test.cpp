@@ -10,7 +10,7 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "index_sort.h"
+#include "sort.h"
 
 #include "cuda/kernels/reduce.cuh"
 
@@ -342,7 +342,7 @@ void check_top_k() {
         TestQueue q;
         const DeviceArray<T> in(x), out(count);
         const DeviceArray<std::int32_t> at(count);
-        top_k(q, TestSort{}, in.data(), shape[0], shape[1], k, out.data(), at.data());
+        top_k(q, in.data(), shape[0], shape[1], k, out.data(), at.data());
         EXPECT_TRUE(same_bits(out.host(), values));
         EXPECT_EQ(at.host(), places);
       }

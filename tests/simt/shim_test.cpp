@@ -175,7 +175,7 @@ template <class T>
 __global__ void sum_kernel(const T* x, std::int64_t n, T* y) {
   alignas(16) __shared__ unsigned char raw[32 * sizeof(Sum<T>)];
   Sum<T> sum;
-  for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) sum.add(static_cast<double>(x[i]));
+  for (std::int64_t i = grid_thread(); i < n; i += grid_threads()) sum.add(x[i]);
   sum = merge_block(sum, reinterpret_cast<Sum<T>*>(raw));
   if (threadIdx.x == 0) y[blockIdx.x] = static_cast<T>(sum.value());
 }

@@ -222,7 +222,7 @@ __global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int firs
       Sum<T> sum;
       for (int k = 0; k < plan.slices; ++k) sum.add(buffers[k * plan.rows * plan.columns + e]);
       const std::int64_t filter = split * job.target_channels() + group * job.target_group + row + r;
-      partials[filter * plan.width + column + c] = static_cast<T>(sum.value());
+      partials[filter * plan.width + column + c] = sum.rounded();
     }
     __syncthreads();  // before the next tile's first step
   }
@@ -261,10 +261,10 @@ __global__ void conv_filter_total_kernel(const T* partials, int splits, std::int
       __syncthreads();
     }
     if (lane == 0 && wanted) {
-      const double total = sums[thread].value();
+      const T total = sums[thread].rounded();
       T* const to = column < depth ? target.dw + filter * depth + column : target.dbias + filter;
       const bool accumulate = column < depth ? target.accumulate_dw : target.accumulate_dbias;
-      *to = static_cast<T>(accumulate ? static_cast<double>(*to) + total : total);
+      *to = accumulate ? *to + total : total;
     }
     __syncthreads();
   }

@@ -6,6 +6,7 @@
 
 #include "backend.h"
 #include "cuda/launch.cuh"
+#include "cuda/sort.h"
 
 namespace descent::gpu {
 
@@ -62,10 +63,9 @@ __global__ void add_runs_kernel(const T* dy, const std::int32_t* numbers, const 
   }
 }
 
-// `sort` as DeviceSort of index_sort.cuh.
-template <class T, class Sort>
-void scatter_add_rows(Queue& q, const Sort& sort, const T* dy, const std::int32_t* index, std::int64_t count, T* dx,
-                      std::int64_t rows, std::int64_t width, Write write) {
+template <class T>
+void scatter_add_rows(Queue& q, const T* dy, const std::int32_t* index, std::int64_t count, T* dx, std::int64_t rows,
+                      std::int64_t width, Write write) {
   if (rows * width == 0) return;
   constexpr std::int64_t kMostRows = std::int64_t{1} << 31;  // that an index can name
   const auto outside = static_cast<std::uint32_t>(rows < kMostRows ? rows : kMostRows);
@@ -74,8 +74,8 @@ void scatter_add_rows(Queue& q, const Sort& sort, const T* dy, const std::int32_
   if (count > 0) {
     launch(q, "scatter_keys", scatter_keys_kernel<std::uint32_t>, dim3(blocks_for(q, count)), dim3(kThreads), 0, index,
            count, outside, keys.data(), numbers.data());
-    sort(q, count, static_cast<int>(std::bit_width(outside)), keys.data(), sorted_keys.data(), numbers.data(),
-         sorted_numbers.data());
+    sort_pairs(q, count, static_cast<int>(std::bit_width(outside)), keys.data(), sorted_keys.data(), numbers.data(),
+               sorted_numbers.data());
   }
   launch(q, "run_starts", run_starts_kernel<std::uint32_t>, dim3(blocks_for(q, rows + 1)), dim3(kThreads), 0,
          sorted_keys.data(), count, rows, outside, starts.data());

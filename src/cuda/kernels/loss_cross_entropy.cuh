@@ -32,9 +32,9 @@ struct HeldGrid {
 };
 
 template <class T>
-void finish_cross_entropy(Queue& q, const CrossEntropyRows<T>& c, const Sum<T>* losses, std::int64_t n) {
+void finish_cross_entropy(Queue& q, const CrossEntropyRows<T>& c, const WideSum<T>* losses, std::int64_t n) {
   if (c.each != nullptr) return;
-  reduce_rows<Sum<T>>(q, losses, 1, n, MergeState{}, WriteLoss<T>{c.loss, c.divisor_used});
+  reduce_rows<WideSum<T>>(q, losses, 1, n, MergeState{}, WriteLoss<T>{c.loss, c.divisor_used});
 }
 
 template <class T, bool kTargets>
@@ -42,18 +42,18 @@ void cross_entropy_rows(Queue& q, CrossEntropyRows<T> c) {
   const Scratch<double> numbers(q, 2);
   c.divisor_used = numbers.data() + 1;
   if (c.mean_of_labels && c.rows > kLabelsOfBlock) {
-    reduce_rows<Sum<T>>(q, c.label, 1, c.rows, AddLabelWeight<T>{c}, WritePlain<double>{numbers.data()});
+    reduce_rows<WideSum<T>>(q, c.label, 1, c.rows, AddLabelWeight<T>{c}, WritePlain<double>{numbers.data()});
     c.label_weights = numbers.data();
   }
   const bool held = with_held_plan<kMostHeld<T>>(c.rows == 0 ? 0 : c.classes, [&]<class P>(P plan) {
     const HeldGrid grid(plan, c.rows);
-    const Scratch<Sum<T>> partial(q, grid.blocks);
+    const Scratch<WideSum<T>> partial(q, grid.blocks);
     launch(q, "cross_entropy", cross_entropy_held_kernel<T, P::K, P::kBlock, kTargets>,
            static_cast<unsigned>(grid.blocks), grid.threads, 0, c, plan.width, partial.data());
     if (grid.blocks > 1) finish_cross_entropy(q, c, partial.data(), grid.blocks);
   });
   if (held) return;
-  const Scratch<Sum<T>> partial(q, c.rows);
+  const Scratch<WideSum<T>> partial(q, c.rows);
   launch(q, "cross_entropy_streamed", cross_entropy_streamed_kernel<T, kTargets>, stream_blocks(q, c.rows),
          kStreamThreads, 0, c, aligned16(c.x, c.dx), partial.data());
   finish_cross_entropy(q, c, partial.data(), c.rows);

@@ -52,17 +52,17 @@ constexpr int held_threads(int K, bool block) {
 }
 
 // A team holds a row in registers, K classes to a thread. Reads logits (and probabilities) once, writes gradients once;
-// losses are added up by each block, in Sum<T>, and end in *c.loss where there is one block. kTargets: a target for
+// losses are added up by each block, in WideSum<T>, and end in *c.loss where there is one block. kTargets: a target for
 // every class, not a label.
 template <class T, int K, bool kBlock, bool kTargets>
 __global__ void __launch_bounds__(held_threads(K, kBlock))
-    cross_entropy_held_kernel(CrossEntropyRows<T> c, int width, Sum<T>* partial) {
+    cross_entropy_held_kernel(CrossEntropyRows<T> c, int width, WideSum<T>* partial) {
   alignas(16) __shared__ unsigned char raw[kTeamBytes];
   const SoftmaxTeam<kBlock> team(width, raw);
   const int lane = team.lane(), classes = static_cast<int>(c.classes);
   const double divisor = c.find_divisor(raw), scale = 1.0 / divisor;
   if (grid_thread() == 0) *c.divisor_used = divisor;
-  Sum<T> losses;
+  WideSum<T> losses;
   CountState hits;
   for (std::int64_t first = team.first(); first < c.rows; first += team.step()) {
     const bool active = team.row(first) < c.rows;
@@ -80,12 +80,13 @@ __global__ void __launch_bounds__(held_threads(K, kBlock))
       }
       if (is_hit(c, team, row, here, width, team.all(place)) && active && lane == 0) ++hits.count;
     }
-    Sum<T> sum, targets;
+    Sum<T> sum;
+    WideSum<T> targets;
     for (int k = 0; k < K; ++k) {
       const int j = lane + k * width;
       if (j >= here) continue;
       const T e = exp(held[k] - top);
-      sum.add(static_cast<double>(e));
+      sum.add(e);
       if constexpr (kTargets) {
         targets.add(c.share(row, j));
       } else {
@@ -96,7 +97,7 @@ __global__ void __launch_bounds__(held_threads(K, kBlock))
     double loss = 0;
     if constexpr (kTargets) {
       const TargetRow<T> target(c, row, total, team.all(targets), scale);
-      Sum<T> added;
+      WideSum<T> added;
       for (int k = 0; k < K; ++k) {
         const int j = lane + k * width;
         if (j >= here) continue;
@@ -126,7 +127,7 @@ __global__ void __launch_bounds__(held_threads(K, kBlock))
     if (threadIdx.x % kWarp == 0 && hits.count != 0) atomicAdd(c.hits, hits.count);
   }
   if (c.each == nullptr) {
-    losses = merge_block(losses, reinterpret_cast<Sum<T>*>(raw));
+    losses = merge_block(losses, reinterpret_cast<WideSum<T>*>(raw));
     if (threadIdx.x == 0 && gridDim.x == 1) *c.loss = static_cast<T>(losses.value() / divisor);
     if (threadIdx.x == 0 && gridDim.x != 1) partial[blockIdx.x] = losses;
   }

@@ -1,5 +1,6 @@
 // What the cross entropy kernels know of their rows: labels or probabilities, class weights, smoothing, and the number
-// that a mean is divided by. The rules are the CPU's: an ignored row counts nothing, a label outside the classes is
+// that a mean is divided by. Losses are summed in WideSum<T>: each may be near the end of f32's range where their mean
+// is, and there is one to a row. The rules are the CPU's: an ignored row counts nothing, a label outside the classes is
 // NaN, and a term with weight 0 counts 0.
 #pragma once
 
@@ -49,7 +50,7 @@ struct CrossEntropyRows {
   __device__ double find_divisor(unsigned char* shared) const {
     if (!mean_of_labels) return divisor;
     if (label_weights != nullptr) return *label_weights;
-    Sum<T> sum;
+    WideSum<T> sum;
     for (std::int64_t row = threadIdx.x; row < rows; row += blockDim.x) sum.add(label_weight(label[row]));
     return SoftmaxTeam<true>(0, shared).all(sum);
   }
@@ -58,7 +59,7 @@ struct CrossEntropyRows {
 template <class T>
 struct AddLabelWeight {
   CrossEntropyRows<T> rows;
-  __device__ void operator()(Sum<T>& sum, std::int64_t, std::int64_t, std::int32_t label) const {
+  __device__ void operator()(WideSum<T>& sum, std::int64_t, std::int64_t, std::int32_t label) const {
     sum.add(rows.label_weight(label));
   }
 };
@@ -67,7 +68,7 @@ template <class T>
 struct WriteLoss {  // of all rows together
   T* loss;
   const double* divisor;
-  __device__ void operator()(std::int64_t, Sum<T> sum) const { *loss = static_cast<T>(sum.value() / *divisor); }
+  __device__ void operator()(std::int64_t, WideSum<T> sum) const { *loss = static_cast<T>(sum.value() / *divisor); }
 };
 
 __device__ inline double weighted(double weight, double value) { return weight == 0 ? 0 : weight * value; }
@@ -93,7 +94,7 @@ struct LabelledRow {
     at = static_cast<T>(scale * weight);
     each = at / static_cast<T>(total.sum);
     const double below = static_cast<double>(c.x[row * c.classes + label]) - static_cast<double>(top);
-    loss = isnan(total.sum) ? total.sum : weighted(weight, log_of_sum<T>(total.sum) - below);
+    loss = isnan(total.sum) ? total.sum : weighted(weight, static_cast<double>(log_of_sum<T>(total.sum)) - below);
   }
   __device__ T slope(std::int64_t j, T exponential) const {
     if (!plain) return fill;
@@ -114,10 +115,10 @@ struct TargetRow {
         fill(c.bad(row) ? static_cast<T>(NAN) : T(0)),
         plain(!c.ignored(row) && !c.bad(row)),
         sum(total.sum),
-        log_sum(log_of_sum<T>(total.sum)),
+        log_sum(static_cast<double>(log_of_sum<T>(total.sum))),
         scale(scale_),
         each(targets / total.sum) {}
-  __device__ void add(Sum<T>& loss, double target, T x) const {
+  __device__ void add(WideSum<T>& loss, double target, T x) const {
     loss.add(weighted(target, log_sum - (static_cast<double>(x) - static_cast<double>(top))));
   }
   __device__ double loss(double added) const {

@@ -60,7 +60,7 @@ struct TargetSlope {
   const CrossEntropyRows<T>& c;
   TargetRow<T> target;
   std::int64_t row;
-  Sum<T> loss;
+  WideSum<T> loss;
   __device__ T operator()(std::int64_t j, T x) {
     const double share = c.share(row, j);
     target.add(loss, share, x);
@@ -73,7 +73,7 @@ struct TargetSlope {
 // row_losses.
 template <class T, bool kTargets>
 __global__ void __launch_bounds__(kStreamThreads)
-    cross_entropy_streamed_kernel(CrossEntropyRows<T> c, bool aligned, Sum<T>* row_losses) {
+    cross_entropy_streamed_kernel(CrossEntropyRows<T> c, bool aligned, WideSum<T>* row_losses) {
   alignas(16) __shared__ unsigned char raw[kTeamBytes];
   const SoftmaxTeam<true> team(kStreamThreads, raw);
   const double divisor = c.find_divisor(raw), scale = 1.0 / divisor;
@@ -82,7 +82,7 @@ __global__ void __launch_bounds__(kStreamThreads)
     const std::int64_t start = row * c.classes;
     OnlineState<T> state;
     ArgmaxState<T> guess, wanted;
-    Sum<T> targets;
+    WideSum<T> targets;
     gather_logits(state, guess, c, start, aligned);
     if constexpr (kTargets) {
       for (std::int64_t j = threadIdx.x; j < c.classes; j += kStreamThreads) {
@@ -110,7 +110,7 @@ __global__ void __launch_bounds__(kStreamThreads)
     if (c.each != nullptr) {
       c.each[row] = static_cast<T>(loss);
     } else {
-      Sum<T> one;
+      WideSum<T> one;
       one.add(loss);
       row_losses[row] = one;
     }

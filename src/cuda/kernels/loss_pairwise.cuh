@@ -1,4 +1,5 @@
-// Losses of single elements against their targets, with the gradient in the same pass.
+// Losses of single elements against their targets, with the gradient in the same pass. They are summed in WideSum<T>,
+// as those of rows are: one addition in f64 to 8 or 12 bytes is no more than memory takes.
 #pragma once
 
 #include "backend.h"
@@ -42,11 +43,11 @@ template <class T>
 struct WritePairwiseLoss {
   T* loss;
   double divisor;
-  __device__ void operator()(std::int64_t, Sum<T> sum) const { *loss = static_cast<T>(sum.value() / divisor); }
+  __device__ void operator()(std::int64_t, WideSum<T> sum) const { *loss = static_cast<T>(sum.value() / divisor); }
 };
 
 template <class T, class F>
-__device__ void pairwise_element(const PairwiseLoss<T>& p, const F& f, std::int64_t i, T scale, Sum<T>& sum) {
+__device__ void pairwise_element(const PairwiseLoss<T>& p, const F& f, std::int64_t i, T scale, WideSum<T>& sum) {
   T slope = 0;
   const T value = f(p.x[i], p.target[i], slope);
   if (p.dx != nullptr) p.dx[i] = slope * scale;
@@ -55,14 +56,14 @@ __device__ void pairwise_element(const PairwiseLoss<T>& p, const F& f, std::int6
 }
 
 // 16 bytes of x and target to a thread at once, wherever the arrays lie. Reads both once, writes dx and single losses
-// once; sums in Sum<T>, which end in *p.loss where there is one block.
+// once; sums in WideSum<T>, which end in *p.loss where there is one block.
 template <class T, class F>
-__global__ void __launch_bounds__(kThreads) pairwise_loss_kernel(PairwiseLoss<T> p, F f, Sum<T>* partial) {
+__global__ void __launch_bounds__(kThreads) pairwise_loss_kernel(PairwiseLoss<T> p, F f, WideSum<T>* partial) {
   constexpr int N = kPack<T>;
-  alignas(16) __shared__ unsigned char raw[kWarp * sizeof(Sum<T>)];
+  alignas(16) __shared__ unsigned char raw[kWarp * sizeof(WideSum<T>)];
   const T scale = static_cast<T>(1.0 / p.divisor);
   const std::int64_t body = p.n / N * N;
-  Sum<T> sum;
+  WideSum<T> sum;
   for (std::int64_t i = grid_thread() * N; i < body; i += grid_threads() * N) {
     const Pack<T, N> x = load_any<T, N>(p.x + i, p.aligned), target = load_any<T, N>(p.target + i, p.aligned);
     Pack<T, N> slope, value;
@@ -76,7 +77,7 @@ __global__ void __launch_bounds__(kThreads) pairwise_loss_kernel(PairwiseLoss<T>
   }
   for (std::int64_t i = body + grid_thread(); i < p.n; i += grid_threads()) pairwise_element(p, f, i, scale, sum);
   if (p.each != nullptr) return;
-  sum = merge_block(sum, reinterpret_cast<Sum<T>*>(raw));
+  sum = merge_block(sum, reinterpret_cast<WideSum<T>*>(raw));
   if (threadIdx.x == 0 && gridDim.x == 1) *p.loss = static_cast<T>(sum.value() / p.divisor);
   if (threadIdx.x == 0 && gridDim.x != 1) partial[blockIdx.x] = sum;
 }
@@ -93,11 +94,11 @@ void pairwise_loss(Queue& q, const char* name, LossReduction reduction, const T*
   const PairwiseLoss<T> p{x, target, n, divisor, loss, each, dx, aligned16(x, target, each, dx)};
   std::int64_t blocks = n <= 2 * kOfBlock ? 1 : divide_up(n, kOfBlock);
   if (blocks > kReducePieces) blocks = kReducePieces;
-  const Scratch<Sum<T>> partial(q, blocks);
+  const Scratch<WideSum<T>> partial(q, blocks);
   launch(q, name, pairwise_loss_kernel<T, F>, static_cast<unsigned>(blocks), kThreads, 0, p, F{}, partial.data());
   if (none || blocks == 1) return;
-  reduce_rows<Sum<T>>(q, static_cast<const Sum<T>*>(partial.data()), 1, blocks, MergeState{},
-                      WritePairwiseLoss<T>{loss, divisor});
+  reduce_rows<WideSum<T>>(q, static_cast<const WideSum<T>*>(partial.data()), 1, blocks, MergeState{},
+                          WritePairwiseLoss<T>{loss, divisor});
 }
 
 template <class T>

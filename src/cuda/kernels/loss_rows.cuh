@@ -79,8 +79,8 @@ struct RowTotal {
   double sum;  // of exp(x - top)
 };
 
-// Maximum and sum of exponentials in one pass: when the maximum rises, the sum is scaled, in f64, so that only the
-// exponentials themselves are rounded to T.
+// Maximum and sum of exponentials in one pass: when the maximum rises, which is seldom, the sum is scaled, in f64, so
+// that only the exponentials themselves are rounded to T.
 template <class T>
 struct OnlineState {
   T top = static_cast<T>(-INFINITY);
@@ -93,7 +93,7 @@ struct OnlineState {
     raise(high);
     for (int i = 0; i < N; ++i) {
       const T nothing = isnan(x[i]) ? x[i] : T(0);
-      sum.add(static_cast<double>(top == static_cast<T>(-INFINITY) ? nothing : exp(x[i] - top)));
+      sum.add(top == static_cast<T>(-INFINITY) ? nothing : exp(x[i] - top));
     }
   }
   __device__ void merge(OnlineState other) {
@@ -119,7 +119,11 @@ struct OnlineState {
     scale(sum, exp(static_cast<double>(top) - static_cast<double>(high)));
     top = high;
   }
-  __device__ static void scale(Sum<float>& sum, double factor) { sum.high *= factor; }
+  __device__ static void scale(Sum<float>& sum, double factor) {
+    const double scaled = sum.value() * factor;
+    sum.high = static_cast<float>(scaled);
+    sum.low = static_cast<float>(scaled - static_cast<double>(sum.high));
+  }
   __device__ static void scale(Sum<double>& sum, double factor) {
     sum.high *= factor;
     sum.low *= factor;
@@ -128,8 +132,8 @@ struct OnlineState {
 
 // log(sum) of exponentials of which the largest is 1: exact to a few units of T also where the sum is nearly 1.
 template <class T>
-__device__ double log_of_sum(double sum) {
-  return static_cast<double>(log1p(static_cast<T>(sum - 1)));
+__device__ T log_of_sum(double sum) {
+  return log1p(static_cast<T>(sum - 1));
 }
 
 // Elements lane, lane + width, ... of a row of n; -inf behind its end.

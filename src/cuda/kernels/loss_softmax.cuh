@@ -1,5 +1,5 @@
 // softmax and log_softmax of rows. Exponents are taken of differences to the row's maximum, as in the CPU's loops; sums
-// in Sum<T>.
+// in Sum<T>. The two parts of a logarithm, x - top and -shift, are both 0 or less: nothing cancels, and T is enough.
 #pragma once
 
 #include "cuda/kernels/loss_rows.cuh"
@@ -23,17 +23,17 @@ __global__ void __launch_bounds__(kThreads) softmax_held_kernel(const T* x, T* y
     for (int k = 0; k < K; ++k) {
       if (lane + k * width >= here) continue;
       const T e = exp(held[k] - top);
-      sum.add(static_cast<double>(e));
+      sum.add(e);
       if constexpr (!kLog) held[k] = e;
     }
     const double total = team.all(sum);
-    const double shift = kLog ? log_of_sum<T>(total) : 0;
+    const T shift = kLog ? log_of_sum<T>(total) : T(0);
     const T share = T(1) / static_cast<T>(total);
     for (int k = 0; k < K; ++k) {
       const int j = lane + k * width;
       if (j >= here) continue;
       if constexpr (kLog) {
-        y[row * n + j] = static_cast<T>((static_cast<double>(held[k]) - static_cast<double>(top)) - shift);
+        y[row * n + j] = (held[k] - top) - shift;
       } else {
         y[row * n + j] = held[k] * share;
       }
@@ -43,12 +43,11 @@ __global__ void __launch_bounds__(kThreads) softmax_held_kernel(const T* x, T* y
 
 template <class T, bool kLog>
 struct SoftmaxOf {
-  T top, share;
-  double shift;
+  T top, share, shift;
   __device__ explicit SoftmaxOf(RowTotal<T> row)
-      : top(row.top), share(T(1) / static_cast<T>(row.sum)), shift(kLog ? log_of_sum<T>(row.sum) : 0) {}
+      : top(row.top), share(T(1) / static_cast<T>(row.sum)), shift(kLog ? log_of_sum<T>(row.sum) : T(0)) {}
   __device__ T operator()(T x) const {
-    if constexpr (kLog) return static_cast<T>((static_cast<double>(x) - static_cast<double>(top)) - shift);
+    if constexpr (kLog) return (x - top) - shift;
     return exp(x - top) * share;
   }
 };

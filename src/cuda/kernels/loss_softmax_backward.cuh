@@ -9,12 +9,12 @@ namespace descent::gpu {
 
 template <class T>
 struct SoftmaxSlope {
-  __device__ static double term(T y, T dy) { return static_cast<double>(y) * static_cast<double>(dy); }
+  __device__ static T term(T y, T dy) { return rounded_product(y, dy); }
   __device__ static T slope(T y, T dy, T sum) { return y * (dy - sum); }
 };
 template <class T>
 struct LogSoftmaxSlope {
-  __device__ static double term(T, T dy) { return static_cast<double>(dy); }
+  __device__ static T term(T, T dy) { return dy; }
   __device__ static T slope(T y, T dy, T sum) { return dy - exp(y) * sum; }
 };
 

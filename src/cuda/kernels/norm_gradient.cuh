@@ -19,13 +19,13 @@ __device__ void put_gradient(const GradientInto<T>& into, std::int64_t i, double
   into.data[i] = static_cast<T>(into.accumulate ? static_cast<double>(into.data[i]) + value : value);
 }
 
-template <class T>
+template <class T, class State = Sum<T>>
 struct GradientSums {
-  Sum<T> sum, product;
+  State sum, product;
 
-  __device__ void add(double dz, double deviation) {
+  __device__ void add(T dz, T deviation) {
     sum.add(dz);
-    product.add(dz * deviation);
+    product.add(rounded_product(dz, deviation));
   }
   __device__ void merge(const GradientSums& other) {
     sum.merge(other.sum);
@@ -38,6 +38,9 @@ struct GradientSums {
     return other;
   }
 };
+
+template <class T>
+using GradientTotals = GradientSums<T, WideSum<T>>;  // of chunks
 
 // Terms: what is summed. Item: a thread's elements of one row, with .dz; load(row, channel); deviation(item, v, mean);
 // kInFlight.
@@ -53,7 +56,7 @@ struct GradientSumsBody {
   __device__ Item load(std::int64_t row) const { return terms.load(row, channel); }
   __device__ void use(std::int64_t, const Item& item) {
     for (int v = 0; v < W::kN; ++v) {
-      sums[v].add(static_cast<double>(item.dz.v[v]), terms.deviation(item, v, static_cast<double>(mean.v[v])));
+      sums[v].add(item.dz.v[v], terms.deviation(item, v, mean.v[v]));
     }
   }
 };
@@ -88,9 +91,10 @@ void gradient_sums(Queue& q, const char* name, const NormColumns& c, const Terms
 
 // The sums of a channel over the chunks, in the team's member 0.
 template <class T>
-__device__ GradientSums<T> merge_gradient_parts(const MergeTeam& team, std::int64_t channels, std::int64_t chunks,
-                                                std::int64_t channel, const double* parts, GradientSums<T>* shared) {
-  GradientSums<T> total;
+__device__ GradientTotals<T> merge_gradient_parts(const MergeTeam& team, std::int64_t channels, std::int64_t chunks,
+                                                  std::int64_t channel, const double* parts,
+                                                  GradientTotals<T>* shared) {
+  GradientTotals<T> total;
   for (std::int64_t chunk = team.member; chunk < chunks; chunk += team.size) {
     const std::int64_t at = channel * chunks + chunk;
     total.sum.add(parts[at]);
@@ -120,10 +124,10 @@ template <class T>
 __global__ void batch_gradient_finish_kernel(bool block, std::int64_t channels, std::int64_t chunks,
                                              const double* parts, std::int64_t rows, BatchSaved<T> saved,
                                              GradientInto<T> dgamma, GradientInto<T> dbeta, ChannelGradientOut<T> out) {
-  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  GradientTotals<T>* const shared = dynamic_shared<GradientTotals<T>>();
   const MergeTeam team(block);
   for (std::int64_t channel = team.first; channel < channels; channel += team.step) {
-    const GradientSums<T> total = merge_gradient_parts(team, channels, chunks, channel, parts, shared);
+    const GradientTotals<T> total = merge_gradient_parts(team, channels, chunks, channel, parts, shared);
     if (team.member == 0) {
       const double sum = total.sum.value(), product = total.product.value();
       const double inv_std = static_cast<double>(saved.inv_std[channel]);
@@ -178,9 +182,7 @@ struct BatchTerms {
     const std::int64_t at = row * channels + channel;
     return {load_group<T, W>(x + at), masked_gradient<T, W>(y, dy, at)};
   }
-  __device__ double deviation(const Item& item, int v, double mean) const {
-    return static_cast<double>(item.x.v[v]) - mean;
-  }
+  __device__ Wide<T> deviation(const Item& item, int v, Wide<T> mean) const { return item.x.v[v] - mean; }
 };
 
 template <class T, class W>
@@ -233,8 +235,8 @@ template <class T>
 void batch_gradient_finish(Queue& q, std::int64_t channels, std::int64_t chunks, const double* parts, std::int64_t rows,
                            const BatchSaved<T>& saved, const GradientInto<T>& dgamma, const GradientInto<T>& dbeta,
                            const ChannelGradientOut<T>& out) {
-  launch_merges(q, "batch_gradient_finish", batch_gradient_finish_kernel<T>, channels, chunks, sizeof(GradientSums<T>),
-                channels, chunks, parts, rows, saved, dgamma, dbeta, out);
+  launch_merges(q, "batch_gradient_finish", batch_gradient_finish_kernel<T>, channels, chunks,
+                sizeof(GradientTotals<T>), channels, chunks, parts, rows, saved, dgamma, dbeta, out);
 }
 
 template <class T>

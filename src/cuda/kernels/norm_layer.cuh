@@ -102,8 +102,8 @@ __global__ void layer_gradient_kernel(std::int64_t rows, std::int64_t n, const T
                            top = load_group<T, W>(dy + row * n + i * W::kN);
       const Pack<V, W::kN> g = saved.gamma != nullptr ? load_group<V, W>(saved.gamma + i * W::kN) : Pack<V, W::kN>{};
       for (int v = 0; v < W::kN; ++v) {
-        const double dz = static_cast<double>(top.v[v]) * (saved.gamma != nullptr ? static_cast<double>(g.v[v]) : 1.0);
-        sums.add(dz, static_cast<double>(in.v[v]) - static_cast<double>(middle));
+        const V dz = saved.gamma != nullptr ? rounded_product(top.v[v], g.v[v]) : top.v[v];
+        sums.add(dz, in.v[v] - middle);
       }
     }
     sums = team.merge(sums, shared);
@@ -143,19 +143,17 @@ struct LayerTerms {
     const std::int64_t at = row * n + column;
     return {load_group<T, W>(x + at), load_group<T, W>(dy + at), mean[row], inv_std[row]};
   }
-  __device__ double deviation(const Item& item, int v, double) const {
-    return (static_cast<double>(item.x.v[v]) - static_cast<double>(item.mean)) * static_cast<double>(item.inv_std);
-  }
+  __device__ V deviation(const Item& item, int v, V) const { return (item.x.v[v] - item.mean) * item.inv_std; }
 };
 
 // A team (MergeTeam) per column merges the chunks. Reads 16 bytes per chunk and column.
 template <class T>
 __global__ void layer_parameters_kernel(bool block, std::int64_t n, std::int64_t chunks, const double* parts,
                                         GradientInto<T> dgamma, GradientInto<T> dbeta) {
-  GradientSums<T>* const shared = dynamic_shared<GradientSums<T>>();
+  GradientTotals<T>* const shared = dynamic_shared<GradientTotals<T>>();
   const MergeTeam team(block);
   for (std::int64_t column = team.first; column < n; column += team.step) {
-    const GradientSums<T> total = merge_gradient_parts(team, n, chunks, column, parts, shared);
+    const GradientTotals<T> total = merge_gradient_parts(team, n, chunks, column, parts, shared);
     if (team.member == 0) {
       put_gradient(dgamma, column, total.product.value());
       put_gradient(dbeta, column, total.sum.value());
@@ -210,8 +208,8 @@ void layer_backward(Queue& q, std::int64_t rows, std::int64_t n, const T* x, con
     const Scratch<double> parts(q, 2 * n * c.chunks);
     gradient_sums<V, W>(q, "layer_gradient_sums", c, LayerTerms<T, W>{x, dy, saved.mean, saved.inv_std, n},
                         static_cast<const V*>(nullptr), parts.data());
-    launch_merges(q, "layer_parameters", layer_parameters_kernel<V>, n, c.chunks, sizeof(GradientSums<V>), n, c.chunks,
-                  parts.data(), dgamma, dbeta);
+    launch_merges(q, "layer_parameters", layer_parameters_kernel<V>, n, c.chunks, sizeof(GradientTotals<V>), n,
+                  c.chunks, parts.data(), dgamma, dbeta);
   };
   with_norm_width<T>(n, run, x, dy);
 }

@@ -27,10 +27,11 @@ struct NormMoments {
 
 // Of n values whose first is the shift: sum^2 <= (n - 1) squares, so the difference in moments() keeps at least 1 / n
 // of `squares` and cannot be eaten by rounding, however far from 0 the values lie and whichever of them came first.
+// That takes f64, four operations a value: error-free in f32 they would be some 24.
 template <class T>
 struct ShiftedSums {
   double shift = 0;
-  Sum<T> sum, squares;
+  WideSum<T> sum, squares;
 
   // An infinite shift would turn finite values into NaN before the mean is known to be infinite.
   __device__ void begin(T first) { shift = isfinite(first) ? static_cast<double>(first) : 0.0; }
@@ -64,7 +65,7 @@ struct MomentsBody {
 };
 
 // parts[channel][chunk] and, behind all of them, the same again: mean and squares of the chunk. A thread has W::kN
-// channels and every row_lanes-th row of a chunk. Reads x once; accumulates as Sum<T> does.
+// channels and every row_lanes-th row of a chunk. Reads x once; accumulates in WideSum<T>.
 template <class T, class W>
 __global__ void batch_moments_kernel(NormColumns c, const T* x, double* parts) {
   NormMoments* const shared = dynamic_shared<NormMoments>();

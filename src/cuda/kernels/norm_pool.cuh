@@ -84,9 +84,7 @@ struct PooledTerms {
     for (int v = 0; v < W::kN; ++v) item.dz.v[v] = winner.v[v] < 4 ? item.dz.v[v] : V(0);
     return item;
   }
-  __device__ double deviation(const Item& item, int v, double mean) const {
-    return static_cast<double>(item.x.v[v]) - mean;
-  }
+  __device__ V deviation(const Item& item, int v, V mean) const { return item.x.v[v] - mean; }
 };
 
 // Threads as in batch_pool_kernel, over windows that cover the odd edges too; those have no dy. Reads x, dy and code

@@ -8,11 +8,6 @@
 
 namespace descent::gpu {
 
-struct OptimStep {
-  const double *lr, *step;
-  std::int32_t* nonfinite;  // or null
-};
-
 // The buffers of a rule, the first kStates of them used.
 template <class T>
 struct OptimStates {
@@ -41,14 +36,15 @@ __device__ bool update_run(const typename Rule::Scalars& s, std::int64_t at, T* 
   return nonfinite;
 }
 
-// A thread per 16 bytes of each buffer, then per element of the tail; the block's first thread computes what depends on
-// the step. Reads and writes parameter and states, reads the gradient; arithmetic in T.
+// A thread per 16 bytes of each buffer, then per element of the tail; the block's first thread rounds what depends on
+// the step to T, as conversions from f64 are slow on most GPUs. Reads and writes parameter and states, reads the
+// gradient; arithmetic in T.
 template <class T, class Rule>
 __global__ void optim_kernel(Rule rule, OptimStep step, std::int64_t n, bool packed, T* param, const T* grad,
                              OptimStates<T> states) {
   constexpr int N = kPack<T>;
   __shared__ typename Rule::Scalars shared;
-  if (threadIdx.x == 0) shared = rule.scalars(*step.lr, *step.step);
+  if (threadIdx.x == 0) shared = rule.scalars(step);
   __syncthreads();
   const typename Rule::Scalars s = shared;
   const std::int64_t packs = packed ? n / N : 0;
@@ -66,6 +62,16 @@ __global__ void optim_kernel(Rule rule, OptimStep step, std::int64_t n, bool pac
 template <class Real>
 __global__ void advance_step_kernel(Real* step) {
   *step += 1;
+}
+
+// One thread: advance_step, and Adam's rates, in f64 once for all blocks of the update.
+template <class Real>
+__global__ void advance_adam_kernel(Adam o, const Real* lr, Real* step, Real* rates) {
+  const Real now = *step + 1;
+  *step = now;
+  rates[0] = *lr / (1 - pow(o.beta1, now));
+  rates[1] = 1 / sqrt(1 - pow(o.beta2, now));
+  rates[2] = o.decoupled ? 1 - *lr * o.weight_decay : 1;
 }
 
 // One thread; NaN stays.
@@ -86,9 +92,9 @@ void optim_update(Queue& q, const char* name, const Rule& rule, const OptimStep&
 template <class T>
 void sgd(Queue& q, const Sgd& o, const OptimStep& step, std::int64_t n, T* param, const T* grad, T* momentum) {
   if (o.momentum != 0 && momentum != nullptr) {
-    return optim_update(q, "sgd", SgdRule<T, true>{o}, step, n, param, grad, OptimStates<T>{{momentum}});
+    return optim_update(q, "sgd", SgdRule<T, true>(o), step, n, param, grad, OptimStates<T>{{momentum}});
   }
-  optim_update(q, "sgd", SgdRule<T, false>{o}, step, n, param, grad, OptimStates<T>{});
+  optim_update(q, "sgd", SgdRule<T, false>(o), step, n, param, grad, OptimStates<T>{});
 }
 
 template <class T>
@@ -98,19 +104,23 @@ void rmsprop(Queue& q, const RmsProp& o, const OptimStep& step, std::int64_t n, 
     optim_update(q, "rmsprop", rule, step, n, param, grad, states);
   };
   const bool with_momentum = o.momentum != 0 && momentum != nullptr, centered = o.centered && grad_avg != nullptr;
-  if (with_momentum && centered) return update(RmsPropRule<T, true, true>{o}, {{square_avg, momentum, grad_avg}});
-  if (with_momentum) return update(RmsPropRule<T, true, false>{o}, {{square_avg, momentum}});
-  if (centered) return update(RmsPropRule<T, false, true>{o}, {{square_avg, grad_avg}});
-  update(RmsPropRule<T, false, false>{o}, {{square_avg}});
+  if (with_momentum && centered) return update(RmsPropRule<T, true, true>(o), {{square_avg, momentum, grad_avg}});
+  if (with_momentum) return update(RmsPropRule<T, true, false>(o), {{square_avg, momentum}});
+  if (centered) return update(RmsPropRule<T, false, true>(o), {{square_avg, grad_avg}});
+  update(RmsPropRule<T, false, false>(o), {{square_avg}});
 }
 
 template <class T>
 void adam(Queue& q, const Adam& o, const OptimStep& step, std::int64_t n, T* param, const T* grad, T* m, T* v) {
-  optim_update(q, "adam", AdamRule<T>{o}, step, n, param, grad, OptimStates<T>{{m, v}});
+  optim_update(q, "adam", AdamRule<T>(o), step, n, param, grad, OptimStates<T>{{m, v}});
 }
 
 inline void advance_step(Queue& q, double* step) {
   launch(q, "advance_step", advance_step_kernel<double>, dim3(1), dim3(1), 0, step);
+}
+
+inline void advance_adam(Queue& q, const Adam& o, const double* lr, double* step, double* rates) {
+  launch(q, "advance_adam", advance_adam_kernel<double>, dim3(1), dim3(1), 0, o, lr, step, rates);
 }
 
 inline void clip_factor(Queue& q, const double* sum_of_squares, double max_norm, double* factor) {

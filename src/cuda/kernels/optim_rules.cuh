@@ -1,11 +1,18 @@
-// The optimizers' formulas, PyTorch's, in its order: what depends on the step is computed in f64 from device memory,
-// then each element in T. A rule has kStates buffers beside parameter and gradient, whose values update() changes.
+// The optimizers' formulas, PyTorch's, in its order, each element in T. A rule is made on the host, with what does not
+// depend on the step already rounded to T; scalars() adds the rest from device memory. It has kStates buffers beside
+// parameter and gradient, whose values update() changes.
 #pragma once
 
 #include "backend.h"
 #include "cuda/launch.cuh"
 
 namespace descent::gpu {
+
+struct OptimStep {  // of StepState
+  const double *lr, *step;
+  std::int32_t* nonfinite;  // or null
+  const double* rates;      // of Adam alone
+};
 
 template <class T, bool kMomentum>
 struct SgdRule {
@@ -14,15 +21,20 @@ struct SgdRule {
     T lr, momentum, undamped, weight_decay;
     bool nesterov, first;  // the first step sets the momentum to the gradient
   };
-  Sgd options;
+  Scalars fixed;
 
-  __device__ Scalars scalars(double lr, double step) const {
-    return {static_cast<T>(lr),
-            static_cast<T>(options.momentum),
-            static_cast<T>(1 - options.dampening),
-            static_cast<T>(options.weight_decay),
-            options.nesterov,
-            step == 1};
+  explicit SgdRule(const Sgd& o)
+      : fixed{T(0),
+              static_cast<T>(o.momentum),
+              static_cast<T>(1 - o.dampening),
+              static_cast<T>(o.weight_decay),
+              o.nesterov,
+              false} {}
+  __device__ Scalars scalars(const OptimStep& step) const {
+    Scalars s = fixed;
+    s.lr = static_cast<T>(*step.lr);
+    s.first = *step.step == 1;
+    return s;
   }
   __device__ static T update(const Scalars& s, T param, T gradient, T* state) {
     gradient += s.weight_decay * param;
@@ -41,11 +53,19 @@ struct RmsPropRule {
   struct Scalars {
     T lr, alpha, rest /* 1 - alpha */, eps, weight_decay, momentum;
   };
-  RmsProp options;
+  Scalars fixed;
 
-  __device__ Scalars scalars(double lr, double) const {
-    return {static_cast<T>(lr),          static_cast<T>(options.alpha),        static_cast<T>(1 - options.alpha),
-            static_cast<T>(options.eps), static_cast<T>(options.weight_decay), static_cast<T>(options.momentum)};
+  explicit RmsPropRule(const RmsProp& o)
+      : fixed{T(0),
+              static_cast<T>(o.alpha),
+              static_cast<T>(1 - o.alpha),
+              static_cast<T>(o.eps),
+              static_cast<T>(o.weight_decay),
+              static_cast<T>(o.momentum)} {}
+  __device__ Scalars scalars(const OptimStep& step) const {
+    Scalars s = fixed;
+    s.lr = static_cast<T>(*step.lr);
+    return s;
   }
   __device__ static T update(const Scalars& s, T param, T gradient, T* state) {
     gradient += s.weight_decay * param;
@@ -77,18 +97,23 @@ struct AdamRule {
     T weight_decay;  // added to the gradient
     T keep;          // 1 - lr * decay when that is decoupled, else 1
   };
-  Adam options;
+  Scalars fixed;
 
-  __device__ Scalars scalars(double lr, double step) const {
-    const double correction1 = 1 - pow(options.beta1, step), correction2 = 1 - pow(options.beta2, step);
-    return {static_cast<T>(lr / correction1),
-            static_cast<T>(1 - options.beta1),
-            static_cast<T>(options.beta2),
-            static_cast<T>(1 - options.beta2),
-            static_cast<T>(1 / sqrt(correction2)),
-            static_cast<T>(options.eps),
-            static_cast<T>(options.decoupled ? 0 : options.weight_decay),
-            static_cast<T>(options.decoupled ? 1 - lr * options.weight_decay : 1)};
+  explicit AdamRule(const Adam& o)
+      : fixed{T(0),
+              static_cast<T>(1 - o.beta1),
+              static_cast<T>(o.beta2),
+              static_cast<T>(1 - o.beta2),
+              T(0),
+              static_cast<T>(o.eps),
+              static_cast<T>(o.decoupled ? 0 : o.weight_decay),
+              T(1)} {}
+  __device__ Scalars scalars(const OptimStep& step) const {
+    Scalars s = fixed;
+    s.step_size = static_cast<T>(step.rates[0]);
+    s.root_scale = static_cast<T>(step.rates[1]);
+    s.keep = static_cast<T>(step.rates[2]);
+    return s;
   }
   __device__ static T update(const Scalars& s, T param, T gradient, T* state) {
     gradient += s.weight_decay * param;

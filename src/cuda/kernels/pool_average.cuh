@@ -1,4 +1,4 @@
-// Average pooling, and the average of whole images. Sums are in f64 for elements of f32 and bf16, in a fixed order.
+// Average pooling, and the average of whole images. Sums are in Sum<Wide<T>>, in a fixed order.
 #pragma once
 
 #include "cuda/accumulate.cuh"
@@ -34,12 +34,12 @@ __global__ void average_pool_kernel(PoolSize s, std::int64_t packs, const T* x, 
     for (std::int64_t h = rows.begin; h < rows.end; ++h) {
       for (std::int64_t w = cols.begin; w < cols.end; ++w) {
         const Pack<Wide<T>, N> values = load_wide<T, N>(image + (h * s.w + w) * s.c);
-        for (int k = 0; k < N; ++k) sums[k].add(static_cast<double>(values.v[k]));
+        for (int k = 0; k < N; ++k) sums[k].add(values.v[k]);
       }
     }
     const Wide<T> divisor = static_cast<Wide<T>>(average_divisor(s, at.row, at.col));
     Pack<Wide<T>, N> out;
-    for (int k = 0; k < N; ++k) out.v[k] = static_cast<Wide<T>>(sums[k].value()) / divisor;
+    for (int k = 0; k < N; ++k) out.v[k] = sums[k].rounded() / divisor;
     store_narrow<T, N>(y + i * N, out);
   }
 }
@@ -58,11 +58,11 @@ __global__ void average_pool_backward_kernel(PoolSize s, std::int64_t packs, con
         const Wide<T> divisor = static_cast<Wide<T>>(average_divisor(s, oh, ow));
         const Pack<Wide<T>, N> gradient =
             load_wide<T, N>(dy + ((at.image * s.out_h + oh) * s.out_w + ow) * s.c + at.channel);
-        for (int k = 0; k < N; ++k) sums[k].add(static_cast<double>(gradient.v[k] / divisor));
+        for (int k = 0; k < N; ++k) sums[k].add(gradient.v[k] / divisor);
       }
     }
     Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};
-    for (int k = 0; k < N; ++k) out.v[k] += static_cast<Wide<T>>(sums[k].value());
+    for (int k = 0; k < N; ++k) out.v[k] += sums[k].rounded();
     store_narrow<T, N>(dx + i * N, out);
   }
 }

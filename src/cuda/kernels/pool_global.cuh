@@ -44,7 +44,7 @@ __global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<W
     State sum;
     if (c < p.channels) {
       for (std::int64_t pixel = p.pixels * part / p.parts + row; pixel < end; pixel += rows) {
-        sum.add(static_cast<double>(widen(x[(image * p.pixels + pixel) * p.channels + c])));
+        sum.add(widen(x[(image * p.pixels + pixel) * p.channels + c]));
       }
     }
     sums[thread] = sum;
@@ -57,7 +57,7 @@ __global__ void global_average_pool_kernel(GlobalPool p, const T* x, T* y, Sum<W
     }
     if (row == 0 && c < p.channels) {
       if (p.parts == 1) {
-        y[image * p.channels + c] = narrow<T>(static_cast<Wide<T>>(sum.value() / static_cast<double>(p.pixels)));
+        y[image * p.channels + c] = narrow<T>(sum.rounded() / static_cast<Wide<T>>(p.pixels));
       } else {
         partial[image_part * p.channels + c] = sum;
       }
@@ -75,7 +75,7 @@ __global__ void global_average_pool_parts_kernel(GlobalPool p, const Sum<Wide<T>
     for (std::int64_t part = 0; part < p.parts; ++part) {
       sum.merge(partial[(image * p.parts + part) * p.channels + c]);
     }
-    y[i] = narrow<T>(static_cast<Wide<T>>(sum.value() / static_cast<double>(p.pixels)));
+    y[i] = narrow<T>(sum.rounded() / static_cast<Wide<T>>(p.pixels));
   }
 }
 

@@ -140,12 +140,12 @@ __global__ void max_pool_backward_kernel(PoolSize s, std::int64_t packs, const T
         const Pack<Code, N> winner = load_pack<Code, N>(code + from);
         const Pack<Wide<T>, N> gradient = load_wide<T, N>(dy + from);
         for (int k = 0; k < N; ++k) {
-          if (winner.v[k] == place) sums[k].add(static_cast<double>(gradient.v[k]));
+          if (winner.v[k] == place) sums[k].add(gradient.v[k]);
         }
       }
     }
     Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};
-    for (int k = 0; k < N; ++k) out.v[k] += static_cast<Wide<T>>(sums[k].value());
+    for (int k = 0; k < N; ++k) out.v[k] += sums[k].rounded();
     store_narrow<T, N>(dx + i * N, out);
   }
 }

@@ -5,7 +5,8 @@
 
 #include "backend.h"
 #include "core/philox.h"
-#include "cuda/launch.cuh"
+#include "cuda/rounded.cuh"
+#include "cuda/sort.h"
 
 namespace descent::gpu {
 
@@ -18,17 +19,6 @@ struct RandomCall {
     return philox::block(seed, stream, static_cast<std::uint32_t>(*call), static_cast<std::uint64_t>(number));
   }
 };
-
-// Products that nvcc must not contract. The tests' g++ contracts nothing and has no such functions.
-#if defined(DESCENT_SIMT)
-template <class T>
-T rounded_product(T a, T b) {
-  return a * b;
-}
-#else
-__device__ inline float rounded_product(float a, float b) { return __fmul_rn(a, b); }
-__device__ inline double rounded_product(double a, double b) { return __dmul_rn(a, b); }
-#endif
 
 template <class T>
 struct Four {
@@ -160,15 +150,13 @@ void dropout(Queue& q, const RandomCall& call, double p, const T* x, T* y, std::
          static_cast<Wide<T>>(1.0 / (1.0 - p)), n, aligned16(x, y), x, y, write == Write::accumulate);
 }
 
-// y = 0..n-1 in the order of (word of element i, i); `sort` as DeviceSort of index_sort.cuh.
-template <class Sort>
-void permutation(Queue& q, const Sort& sort, const RandomCall& call, std::int32_t* y, std::int64_t n) {
+// y = 0..n-1 in the order of (word of element i, i): the sort is stable.
+inline void permutation(Queue& q, const RandomCall& call, std::int32_t* y, std::int64_t n) {
   if (n == 0) return;
-  Scratch<std::uint32_t> keys(q, n), sorted_keys(q, n);
-  Scratch<std::int32_t> numbers(q, n);
+  const Scratch<std::uint32_t> keys(q, n);
   launch(q, "permutation_keys", permutation_keys_kernel<std::uint32_t>, dim3(blocks_for(q, n, 4 * kThreads)),
-         dim3(kThreads), 0, call, n, aligned16(keys.data(), numbers.data()), keys.data(), numbers.data());
-  sort(q, n, 32, keys.data(), sorted_keys.data(), numbers.data(), y);
+         dim3(kThreads), 0, call, n, aligned16(keys.data(), y), keys.data(), y);
+  sort_by_key(q, n, keys.data(), y);
 }
 
 inline void advance_call(Queue& q, std::int32_t* call) {

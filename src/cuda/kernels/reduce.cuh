@@ -2,6 +2,9 @@
 // columns, gather over pieces that depend on the problem's size alone, and merge in a fixed order.
 #pragma once
 
+#include <bit>
+#include <cmath>
+
 #include "cuda/kernels/reduce_axes.cuh"
 #include "cuda/kernels/reduce_max_backward.cuh"
 #include "cuda/kernels/reduce_top_k.cuh"
@@ -15,13 +18,18 @@ void reduce(Queue& q, Reduction op, const T* x, std::int64_t outer, std::int64_t
   if (op == Reduction::max) {
     return reduce_groups<MaximumState<Wide<T>>>(q, x, outer, n, inner, AddValue{}, WriteValue<Y>{y, 1, write});
   }
-  const double divisor = op == Reduction::mean ? static_cast<double>(n) : 1;
-  reduce_groups<Sum<Wide<T>>>(q, x, outer, n, inner, AddValue{}, WriteValue<Y>{y, divisor, write});
+  using V = Wide<T>;
+  const bool mean = op == Reduction::mean;
+  const int halvings = mean && n > 1 ? static_cast<int>(std::bit_width(static_cast<std::uint64_t>(n - 1))) : 0;
+  const V scale = std::ldexp(V(1), -halvings);
+  reduce_groups<Sum<V>>(q, x, outer, n, inner, AddScaled<V>{scale},
+                        WriteValue<Y>{y, static_cast<Wide<Y>>(mean ? static_cast<V>(n) * scale : V(1)), write});
 }
 
 template <class T, class Y>
 void sum_to(Queue& q, const T* x, const Shape& from, const Shape& to, Y* y, Write write) {
-  if (to.numel() != 0) sum_axes<Sum<Wide<T>>>(q, x, SumAxes(from, to), AddValue{}, WriteValue<Y>{y, 1, write});
+  if (to.numel() != 0)
+    sum_axes<Sum<Wide<T>>>(q, x, SumAxes(from, to), AddScaled<Wide<T>>{1}, WriteValue<Y>{y, 1, write});
 }
 
 template <class T>
@@ -31,7 +39,7 @@ void argmax_rows(Queue& q, const T* x, std::int64_t rows, std::int64_t n, std::i
 
 template <class T>
 void sum_of_squares(Queue& q, const T* x, std::int64_t n, double* y) {
-  reduce_rows<Sum<Wide<T>>>(q, x, 1, n, AddSquare{}, WritePlain<double>{y});
+  reduce_rows<WideSum<Wide<T>>>(q, x, 1, n, AddSquare{}, WritePlain<double>{y});
 }
 
 template <class T>

@@ -13,7 +13,7 @@ struct MaximumState {  // NaN counts as larger than everything
 
   __device__ void add(T value) { high = value > high || isnan(value) ? value : high; }
   __device__ void merge(MaximumState other) { add(other.high); }
-  __device__ T value() const { return high; }
+  __device__ T rounded() const { return high; }
   __device__ MaximumState shuffle_down(int by) const {
     MaximumState other;
     other.high = __shfl_down_sync(0xFFFFFFFFu, high, by);
@@ -72,7 +72,16 @@ struct AddValue {
     state.add(value);
   }
 };
-struct AddSquare {
+// Times a power of two, which for a mean is so small that the sum cannot overflow; 1 for a sum.
+template <class T>
+struct AddScaled {
+  T scale;
+  template <class State>
+  __device__ void operator()(State& state, std::int64_t, std::int64_t, T value) const {
+    state.add(rounded_product(value, scale));
+  }
+};
+struct AddSquare {  // in f64: the square of a gradient may leave f32's range at either end
   template <class State, class T>
   __device__ void operator()(State& state, std::int64_t, std::int64_t, T value) const {
     state.add(static_cast<double>(value) * static_cast<double>(value));
@@ -114,13 +123,12 @@ struct KeepState {
 template <class T>
 struct WriteValue {
   T* y;
-  double divisor;
+  Wide<T> divisor;
   Write write;
   template <class State>
   __device__ void operator()(std::int64_t group, State state) const {
-    const double value = static_cast<double>(state.value()) / divisor;
-    const double before = write == Write::accumulate ? static_cast<double>(widen(y[group])) : 0.0;
-    y[group] = narrow<T>(static_cast<Wide<T>>(write == Write::accumulate ? before + value : value));
+    const Wide<T> value = state.rounded() / divisor;
+    y[group] = narrow<T>(write == Write::accumulate ? widen(y[group]) + value : value);
   }
 };
 template <class T>

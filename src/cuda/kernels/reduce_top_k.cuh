@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "cuda/launch.cuh"
+#include "cuda/sort.h"
 
 namespace descent::gpu {
 
@@ -58,10 +59,9 @@ __global__ void take_top_kernel(const T* x, const std::int32_t* sorted, std::int
   }
 }
 
-// `sort` as DeviceSort of index_sort.cuh; fewer than 2^31 elements.
-template <class T, class Sort>
-void top_k(Queue& q, const Sort& sort, const T* x, std::int64_t rows, std::int64_t n, std::int64_t k, T* values,
-           std::int32_t* places) {
+// Fewer than 2^31 elements.
+template <class T>
+void top_k(Queue& q, const T* x, std::int64_t rows, std::int64_t n, std::int64_t k, T* values, std::int32_t* places) {
   const std::int64_t total = rows * n;
   if (total == 0 || k == 0) return;
   const dim3 grid(blocks_for(q, total)), block(kThreads);
@@ -69,7 +69,7 @@ void top_k(Queue& q, const Sort& sort, const T* x, std::int64_t rows, std::int64
   const Scratch<std::int32_t> first(q, total), second(q, total);
   std::int32_t *now = first.data(), *next = second.data();
   const auto pass = [&](int bits) {
-    sort(q, total, bits, keys.data(), sorted_keys.data(), now, next);
+    sort_pairs(q, total, bits, keys.data(), sorted_keys.data(), now, next);
     std::swap(now, next);
   };
   launch(q, "count_up", count_up_kernel<std::int32_t>, grid, block, 0, total, now);

@@ -1,0 +1,96 @@
+// Thrust where a whole algorithm is wanted, CUB where the number of bits matters. Thrust's policy is par_nosync: none
+// of the algorithms used here waits for the stream then (sort_by_key and sort are CUB's radix sort and a copy within
+// the device; for_each, transform and upper_bound are one kernel), and none may be added that does: what returns a
+// value or the end of a range (reduce, unique, reduce_by_key, copy_if) has to read it.
+#include "cuda/sort.h"
+
+#include <thrust/binary_search.h>
+#include <thrust/execution_policy.h>
+#include <thrust/for_each.h>
+#include <thrust/iterator/counting_iterator.h>
+#include <thrust/sort.h>
+#include <thrust/system_error.h>
+
+#include <cstddef>
+#include <cub/device/device_radix_sort.cuh>
+#include <limits>
+#include <string>
+
+#include "cuda/check.h"
+#include "descent/error.h"
+
+namespace descent::gpu {
+namespace {
+
+void check_count(std::int64_t n) {
+  if (n <= std::numeric_limits<std::int32_t>::max()) return;
+  throw InvalidArgument("cuda: found " + std::to_string(n) + " elements to sort, expected at most 2147483647");
+}
+
+// Thrust's temporary storage. What it frees may be handed out at once: whoever gets it is queued behind.
+struct QueueMemory {
+  using value_type = char;
+  Queue* queue;
+  char* allocate(std::ptrdiff_t bytes) { return static_cast<char*>(queue->allocate(static_cast<std::size_t>(bytes))); }
+  void deallocate(char* data, std::size_t bytes) noexcept { queue->free(data, bytes); }
+};
+
+// run(policy); Thrust's own exceptions become DeviceError.
+template <class F>
+void with_thrust(Queue& q, const char* name, const F& run) {
+  QueueMemory memory{&q};
+  try {
+    run(thrust::cuda::par_nosync(memory).on(q.stream));
+  } catch (const thrust::system_error& error) {
+    check(static_cast<cudaError_t>(error.code().value()), name);
+    throw DeviceError(std::string("cuda: ") + name + ": " + error.what());
+  }
+}
+
+// The length of run k is where it ends less where the one before it does.
+struct AddRunLength {
+  const std::int32_t* ends;
+  std::int32_t* counts;
+  __device__ void operator()(std::int32_t k) const { counts[k] += ends[k] - (k == 0 ? 0 : ends[k - 1]); }
+};
+
+}  // namespace
+
+void sort_pairs(Queue& q, std::int64_t n, int bits, const std::uint32_t* keys, std::uint32_t* sorted_keys,
+                const std::int32_t* values, std::int32_t* sorted_values) {
+  check_count(n);
+  const auto sort = [&](void* temporary, std::size_t& bytes) {
+    // n stays 64 bits wide: Thrust's sort is the same kernels then.
+    check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values, n, 0, bits,
+                                          q.stream),
+          "cub::DeviceRadixSort::SortPairs");
+  };
+  std::size_t bytes = 0;
+  sort(nullptr, bytes);  // asks how much it needs
+  const Scratch<unsigned char> temporary(q, static_cast<std::int64_t>(bytes));
+  sort(temporary.data(), bytes);
+}
+
+void sort_by_key(Queue& q, std::int64_t n, std::uint32_t* keys, std::int32_t* values) {
+  check_count(n);
+  with_thrust(q, "thrust::stable_sort_by_key", [&](const auto& policy) {
+    thrust::stable_sort_by_key(policy, keys, keys + static_cast<std::int32_t>(n), values);
+  });
+}
+
+void add_counts(Queue& q, std::int64_t n, std::uint32_t* keys, std::int64_t cells, std::int32_t* counts) {
+  check_count(n);
+  check_count(cells);
+  const Scratch<std::int32_t> ends(q, cells);
+  with_thrust(q, "thrust::sort", [&](const auto& policy) { thrust::sort(policy, keys, keys + n); });
+  const thrust::counting_iterator<std::uint32_t> first_key(0);
+  with_thrust(q, "thrust::upper_bound", [&](const auto& policy) {
+    thrust::upper_bound(policy, keys, keys + n, first_key, first_key + static_cast<std::uint32_t>(cells), ends.data());
+  });
+  const thrust::counting_iterator<std::int32_t> first(0);
+  with_thrust(q, "thrust::for_each_n", [&](const auto& policy) {
+    thrust::for_each_n(policy, first, cells, AddRunLength{ends.data(), counts});
+  });
+}
+
+}  // namespace descent::gpu
