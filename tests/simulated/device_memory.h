@@ -1,6 +1,6 @@
 // The simulated device's memory. Addresses on the device are addresses of this process that the host may not touch
-// (PROT_NONE); the simulator reads and writes the same bytes through a second mapping. Addresses are never used twice, so
-// that a pointer into freed memory stays wrong.
+// (PROT_NONE); the simulator reads and writes the same bytes through a second mapping. Addresses are never used twice,
+// so that a pointer into freed memory stays wrong.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +17,8 @@ class DeviceMemory {
  public:
   static DeviceMemory& instance();
 
-  // Addresses with guard zones around them, filled with a pattern and uninitialized; 0 when the address range is used up.
-  // `alignment` is a power of two, at least 256 in cudaMalloc.
+  // Addresses with guard zones around them, filled with a pattern and uninitialized; 0 when the address range is used
+  // up. `alignment` is a power of two, at least 256 in cudaMalloc.
   std::uint64_t allocate(std::uint64_t bytes, std::uint64_t alignment);
   void release(std::uint64_t address, std::uint64_t bytes);  // makes the bytes inaccessible and gives the pages back
 
@@ -31,12 +31,13 @@ class DeviceMemory {
   char* host(std::uint64_t address) const { return host_ + (address - base_); }
   std::uint8_t* shadow(std::uint64_t address) const { return shadow_ + (address - base_); }
 
-  // For copies and libraries: where `bytes` at `address` are, checked (all accessible; for reads, all initialized unless
-  // that check is off) and, for writes, marked as initialized. Otherwise null, and `problem` says what is wrong with
-  // which byte.
+  // For copies and libraries: where `bytes` at `address` are, checked (all accessible; for reads, all initialized
+  // unless that check is off) and, for writes, marked as initialized. Otherwise null, and `problem` says what is wrong
+  // with which byte.
   char* read(std::uint64_t address, std::uint64_t bytes, std::string& problem) const;
   char* write(std::uint64_t address, std::uint64_t bytes, std::string& problem);
-  // Whether all the bytes belong to an allocation (to one: guard zones lie between two), else `problem` says which don't.
+  // Whether all the bytes belong to an allocation (to one: guard zones lie between two), else `problem` says which
+  // don't.
   bool accessible(std::uint64_t address, std::uint64_t bytes, std::string& problem) const;
 
  private:

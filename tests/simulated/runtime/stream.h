@@ -22,8 +22,8 @@ struct Task {
   std::function<void(Work&)> run;
 };
 
-// Behind everything on the stream; while it is captured: a node of the graph. A status other than cudaSuccess means that
-// nothing was queued (sticky error, invalidated capture, a stream that was destroyed).
+// Behind everything on the stream; while it is captured: a node of the graph. A status other than cudaSuccess means
+// that nothing was queued (sticky error, invalidated capture, a stream that was destroyed).
 cudaError_t enqueue(cudaStream_t stream, Task task);
 bool is_capturing(cudaStream_t stream);
 

@@ -1,0 +1,20 @@
+// What cudaMalloc gave.
+#pragma once
+
+#include <cstdint>
+#include <map>
+
+namespace simulated {
+
+struct Allocation {
+  std::uint64_t bytes = 0;
+  int device = 0;
+  bool stream_ordered = false;   // of cudaMallocAsync
+  bool freed_in_stream = false;  // cudaFreeAsync was called, and has not run yet
+};
+
+std::map<std::uint64_t, Allocation>& allocations();  // by address
+// The device that the address belongs to, or -1.
+int device_of(std::uint64_t address);
+
+}  // namespace simulated

@@ -1,0 +1,183 @@
+// The devices and their properties. Source: CUDA Runtime API, "Device Management"; capability.h for the numbers. What a
+// simulated device does not have (clocks, textures, a bus) is 0 in cudaDeviceProp and refused by
+// cudaDeviceGetAttribute.
+#include <algorithm>
+#include <cstring>
+#include <optional>
+
+#include "runtime/api.h"
+#include "runtime/capability.h"
+#include "runtime/queue.h"
+
+namespace simulated {
+namespace {
+
+constexpr int kWarp = 32;
+constexpr int kMostGridX = 0x7FFFFFFF, kMostGridYZ = 65535, kMostBlockZ = 64;
+constexpr int kConstantBytes = 64 * 1024;
+
+thread_local int chosen_device = 0;
+
+bool is_device(int device) { return device >= 0 && device < settings().devices; }
+
+std::optional<int> attribute_of(cudaDeviceAttr attribute) {
+  const Capability limits = capability_limits(settings().capability);
+  switch (attribute) {
+    case cudaDevAttrComputeCapabilityMajor:
+      return settings().capability / 10;
+    case cudaDevAttrComputeCapabilityMinor:
+      return settings().capability % 10;
+    case cudaDevAttrMultiProcessorCount:
+      return settings().multiprocessors;
+    case cudaDevAttrWarpSize:
+      return kWarp;
+    case cudaDevAttrMaxThreadsPerBlock:
+    case cudaDevAttrMaxBlockDimX:
+    case cudaDevAttrMaxBlockDimY:
+      return kThreadsOfBlock;
+    case cudaDevAttrMaxBlockDimZ:
+      return kMostBlockZ;
+    case cudaDevAttrMaxGridDimX:
+      return kMostGridX;
+    case cudaDevAttrMaxGridDimY:
+    case cudaDevAttrMaxGridDimZ:
+      return kMostGridYZ;
+    case cudaDevAttrMaxThreadsPerMultiProcessor:
+      return limits.threads;
+    case cudaDevAttrMaxBlocksPerMultiprocessor:
+      return limits.blocks;
+    case cudaDevAttrMaxSharedMemoryPerBlock:
+      return static_cast<int>(kSharedBytes);
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin:
+      return static_cast<int>(limits.optin_bytes);
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
+      return static_cast<int>(limits.shared_bytes);
+    case cudaDevAttrReservedSharedMemoryPerBlock:
+      return static_cast<int>(kReservedShared);
+    case cudaDevAttrMaxRegistersPerBlock:
+    case cudaDevAttrMaxRegistersPerMultiprocessor:
+      return kRegisters;
+    case cudaDevAttrTotalConstantMemory:
+      return kConstantBytes;
+    case cudaDevAttrUnifiedAddressing:
+    case cudaDevAttrConcurrentKernels:
+    case cudaDevAttrAsyncEngineCount:
+    case cudaDevAttrGlobalL1CacheSupported:
+    case cudaDevAttrLocalL1CacheSupported:
+      return 1;
+    case cudaDevAttrManagedMemory:
+    case cudaDevAttrConcurrentManagedAccess:
+    case cudaDevAttrPageableMemoryAccess:
+    case cudaDevAttrCooperativeLaunch:
+    case cudaDevAttrMemoryPoolsSupported:
+    case cudaDevAttrStreamPrioritiesSupported:
+    case cudaDevAttrCanMapHostMemory:
+    case cudaDevAttrIntegrated:
+    case cudaDevAttrEccEnabled:
+    case cudaDevAttrComputeMode:
+      return 0;
+    default:
+      return std::nullopt;
+  }
+}
+
+cudaDeviceProp properties() {
+  const Capability limits = capability_limits(settings().capability);
+  cudaDeviceProp p;
+  std::memset(&p, 0, sizeof p);
+  std::strcpy(p.name, "simulated device");
+  p.totalGlobalMem = settings().memory;
+  p.sharedMemPerBlock = kSharedBytes;
+  p.sharedMemPerBlockOptin = limits.optin_bytes;
+  p.sharedMemPerMultiprocessor = limits.shared_bytes;
+  p.reservedSharedMemPerBlock = kReservedShared;
+  p.regsPerBlock = p.regsPerMultiprocessor = kRegisters;
+  p.warpSize = kWarp;
+  p.maxThreadsPerBlock = p.maxThreadsDim[0] = p.maxThreadsDim[1] = kThreadsOfBlock;
+  p.maxThreadsDim[2] = kMostBlockZ;
+  p.maxGridSize[0] = kMostGridX;
+  p.maxGridSize[1] = p.maxGridSize[2] = kMostGridYZ;
+  p.maxThreadsPerMultiProcessor = limits.threads;
+  p.maxBlocksPerMultiProcessor = limits.blocks;
+  p.totalConstMem = kConstantBytes;
+  p.major = settings().capability / 10;
+  p.minor = settings().capability % 10;
+  p.multiProcessorCount = settings().multiprocessors;
+  p.unifiedAddressing = p.concurrentKernels = p.asyncEngineCount = 1;
+  p.globalL1CacheSupported = p.localL1CacheSupported = 1;
+  return p;
+}
+
+}  // namespace
+
+int current_device() { return chosen_device; }
+
+}  // namespace simulated
+
+using namespace simulated;
+
+SIMULATED_API cudaError_t cudaGetDeviceCount(int* count) {
+  return api("cudaGetDeviceCount", Needs::nothing, [&] {
+    if (count == nullptr) return cudaErrorInvalidValue;
+    *count = settings().devices;
+    return *count > 0 ? cudaSuccess : cudaErrorNoDevice;
+  });
+}
+
+// Of the calling host thread; the first device at its start.
+SIMULATED_API cudaError_t cudaSetDevice(int device) {
+  return api("cudaSetDevice", Needs::device, [&] {
+    if (!is_device(device)) return cudaErrorInvalidDevice;
+    chosen_device = device;
+    return cudaSuccess;
+  });
+}
+
+SIMULATED_API cudaError_t cudaGetDevice(int* device) {
+  return api("cudaGetDevice", Needs::nothing, [&] {
+    if (device == nullptr) return cudaErrorInvalidValue;
+    if (settings().devices == 0) return cudaErrorNoDevice;
+    *device = current_device();
+    return cudaSuccess;
+  });
+}
+
+SIMULATED_API cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
+  return api("cudaDeviceGetAttribute", Needs::device, [&] {
+    if (value == nullptr) return cudaErrorInvalidValue;
+    if (!is_device(device)) return cudaErrorInvalidDevice;
+    const std::optional<int> known = attribute_of(attribute);
+    if (!known) {
+      explain("cudaDeviceGetAttribute: attribute " + std::to_string(static_cast<int>(attribute)) + " is not simulated");
+      return cudaErrorNotSupported;
+    }
+    *value = *known;
+    return cudaSuccess;
+  });
+}
+
+SIMULATED_API cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int device) {
+  return api("cudaGetDeviceProperties", Needs::device, [&] {
+    if (p == nullptr) return cudaErrorInvalidValue;
+    if (!is_device(device)) return cudaErrorInvalidDevice;
+    *p = properties();
+    return cudaSuccess;
+  });
+}
+
+SIMULATED_API cudaError_t cudaRuntimeGetVersion(int* version) {
+  return api("cudaRuntimeGetVersion", Needs::nothing, [&] {
+    if (version == nullptr) return cudaErrorInvalidValue;
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+  });
+}
+
+// "If no driver is installed, then 0 is returned as the driver version": the simulated one is as new as the runtime.
+SIMULATED_API cudaError_t cudaDriverGetVersion(int* version) {
+  return api("cudaDriverGetVersion", Needs::nothing, [&] {
+    if (version == nullptr) return cudaErrorInvalidValue;
+    *version = CUDART_VERSION;
+    return cudaSuccess;
+  });
+}

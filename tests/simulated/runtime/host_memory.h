@@ -1,0 +1,11 @@
+// Pinned host memory: copies from and to it are asynchronous.
+#pragma once
+
+#include "runtime/queue.h"
+
+namespace simulated {
+
+bool is_pinned(const void* address, std::uint64_t bytes);
+void poison_host(const HostRange& range);
+
+}  // namespace simulated
