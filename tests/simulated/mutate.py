@@ -246,7 +246,7 @@ def main():
     parser.add_argument("--part", default="1/1", help="K/N: every N-th of them from the K-th on")
     parser.add_argument("--check", action="store_true", help="only look whether each mutant still fits its file")
     parser.add_argument("--json", help="write the results there as they come; those of other mutants that it holds are kept")
-    parser.add_argument("--launcher", default="", help="words before every command that compiles or runs, such as nice")
+    parser.add_argument("--launcher", default="", help="words before every command that compiles")
     args = parser.parse_args()
     build = Build(args.build, args.launcher.split())
     if args.check:

@@ -27,7 +27,8 @@ def kernel_names(fat_binary):
 
 
 class Build:
-    """A build folder of Ninja's or Make's, with the sources that it was made of. `launcher`: words before every command."""
+    """A build folder of Ninja's or Make's, with the sources that it was made of. `launcher`: words before every command that
+    compiles."""
 
     def __init__(self, folder, launcher=()):
         self.folder = os.path.abspath(folder)
@@ -43,9 +44,10 @@ class Build:
         self.links = {}
         self.program_objects = {}
 
-    def run(self, words, where, seconds=COMPILE_SECONDS, env=None):
+    @staticmethod
+    def run(words, where, seconds=COMPILE_SECONDS, env=None, launcher=()):
         # The launcher may wait for its turn, so the time counts from behind it.
-        return subprocess.run([*self.launcher, "timeout", "-k", "5", str(seconds), *words], cwd=where, env=env, capture_output=True,
+        return subprocess.run([*launcher, "timeout", "-k", "5", str(seconds), *words], cwd=where, env=env, capture_output=True,
                               text=True, errors="replace", check=False)
 
     def compile_command(self, source, target=""):
@@ -84,8 +86,9 @@ class Build:
         words, where = self.link_command(name)
         return os.path.normpath(os.path.join(where, words[words.index("-o") + 1]))
 
-    def compile(self, source, target, copy, folder, extra=()):
-        """The object of a source, from its `copy`, with `folder` before src/; compiled once and run once, so -O0 for the host."""
+    def compile(self, source, target, copy, folder, to="-c"):
+        """The object of a source, from its `copy`, with `folder` before src/; compiled once and run once, so -O0 for the host.
+        With `to` -fatbin what nvcc makes for the device."""
         words, where = self.compile_command(source, target)
         output = os.path.join(folder, re.sub(r"\W", "_", source) + ".o")
         words, old = replace_value(words, "-o", output)
@@ -93,8 +96,8 @@ class Build:
             words, _ = replace_value(words, "-MF", os.path.join(folder, "deps.d"))
         original = os.path.join(self.source, source)
         words = [copy if os.path.normpath(word) == original else word for word in words]
-        words = [word for word in words if not re.fullmatch(r"-O[0-3s]|-g\d?|-Xcompiler=-O\d", word)]
-        done = self.run([words[0], f"-I{folder}", "-w", "-O0", *words[1:], *extra], where)
+        words = [to if word == "-c" else word for word in words if not re.fullmatch(r"-O[0-3s]|-g\d?|-Xcompiler=-O\d", word)]
+        done = self.run([words[0], f"-I{folder}", "-w", "-O0", *words[1:]], where, launcher=self.launcher)
         if done.returncode != 0:
             first = re.search(r"error: .*|error : .*", done.stderr)
             raise Broken(first.group(0) if first else (done.stderr or done.stdout).strip()[:200])
@@ -103,7 +106,7 @@ class Build:
     def with_new_kernels(self, source, target, folder):
         """The build's own object of a test with the kernels of a file changed in `folder`, or None where the object would not fit:
         the fat binary is the only part of it that comes from device code."""
-        fat, old = self.compile(source, target, os.path.join(self.source, source), folder, ["-fatbin"])
+        fat, old = self.compile(source, target, os.path.join(self.source, source), folder, "-fatbin")
         fat, section = self.renamed(fat, "new.fatbin"), os.path.join(folder, "old.fatbin")
         copied = self.run(["objcopy", "-O", "binary", "--only-section=.nv_fatbin", "--set-section-flags", ".nv_fatbin=alloc", old, section],
                           folder)
