@@ -167,6 +167,13 @@ def objects_of(build, mutant, test, folder):
     return made
 
 
+def reason(ran):
+    """How a program that failed says so, in one line."""
+    found = re.findall(r"simulated\S*: .*|what\(\):.*|race .*|FAILED  \] \S+", ran.stdout + ran.stderr)
+    lines = ran.stderr.strip().splitlines()
+    return (found or lines or [f"ended with {ran.returncode}"])[0].strip(" ,")[:160]
+
+
 def verdict(mutant, build, runner):
     """("caught" | "survived" | "broken", test, mode, how)."""
     with tempfile.TemporaryDirectory() as folder:
@@ -186,8 +193,7 @@ def verdict(mutant, build, runner):
                         return "broken", test.program, mode, ran.stderr.strip()[:200]
                     if ran.returncode in (124, 137):
                         return "caught", test.program, mode, "it runs forever"
-                    found = re.search(r"simulated\S*: .*|race .*|FAILED  \] \S+", ran.stdout + ran.stderr)
-                    return "caught", test.program, mode, found.group(0)[:160] if found else f"ended with {ran.returncode}"
+                    return "caught", test.program, mode, reason(ran)
         except Broken as error:
             return "broken", mutant.tests[0], "-", str(error)
     return "survived", mutant.tests[-1], "-", ""
