@@ -13,6 +13,8 @@
 #include "descent/capture.h"
 #include "descent/descent.h"
 #if defined(DESCENT_SIMULATED)
+#include <driver_types.h>
+
 #include "control.h"
 #endif
 

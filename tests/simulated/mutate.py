@@ -14,6 +14,7 @@ import concurrent.futures
 import json
 import os
 import re
+import signal
 import sys
 import tempfile
 import threading
@@ -25,7 +26,8 @@ from mutants import MUTANTS
 from mutate_build import Broken, Build, KERNEL_TESTS
 
 WANTED = 0.95
-RUN_SECONDS = 300
+RUN_SECONDS = 300  # of the processor
+TOO_LONG = (124, 137, -signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU)  # how such a run ends
 # Orders that a test is run in while it notices nothing: of warps and blocks, and of streams for the host's side.
 KERNEL_MODES = {"forward": {}, "reverse": {"SIMULATED_ORDER": "reverse"}, "random": {"SIMULATED_ORDER": "random"}}
 HOST_MODES = {"lazy": {}, "eager": {"SIMULATED_STREAMS": "eager"}, "random": {"SIMULATED_STREAMS": "random", "SIMULATED_ORDER": "random"}}
@@ -191,7 +193,7 @@ def verdict(mutant, build, runner):
                         continue
                     if ran.returncode in (126, 127):
                         return "broken", test.program, mode, ran.stderr.strip()[:200]
-                    if ran.returncode in (124, 137):
+                    if ran.returncode in TOO_LONG:
                         return "caught", test.program, mode, "it runs forever"
                     return "caught", test.program, mode, reason(ran)
         except Broken as error:

@@ -46,9 +46,10 @@ class Build:
 
     @staticmethod
     def run(words, where, seconds=COMPILE_SECONDS, env=None, launcher=()):
-        # The launcher may wait for its turn, so the time counts from behind it.
-        return subprocess.run([*launcher, "timeout", "-k", "5", str(seconds), *words], cwd=where, env=env, capture_output=True,
-                              text=True, errors="replace", check=False)
+        # Seconds of the processor, so that a busy machine changes no verdict; and of the clock, for what waits for ever. The launcher
+        # may wait for its turn: the time counts from behind it.
+        limits = ["timeout", "-k", "5", str(6 * seconds), "prlimit", f"--cpu={seconds}"]
+        return subprocess.run([*launcher, *limits, *words], cwd=where, env=env, capture_output=True, text=True, errors="replace", check=False)
 
     def compile_command(self, source, target=""):
         """Words that compile the file, plainly: no precompiled header or cache, which know only the file as it was."""
