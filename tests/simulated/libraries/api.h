@@ -1,0 +1,43 @@
+// What the functions of the simulated libraries share: how they are exported, how a call begins, and how it is refused.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "runtime/stream.h"
+
+// Before the definition of a function of NVIDIA's headers.
+#define SIMULATED_API extern "C" __attribute__((visibility("default")))
+
+namespace simulated {
+
+// One call of a library function: holds the device, counts the call, and knows whether a test wants it to fail.
+template <class Status>
+class LibraryCall {
+ public:
+  explicit LibraryCall(const char* name) : name_(name), lock_(device_mutex()) {
+    int status = 0;
+    if (injected(name, &status)) failure_ = static_cast<Status>(status);
+  }
+  const std::optional<Status>& failure() const { return failure_; }
+
+  // Why the call does nothing: on standard error with Settings::verbose.
+  Status refuse(Status status, const std::string& why) const;
+
+ private:
+  const char* name_;
+  std::lock_guard<std::recursive_mutex> lock_;
+  std::optional<Status> failure_;
+};
+
+void print_refusal(const char* function, int status, const std::string& why);
+const std::string& last_refusal();  // of the thread
+
+template <class Status>
+Status LibraryCall<Status>::refuse(Status status, const std::string& why) const {
+  print_refusal(name_, static_cast<int>(status), why);
+  return status;
+}
+
+}  // namespace simulated

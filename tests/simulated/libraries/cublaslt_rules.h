@@ -1,0 +1,33 @@
+// What cuBLASLt accepts: from descriptors to a product with its end, or a refusal.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "libraries/cublaslt_descriptors.h"
+#include "libraries/cublaslt_epilogue.h"
+
+namespace simulated {
+
+struct MatmulProblem {
+  Product product;  // without addresses, alpha and beta
+  std::uint32_t epilogue_number = CUBLASLT_EPILOGUE_DEFAULT;
+  Epilogue epilogue;
+  EpilogueBuffers buffers;
+
+  std::string describe() const;  // "cublasLtMatmul 128x256x784 tf32 RELU_AUX_BIAS"
+  // Equal for problems that an algorithm is made for alike: all but the addresses and scalars.
+  std::uint64_t fingerprint() const;
+};
+
+struct Refusal {
+  cublasStatus_t status;
+  std::string why;
+};
+
+// Null pointers and foreign descriptors are refused too. `c` may be null: "If Cdesc is omitted, it is assumed to be
+// equal to Ddesc" (documentation, "cublasLtMatmul()").
+std::optional<Refusal> make_problem(cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
+                                    cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, MatmulProblem& problem);
+
+}  // namespace simulated

@@ -1,0 +1,63 @@
+// 9.7.3: floating-point arithmetic, rounded to the nearest even value where it is rounded. Subnormal numbers count; a
+// NaN that f32 gives is any NaN.
+#include <cmath>
+#include <limits>
+
+#include "ptx/lanes.h"
+
+namespace simulated::ptx {
+namespace {
+
+constexpr auto sum = [](auto a, auto b) { return a + b; };
+constexpr auto difference = [](auto a, auto b) { return a - b; };
+constexpr auto product = [](auto a, auto b) { return a * b; };
+constexpr auto quotient = [](auto a, auto b) { return a / b; };
+constexpr auto fused = []<class T>(T a, T b, T c) {
+  if constexpr (sizeof(T) == 4) {
+    return __builtin_fmaf(a, b, c);
+  } else {
+    return __builtin_fma(a, b, c);
+  }
+};
+constexpr auto root = [](auto a) { return std::sqrt(a); };
+constexpr auto reciprocal = []<class T>(T a) { return T{1} / a; };
+constexpr auto magnitude = [](auto a) { return std::fabs(a); };
+constexpr auto negative = [](auto a) { return -a; };
+constexpr auto signed_as = [](auto a, auto b) { return std::copysign(b, a); };  // 9.7.3.2: a's sign, b's magnitude
+
+// 9.7.3.11: a NaN only of two NaNs; -0 is less than +0.
+constexpr auto lesser = []<class T>(T a, T b) {
+  const T numbers = a < b || (a == b && std::signbit(a)) ? a : b;
+  return a != a ? (b != b ? std::numeric_limits<T>::quiet_NaN() : b) : b != b ? a : numbers;
+};
+constexpr auto greater = []<class T>(T a, T b) {
+  const T numbers = b < a || (a == b && !std::signbit(a)) ? a : b;
+  return a != a ? (b != b ? std::numeric_limits<T>::quiet_NaN() : b) : b != b ? a : numbers;
+};
+
+}  // namespace
+
+void add_floating(Operations& o) {
+  for_types<float, double>([&]<class T>(T) {
+    const std::string type = "." + name_of<T>();
+    constexpr std::uint8_t kDouble = sizeof(T) == 8 ? 0x80 : 0;
+    constexpr std::uint8_t kOne = kDouble | 1, kTwo = kDouble | 2;
+    // The compiler of PTX may fuse mul and add without .rn; the simulated device never does.
+    for (const std::string rounding : {"", ".rn"}) {
+      add_binary<sum, T>(o, "add" + rounding + type, kOne);
+      add_binary<difference, T>(o, "sub" + rounding + type, kOne);
+      add_binary<product, T>(o, "mul" + rounding + type, kOne);
+    }
+    add_ternary<fused, T>(o, "fma.rn" + type, kTwo);
+    add_binary<quotient, T>(o, "div.rn" + type, kOne);
+    add_unary<reciprocal, T>(o, "rcp.rn" + type, kOne);
+    add_unary<root, T>(o, "sqrt.rn" + type, kOne);
+    add_binary<lesser, T>(o, "min" + type);
+    add_binary<greater, T>(o, "max" + type);
+    add_unary<magnitude, T>(o, "abs" + type);
+    add_unary<negative, T>(o, "neg" + type);
+    add_binary<signed_as, T>(o, "copysign" + type);
+  });
+}
+
+}  // namespace simulated::ptx

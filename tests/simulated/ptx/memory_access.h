@@ -1,0 +1,157 @@
+// How a warp gets at memory: the addresses of its lanes, checked, and who is told of the access.
+//
+// Refused are bytes outside of what is allocated, addresses that are no multiple of the access's width (PTX ISA, "6.4.1
+// Addresses as Operands"; of a vector: of the whole vector), and reads of bytes that nobody has written.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "ptx/block.h"
+#include "ptx/warp.h"
+
+namespace simulated::ptx {
+
+enum class Space : std::uint8_t { global, shared, local, param };
+enum class Effect : std::uint8_t { load, store, atomic };
+
+// The access of one instruction of a warp.
+struct Access {
+  Space space;
+  Effect effect;
+  std::uint32_t bytes;             // of a lane
+  std::uint32_t lanes;             // that make it
+  const std::uint64_t* addresses;  // of the lanes, in the space
+};
+
+// Tells who looks for races and who counts; before the access happens.
+void observe(Warp& warp, const Instruction& instruction, const Access& access);
+
+// Throws the Error that says what is wrong with the access of one of the lanes: there is something.
+[[noreturn]] void refuse(Warp& warp, const Access& access);
+
+struct Addresses {
+  alignas(64) std::uint64_t at[kLanes];
+  bool consecutive = false;  // all 32 lanes, one behind the other
+};
+
+inline void compute_addresses(Warp& warp, const Instruction& i, Addresses& addresses) {
+  const auto offset = static_cast<std::uint64_t>(i.immediate);
+  if (!i.address_in_register) {
+    for (std::uint64_t& at : addresses.at) at = offset;
+  } else if (i.source_width == 8) {
+    const std::uint64_t* base = warp.at_offset<std::uint64_t>(i.sources[0]);
+    for (int lane = 0; lane < kLanes; ++lane) addresses.at[lane] = base[lane] + offset;
+  } else {
+    const std::uint32_t* base = warp.at_offset<std::uint32_t>(i.sources[0]);
+    const auto low = static_cast<std::uint32_t>(offset);
+    for (int lane = 0; lane < kLanes; ++lane) addresses.at[lane] = base[lane] + low;
+  }
+}
+
+template <int bytes>
+inline bool are_consecutive(const Addresses& addresses) {
+  std::uint64_t differences = 0;
+  for (std::uint64_t lane = 0; lane < kLanes; ++lane) {
+    differences |= addresses.at[lane] ^ (addresses.at[0] + lane * bytes);
+  }
+  return differences == 0;
+}
+
+// Whether each of the bytes at `shadow` has all the bits.
+template <int bytes>
+inline bool all_have(const std::uint8_t* shadow, std::uint8_t bits) {
+  if constexpr (bytes >= 8) {
+    std::uint64_t all = ~std::uint64_t{0};
+    for (int at = 0; at < bytes; at += 8) {
+      std::uint64_t word;
+      std::memcpy(&word, shadow + at, 8);
+      all &= word;
+    }
+    const std::uint64_t wanted = 0x0101010101010101u * bits;
+    return (all & wanted) == wanted;
+  } else {
+    std::uint64_t word = 0;
+    std::memcpy(&word, shadow, bytes);
+    const std::uint64_t wanted = (0x0101010101010101u * bits) & ((std::uint64_t{1} << 8 * bytes) - 1);
+    return (word & wanted) == wanted;
+  }
+}
+
+// Where the lanes' bytes lie and their shadow: at base + the address, with `stride` more for each lane.
+struct Window {
+  char* bytes;
+  std::uint8_t* shadow;       // null: no shadow, everything is readable
+  std::uint64_t first, size;  // of the addresses
+  std::uint64_t stride;       // from a lane's first byte to the next lane's; local memory's
+  std::uint8_t needed;        // shadow bits of a byte that exists
+};
+
+template <Space space>
+inline Window window_of(Warp& warp) {
+  Block& block = *warp.block;
+  if constexpr (space == Space::global) {
+    const DeviceMemory& memory = block.execution.memory;
+    return {memory.host(memory.base()), memory.shadow(memory.base()), memory.base(), memory.bytes(), 0, kAccessible};
+  } else if constexpr (space == Space::shared) {
+    return {block.shared, block.shared_shadow, 0, block.shared_bytes, 0, 0};
+  } else if constexpr (space == Space::local) {
+    const std::uint64_t each = block.execution.kernel.local_bytes, first = std::uint64_t{warp.index} * kLanes * each;
+    return {block.local + first, block.local_shadow + first, 0, each, each, 0};
+  } else {
+    return {const_cast<char*>(block.parameters), nullptr, 0, block.execution.kernel.parameter_bytes, 0, 0};
+  }
+}
+
+// Checks the active lanes' addresses, marks what is stored as initialized, and tells the observers. Returns the window:
+// lane l's bytes are at window.bytes + (at[l] - window.first) + l * window.stride.
+template <Space space, int bytes, Effect effect>
+inline Window resolve(Warp& warp, const Instruction& i, Addresses& addresses) {
+  compute_addresses(warp, i, addresses);
+  const Window window = window_of<space>(warp);
+  const std::uint32_t active = warp.active;
+  const Access access{space, effect, bytes, active, addresses.at};
+  const std::uint64_t most = window.size < bytes ? 0 : window.size - bytes + 1;
+  std::uint8_t needed = window.needed;
+  if (effect != Effect::store && warp.block->execution.uninitialized) needed |= kInitialized;
+  constexpr std::uint8_t kWritten = space == Space::global ? kAccessible | kInitialized : kInitialized;
+
+  addresses.consecutive = false;
+  if (space != Space::local && active == kAllLanes && are_consecutive<bytes>(addresses)) {
+    const std::uint64_t offset = addresses.at[0] - window.first;
+    if (offset < most && offset + (kLanes - 1) * bytes < most && addresses.at[0] % bytes == 0 &&
+        (space == Space::param || all_have<bytes * kLanes>(window.shadow + offset, needed))) {
+      addresses.consecutive = true;
+      if constexpr (effect == Effect::store) std::memset(window.shadow + offset, kWritten, bytes * kLanes);
+    }
+  }
+  if (!addresses.consecutive) {
+    bool fine = true;
+    for_lanes(active, [&](int lane) {
+      const std::uint64_t offset = addresses.at[lane] - window.first;
+      if (offset >= most || addresses.at[lane] % bytes != 0) [[unlikely]] {
+        fine = false;
+        return;
+      }
+      if constexpr (space != Space::param) {
+        std::uint8_t* const shadow = window.shadow + offset + static_cast<std::uint64_t>(lane) * window.stride;
+        fine &= all_have<bytes>(shadow, needed);
+        if constexpr (effect == Effect::store) {
+          if (!fine) [[unlikely]]
+            return;
+          std::memset(shadow, kWritten, bytes);
+        }
+      }
+    });
+    if (!fine) [[unlikely]]
+      refuse(warp, access);
+  }
+  if constexpr (space == Space::global || space == Space::shared) {
+    if constexpr (effect == Effect::store) ++warp.block->execution.writes;
+  }
+  if (space != Space::param && warp.block->execution.watched()) [[unlikely]]
+    observe(warp, i, access);
+  return window;
+}
+
+}  // namespace simulated::ptx

@@ -1,0 +1,52 @@
+// Tables of what the simulated device computes: an opcode's whole text ("fma.rn.f32") with the function that executes
+// it and the types of its operands. An opcode that is in no table is not known. Numbers of sections are those of
+// NVIDIA, "Parallel Thread Execution ISA", version 9.0.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "ptx/opcode.h"
+
+namespace simulated::ptx {
+
+struct Operation {
+  Execute execute = nullptr;
+  std::uint8_t flops = 0;  // as Instruction::flops
+  Type target;
+  std::vector<Type> sources;
+};
+using Operations = std::map<std::string, Operation, std::less<>>;
+
+const Operations& arithmetic();   // targets[0] from sources
+const Operations& conversions();  // cvt, cvta
+
+// mov with braces (9.7.9.6): targets[0] from the `count` parts in sources, and the other way round. A part of an
+// unpacking mov that nobody wants ("_") is kNone. The widths of the parts and of the whole are the instruction's.
+void pack(Warp& warp, const Instruction& instruction);
+void unpack(Warp& warp, const Instruction& instruction);
+
+// The texts of all opcodes of a table, sorted.
+std::vector<std::string> accepted(const Operations& operations);
+
+// The parts of the tables, each in the file of its name.
+void add_integer(Operations& operations);
+void add_carry(Operations& operations);
+void add_bits(Operations& operations);
+void add_logic(Operations& operations);
+void add_floating(Operations& operations);
+void add_rounded(Operations& operations);
+void add_approximate(Operations& operations);
+void add_compare(Operations& operations);
+void add_set(Operations& operations);
+void add_move(Operations& operations);
+void add_integer_conversions(Operations& operations);
+void add_floating_conversions(Operations& operations);
+
+// Of the carry flag CC.CF (9.7.2): a predicate that every kernel has.
+constexpr std::int32_t kCarry = 0;
+
+}  // namespace simulated::ptx

@@ -1,0 +1,98 @@
+// Looks for races: pairs of accesses to one byte that nothing orders, one of them a write, and not both of them atomic
+// or volatile ("strong"). It needs no unlucky order of execution to see one; what counts is which threads touch what
+// between which barriers.
+//
+// What orders two accesses:
+// - of one thread: the program;
+// - of one warp: a bar.warp.sync of all its live lanes in between. Shuffles and votes order no memory;
+// - of one block: a barrier in between;
+// - of two blocks, or of warps without a barrier: a fence, then a strong write (release), whose value another thread
+// reads
+//   with a strong read, then a fence (acquire). Fences of less than the device's scope don't count. Approximations, all
+//   towards silence: a release is taken as seen by everyone who acquires any later release; a fence or an acquire
+//   before a barrier counts for all of the block behind it; of several earlier readers the last one is asked.
+// Kernels of one stream are ordered, so every launch begins anew.
+//
+// Lanes of one instruction that store to one byte race if their values differ. Bytes that ld.global.nc reads must not
+// be written in the same launch, ordered or not (PTX ISA, "9.7.9.9 ld.global.nc").
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "ptx/warp.h"
+
+namespace simulated::ptx {
+
+struct Access;
+struct Block;
+
+// membar.gl, fence.acq_rel.gpu and stronger ones.
+void fence(Warp& warp);
+
+// One kind of access to a byte: the last one, and whether there were others that may matter.
+struct Record {
+  std::uint32_t segment = 0;  // 0: none. Counted over all launches, so that older ones are told by their number
+  std::uint32_t who = 0;      // thread in its block, the warp's epoch, flags
+};
+
+// Of four bytes that were always accessed together, or of one.
+struct Cell {
+  Record write, read, strong;  // strong: atomic and volatile writes
+  std::uint64_t places = 0;    // the records' instructions, 21 bits each; bit 63: split, see Races::split
+};
+
+class Races {
+ public:
+  static Races& instance();
+
+  void begin_launch();
+  void start(Block& block);    // its first segment
+  void barrier(Block& block);  // its next
+  void access(Warp& warp, const Instruction& instruction, const Access& access);
+
+ private:
+  enum class Kind : std::uint8_t { read, write, strong_read, strong_write };
+  enum Which : int { kWrite, kRead, kStrong };  // of a cell's records
+  struct Now;                                   // the access that is looked at
+  struct Release {  // of everything before in a block: of earlier segments, and of this segment by one warp
+    std::uint32_t segment, warp;
+    std::uint64_t time;
+  };
+  using SplitCell = std::array<Cell, 4>;
+
+  Races();
+  void new_segment(Block& block);
+  std::uint32_t block_of(std::uint32_t segment) const { return blocks_[segment - first_]; }
+
+  template <Kind kind>
+  void touch_lanes(const Now& now, const Access& access, std::uint32_t lanes, Cell* cells, std::uint64_t base);
+  template <Kind kind>
+  void touch(Cell& cell, const Now& now, int lane);
+  std::uint32_t flags_with(const Record& before, const Now& now, std::uint32_t thread) const;
+  bool conflicts(const Record& before, const Now& now, std::uint32_t thread) const;
+  void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
+  SplitCell* split_of(Cell& cell, const Now& now);
+  void note_touched(const Access& access);
+
+  bool acquired(const Record& before, const Now& now) const;
+  void synchronize(const Now& now, const Access& access);
+  std::uint32_t without_duplicates(const Now& now, const Instruction& instruction, const Access& access) const;
+  [[noreturn]] void report(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
+
+  Cell* cells_ = nullptr;  // of the device memory's words
+  std::uint8_t* touched_ = nullptr;
+  std::uint64_t touched_chunks_ = 0;
+  std::uint32_t next_segment_ = 1, first_ = 1;  // of this launch
+  std::vector<std::uint32_t> blocks_;           // of the launch's segments
+  std::deque<SplitCell> split_;
+  std::uint64_t time_ = 0;                                            // counts releases
+  std::unordered_map<std::uint32_t, std::vector<Release>> releases_;  // of blocks
+  std::unordered_map<std::uint64_t, std::uint64_t> released_at_;      // the release that an address's value carries
+};
+
+}  // namespace simulated::ptx

@@ -1,0 +1,147 @@
+// What orders accesses: segments, fences and flags; and the report of those that nothing orders.
+#include <algorithm>
+#include <cstdio>
+
+#include "ptx/race_now.h"
+
+namespace simulated::ptx {
+
+void fence(Warp& warp) {
+  warp.fenced = true;
+  warp.fenced_segment = warp.block->segment;
+  warp.acquired = std::max(warp.acquired, warp.seen);
+}
+
+void Races::new_segment(Block& block) {
+  block.segment = next_segment_++;
+  blocks_.push_back(static_cast<std::uint32_t>(block.number));
+  for (Warp& warp : block.warps) warp.epoch = 0;
+}
+
+void Races::start(Block& block) {
+  new_segment(block);
+  block.first_segment = block.segment;
+}
+
+void Races::barrier(Block& block) {
+  std::uint64_t acquired = 0;
+  std::uint32_t fenced_segment = 0;
+  for (const Warp& warp : block.warps) {
+    acquired = std::max(acquired, warp.acquired);
+    if (warp.fenced) fenced_segment = std::max(fenced_segment, warp.fenced_segment);
+  }
+  new_segment(block);
+  for (Warp& warp : block.warps) {
+    warp.acquired = acquired;
+    warp.fenced = fenced_segment != 0;
+    warp.fenced_segment = fenced_segment;
+  }
+}
+
+// Whether a release of its block covers the access, and this warp has acquired since.
+bool Races::acquired(const Record& before, const Now& now) const {
+  if (now.warp.acquired == 0) return false;
+  const std::uint32_t block = block_of(before.segment);
+  if (block == now.block.number && (before.who & kSeveralBlocks) != 0) return true;
+  const auto releases = releases_.find(block);
+  if (releases == releases_.end()) return false;
+  for (const Release& release : releases->second) {
+    if (release.time > now.warp.acquired) break;
+    if (release.segment > before.segment) return true;
+    if (release.segment == before.segment && release.warp == warp_of(before)) return true;
+  }
+  return false;
+}
+
+// A strong access of global memory: what it releases and what it sees.
+void Races::synchronize(const Now& now, const Access& access) {
+  Warp& warp = now.warp;
+  const Ordering ordering = warp.ordering;
+  if (access.effect != Effect::store && !released_at_.empty()) {
+    for_lanes(access.lanes, [&](int lane) {
+      const auto found = released_at_.find(access.addresses[lane]);
+      if (found != released_at_.end()) warp.seen = std::max(warp.seen, found->second);
+    });
+  }
+  if (ordering == Ordering::acquire || ordering == Ordering::acq_rel)
+    warp.acquired = std::max(warp.acquired, warp.seen);
+  if (access.effect == Effect::load) return;
+  const bool release = ordering == Ordering::release || ordering == Ordering::acq_rel;
+  if (!release && !warp.fenced) {
+    // A plain strong store ends what a release before it said; an atomic update hands it on.
+    if (access.effect == Effect::store && !released_at_.empty()) {
+      for_lanes(access.lanes, [&](int lane) { released_at_.erase(access.addresses[lane]); });
+    }
+    return;
+  }
+  const std::uint32_t covered = release ? now.segment : warp.fenced_segment;
+  ++time_;
+  std::vector<Release>& releases = releases_[static_cast<std::uint32_t>(now.block.number)];
+  const bool known = std::any_of(releases.begin(), releases.end(), [&](const Release& earlier) {
+    return earlier.segment > covered || (earlier.segment == covered && earlier.warp == warp.index);
+  });
+  if (!known) releases.push_back({covered, warp.index, time_});
+  for_lanes(access.lanes, [&](int lane) { released_at_[access.addresses[lane]] = time_; });
+}
+
+// The lanes of a store, each place once. That two store different values to one is a race.
+std::uint32_t Races::without_duplicates(const Now& now, const Instruction& i, const Access& access) const {
+  bool ascending = true;
+  std::uint64_t last = 0;
+  for_lanes(access.lanes, [&](int lane) {
+    ascending &= access.addresses[lane] >= last;
+    last = access.addresses[lane] + access.bytes;
+  });
+  if (ascending) return access.lanes;
+  std::uint32_t once = 0;
+  const int count = std::max<int>(i.count, 1);
+  const std::size_t bytes = access.bytes / static_cast<std::uint32_t>(count);
+  for_lanes(access.lanes, [&](int lane) {
+    bool first = true;
+    for_lanes(once, [&](int other) {
+      if (access.addresses[other] != access.addresses[lane]) return;
+      first = false;
+      for (int e = 0; e < count; ++e) {
+        const char* const value = now.warp.registers + i.targets[e];
+        if (std::memcmp(value + lane * i.target_width, value + other * i.target_width, bytes) == 0) continue;
+        fail(now.warp, FaultKind::race,
+             "race: lanes " + std::to_string(other) + " and " + std::to_string(lane) +
+                 " of one instruction store different values to one address");
+      }
+    });
+    if (first) once |= 1u << lane;
+  });
+  return once;
+}
+
+void Races::report(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const {
+  const Kernel& kernel = now.block.execution.kernel;
+  const Dim block = now.block.execution.launch.block;
+  const auto text_of = [&](std::uint32_t thread) {
+    return "thread (" + std::to_string(thread % block.x) + "," + std::to_string(thread / block.x % block.y) + "," +
+           std::to_string(thread / (block.x * block.y)) + ")";
+  };
+  const char* const done[] = {"stored to", "loaded", "updated or stored to with volatile or atomic"};
+  const std::size_t place = cell.places >> kPlaceBits * which & kPlaceMask;
+  const std::uint64_t number = block_of(before.segment);
+  std::string who = text_of(thread_of(before));
+  if ((before.who & kSeveralBlocks) != 0) {
+    who += " and others, of several blocks,";
+  } else if (number != now.block.number) {
+    who += " of block " + std::to_string(number);
+  } else if ((before.who & (kSeveralWarps | kSeveralThreads)) != 0) {
+    who += " and others of this block";
+  } else {
+    who += " of this block";
+  }
+  char address[32];
+  std::snprintf(address, sizeof address, "0x%llx", static_cast<unsigned long long>(now.access.addresses[lane]));
+  const bool read_only = now.read_only || (which == kRead && (before.who & kReadOnly) != 0);
+  fail(now.warp, FaultKind::race,
+       "race at " + std::string(now.access.space == Space::global ? "global" : "shared") + " address " + address +
+           ": " + text_of(now.warp.index * kLanes + static_cast<std::uint32_t>(lane)) + " accesses what " + who + " " +
+           done[which] + " before with `" + kernel.texts[kernel.code[place].text] + "`, " +
+           (read_only ? "but ld.global.nc wants memory that does not change" : "without a barrier in between"));
+}
+
+}  // namespace simulated::ptx
