@@ -16,7 +16,11 @@ target_include_directories(simulated_cuda SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DI
 # Always optimized: tests of a debug build would take hours. Contraction would change what mul and add give.
 target_compile_options(simulated_cuda PRIVATE -O2 -ftree-vectorize -fvect-cost-model=dynamic -march=x86-64-v3 -ffp-contract=off
 )
-target_link_libraries(simulated_cuda PRIVATE descent_flags Threads::Threads)
+# Tests use more of it than CUDA's functions (control.h, and what they test from inside): everything is exported. Behind
+# descent_flags, which hides symbols.
+add_library(simulated_exports INTERFACE)
+target_compile_options(simulated_exports INTERFACE -fvisibility=default -fno-visibility-inlines-hidden)
+target_link_libraries(simulated_cuda PRIVATE descent_flags simulated_exports Threads::Threads)
 if(DESCENT_CUDNN_ENABLED)
   target_include_directories(simulated_cuda SYSTEM PRIVATE "${CUDNN_INCLUDE_DIR}")
   target_compile_definitions(simulated_cuda PRIVATE SIMULATED_CUDNN=1)

@@ -2,6 +2,7 @@
 // cudaError.
 #include <thread>
 
+#include "ptx/kernel.h"
 #include "runtime/stream.h"
 #include "runtime_fixture.h"
 
@@ -28,6 +29,7 @@ TEST_F(RuntimeErrors, AFaultStaysUntilRecovery) {
   const cudaStream_t s = stream();
   auto* const on_device = device<char>(4);
   ok(cudaMemset(on_device, 0, 4));
+  ok(cudaDeviceSynchronize());
   ok(enqueue(s, {WorkKind::library, "first", [](Work&) { report_fault(cudaErrorMisalignedAddress, "a message"); }}));
   bool ran = false;
   ok(enqueue(s, {WorkKind::library, "second", [&](Work&) { ran = true; }}));

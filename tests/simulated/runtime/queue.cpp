@@ -26,8 +26,11 @@ CUstream_st& default_stream(int device) {
   return *stream;
 }
 
+// Begins anew when the seed is set to another.
 std::size_t random_below(std::size_t count) {
-  static std::mt19937_64& generator = *new std::mt19937_64(settings().seed);
+  static std::uint64_t seed = settings().seed;
+  static std::mt19937_64& generator = *new std::mt19937_64(seed);
+  if (seed != settings().seed) generator.seed(seed = settings().seed);
   return static_cast<std::size_t>(generator() % count);
 }
 
