@@ -12,7 +12,10 @@ MEMORY = "cuda_memory_test"
 METRICS = "metrics_test Counts.AndTopKOnCudaAreTheCpus"
 OPS = "op_cases_test OpCases.CudaAgreesWithTheCpu"
 MIXED = "mixed_precision_test MixedPrecision.CudaAgreesWithTheCpu"
-TRAINING = "device_training_test"
+TRAINING = "cuda_training_test"
+ENGINES = "cudnn_engines_test"
+
+KEPT = "a graph on the simulated device holds all that it runs; cuDNN's may run code that a plan owns"
 
 
 def host(file, *rows, objects=()):
@@ -61,14 +64,13 @@ HOST = [
         ("stream", "cudaLaunchKernel(kernel, grid, block, args, shared, queue.stream)",
          "cudaLaunchKernel(kernel, grid, block, args, shared, nullptr)", CAPTURE),
         ("stream", "  check(cublasSetStream(handle, stream), \"cublasSetStream\");\n", "", LINALG),
-        ("stream", "  check(cublasSetStream(handle, stream), \"cublasSetStream\");\n  check(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), "
-         "\"cublasSetMathMode\");\n  check(cublasSetWorkspace(handle, new_workspace(kBlasWorkspace), kBlasWorkspace), \"cublasSetWorkspace\");\n",
-         "  check(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), \"cublasSetMathMode\");\n  check(cublasSetWorkspace(handle, "
-         "new_workspace(kBlasWorkspace), kBlasWorkspace), \"cublasSetWorkspace\");\n  check(cublasSetStream(handle, stream), "
-         "\"cublasSetStream\");\n", LINALG),
-        ("workspace", "cublasSetWorkspace(handle, new_workspace(kBlasWorkspace), kBlasWorkspace)",
-         "cublasSetWorkspace(handle, new_workspace(256), kBlasWorkspace)", LINALG),
-        ("workspace", "lt_workspace_ = new_workspace(kLtWorkspace);", "lt_workspace_ = new_workspace(256);", LINALG),
+        ("stream", "  return blas_ = handle;", "  check(cublasSetStream(handle, stream), \"cublasSetStream\");\n  return blas_ = handle;",
+         LINALG),
+        ("workspace", "allocator_.allocate_for_ever(kBlasWorkspace), kBlasWorkspace)", "allocator_.allocate_for_ever(256), kBlasWorkspace)",
+         LINALG),
+        ("workspace", "lt_workspace_ = allocator_.allocate_for_ever(kLtWorkspace);", "lt_workspace_ = allocator_.allocate_for_ever(256);",
+         LINALG),
+        ("capture", "if (std::find(kept_.begin(), kept_.end(), plan) == kept_.end()) kept_.push_back(std::move(plan));", "", CAPTURE, {"survives": KEPT}),
         ("arguments", "if (shared > kDefaultShared) {", "if (shared > 4 * kDefaultShared) {", CONV),
     ),
     *host(
@@ -121,11 +123,12 @@ HOST = [
          "SIMULATED_EPILOGUES=none " + LINALG),
         ("workspace", "&plan.chosen.algo, context_.lt_workspace(),", "&plan.chosen.algo, c,", LINALG),
         ("workspace", "&plan.chosen.algo, context_.lt_workspace(),", "&plan.chosen.algo, nullptr,", LINALG),
-        ("workspace", "plan.chosen.workspaceSize, context_.queue().stream);", "plan.chosen.workspaceSize / 2, context_.queue().stream);",
+        ("workspace", "plan.chosen.workspaceSize, context_.queue().stream),", "plan.chosen.workspaceSize / 2, context_.queue().stream),",
          LINALG),
         ("workspace", "std::uint64_t{Context::kLtWorkspace}", "std::uint64_t{2 * Context::kLtWorkspace}", LINALG),
-        ("stream", "plan.chosen.workspaceSize, context_.queue().stream);", "plan.chosen.workspaceSize, nullptr);", LINALG),
+        ("stream", "plan.chosen.workspaceSize, context_.queue().stream),", "plan.chosen.workspaceSize, nullptr),", LINALG),
         ("write", "beta = static_cast<float>(g.beta);", "beta = 0;", LINALG),
+        ("capture", "  context_.keep_for_capture(at->second);\n", "", CAPTURE, {"survives": KEPT}),
         ("plan", "&alpha, b, plan.first.get(), a, plan.second.get(),", "&alpha, a, plan.first.get(), b, plan.second.get(),", LINALG),
         ("plan", "CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE", "CUBLASLT_REDUCTION_SCHEME_MASK", LINALG),
     ),
@@ -181,7 +184,7 @@ HOST = [
         ("stream", "pinned, count, cudaMemcpyHostToDevice, q.stream),", "pinned, count, cudaMemcpyHostToDevice, nullptr),", LINALG, MEMORY),
         ("stream", "cudaMemcpyDeviceToHost, q.stream),", "cudaMemcpyDeviceToHost, nullptr),", LINALG, MEMORY),
         ("stream", "cudaMemcpyDeviceToDevice, q.stream)", "cudaMemcpyDeviceToDevice, nullptr)", CAPTURE),
-        ("stream", "cudaGraphLaunch(graph_, context_.stream)", "cudaGraphLaunch(graph_, nullptr)", CAPTURE),
+        ("stream", "cudaGraphLaunch(captured_.executable, context_.stream)", "cudaGraphLaunch(captured_.executable, nullptr)", CAPTURE),
         ("stream", "check(cudaEventRecord(done_, stream), \"cudaEventRecord\");", "check(cudaEventRecord(done_, nullptr), \"cudaEventRecord\");",
          LINALG, MEMORY),
         ("capture", "    refuse_in_capture(\"a copy from the host\");\n", "", CAPTURE),
@@ -196,7 +199,7 @@ HOST = [
         ("capture", "      static_cast<void>(end());\n", "      context_.capturing = false;\n      context_.allocator().end_pool();\n", CAPTURE),
         ("pool", "      context_.allocator().end_pool();\n", "", MEMORY),
         ("pool", "    if (status != cudaSuccess) context_.allocator().release_pool(pool);\n", "    context_.allocator().release_pool(pool);\n", MEMORY),
-        ("pool", "      context.allocator().release_pool(pool);\n", "", MEMORY),
+        ("pool", "      context.allocator().release_pool(captured.pool);\n", "", MEMORY),
         ("pool", "      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));\n      context_.allocator().release_pool(pool);\n",
          "      if (graph != nullptr) static_cast<void>(cudaGraphDestroy(graph));\n", MEMORY),
         ("order", "check(cudaStreamBeginCapture(q.stream, cudaStreamCaptureModeRelaxed), \"cudaStreamBeginCapture\");\n", "static_cast<void>(q);\n",
@@ -215,11 +218,15 @@ HOST = [
          "{kX, const_cast<void*>(operands.w)}, {kW, const_cast<void*>(operands.x)},", CONV),
         ("epilogue", "      if (key.relu) result = graph.pointwise(result, pointwise(fe::PointwiseMode_t::RELU_FWD));\n", "", CONV),
         ("epilogue", "pointwise(fe::PointwiseMode_t::ADD)", "pointwise(fe::PointwiseMode_t::MUL)", CONV),
-        ("precision", "  if (key.precision == Precision::f32 && !key.bf16) notes.push_back(fe::NumericalNote_t::TENSOR_CORE);\n", "", CONV),
-        ("precision", "std::vector<fe::NumericalNote_t> notes = {fe::NumericalNote_t::NONDETERMINISTIC,", "std::vector<fe::NumericalNote_t> notes = {",
-         CONV),
-        ("precision", "name == kBias || (name == kW && key.w_f32);", "name == kBias;", MIXED),
-        ("workspace", "if (graph->get_workspace_size(workspace_bytes).is_bad()) return nullptr;", "", CONV),
+        ("precision", "if (!key.bf16 && key.precision == Precision::f32) return {{false, without_copies}};", "", CONV),
+        ("precision", "plans.filter_numeric_notes(kUnwanted, false)", "plans.filter_numeric_notes({}, false)", CONV),
+        ("precision", "kUnwanted = {fe::NumericalNote_t::NONDETERMINISTIC,", "kUnwanted = {fe::NumericalNote_t::DOWN_CONVERT_INPUTS,", CONV),
+        ("precision", "plans.filter_numeric_notes({fe::NumericalNote_t::TENSOR_CORE}, limits.tensor_cores)",
+         "plans.filter_numeric_notes({}, limits.tensor_cores)", CONV),
+        ("precision", "key.bf16 && !(name == kW && key.w_f32) ?", "key.bf16 ?", MIXED),
+        ("workspace", "!graph->build(limits) || graph->get_workspace_size(workspace_bytes).is_bad()", "!graph->build(limits)", CONV),
+        ("workspace", "    plans.set_max_workspace_allowed(limits.workspace_bytes);\n", "", ENGINES),
+        ("plan", "    static_cast<void>(plans.filter_behavior_notes({fe::BehaviorNote_t::RUNTIME_COMPILATION}, false));\n", "", ENGINES),
     ),
     *host(
         "conv_cudnn_plan.h",
@@ -232,17 +239,19 @@ HOST = [
     ),
     *host(
         "conv_cudnn.cpp",
-        ("stream", "cudnnSetStream(cudnn.handle, queue.stream) != CUDNN_STATUS_SUCCESS", "false", CONV),
+        ("stream", "cudnnSetStream(cudnn.handle, queue.stream);", "cudnnSetStream(cudnn.handle, nullptr);", CONV),
         ("alignment", "v.numel() <= std::numeric_limits<std::int32_t>::max() && reinterpret_cast<std::uintptr_t>(v.data) % 16 == 0;",
          "v.numel() <= std::numeric_limits<std::int32_t>::max();", CONV),
         ("workspace", "static_cast<std::int64_t>(plan->workspace_bytes()));", "static_cast<std::int64_t>(plan->workspace_bytes() / 2));", CONV),
-        ("workspace", "plan->run(cudnn.handle, operands, workspace.data());", "plan->run(cudnn.handle, operands, nullptr);", CONV),
+        ("workspace", "plan->run(cudnn.handle, operands, workspace->data());", "plan->run(cudnn.handle, operands, nullptr);", CONV),
         ("plan", "  key.pad = {g.pad_h, g.pad_w};\n", "", CONV),
         ("plan", "key.stride = {g.stride_h, g.stride_w};", "key.stride = {g.stride_w, g.stride_h};", CONV),
         ("write", "  if (to.write == Write::overwrite) {\n    operands.*result = to.view.data;", "  if (true) {\n    operands.*result = to.view.data;",
          CONV),
-        ("epilogue", "const float* bias_left = fused_bias ? nullptr : bias.as<float>();", "const float* bias_left = bias.as<float>();", CONV),
+        ("epilogue", "const float* bias_left = fused_bias ? nullptr : wide_bias.as<float>();", "const float* bias_left = wide_bias.as<float>();", CONV),
         ("epilogue", "const bool can_bias = bias && suits(bias),", "const bool can_bias = static_cast<bool>(bias),", CONV),
+        ("epilogue", "    bias = twins.narrow(bias);\n", "", MIXED),
+        ("capture", "  context.keep_for_capture(plan);\n", "", CAPTURE, {"survives": KEPT}),
         ("precision", "can_relu = relu && libraries_activate(y.dtype) &&", "can_relu = relu &&", CONV),
     ),
     *host(
@@ -257,17 +266,29 @@ HOST = [
     ),
     *host(
         "index.cu",
-        ("stream", "static_cast<std::int32_t>(n), 0, bits, q.stream),", "static_cast<std::int32_t>(n), 0, bits, nullptr),", METRICS),
-        ("workspace", "temporary(q, static_cast<std::int64_t>(bytes));", "temporary(q, static_cast<std::int64_t>(bytes / 2));", METRICS),
-        ("arguments", "static_cast<std::int32_t>(n), 0, bits, q.stream),", "static_cast<std::int32_t>(n), 0, bits - 1, q.stream),", METRICS, OPS),
         ("arguments", "index.as<std::int32_t>(), count, bytes, y.data);", "index.as<std::int32_t>(), count, bytes / 2, y.data);", OPS),
         ("ld", "src_pitch * size, dst.data, dst_pitch * size, rows,", "src_pitch * size, dst.data, src_pitch * size, rows,", OPS),
+    ),
+    *host(
+        "sort.cu",
+        ("stream", "n, 0, bits,\n                                          q.stream),", "n, 0, bits,\n                                          nullptr),",
+         METRICS),
+        ("stream", "run(thrust::cuda::par_nosync(memory).on(q.stream));", "run(thrust::cuda::par_nosync(memory));", METRICS, TRAINING),
+        ("workspace", "temporary(q, static_cast<std::int64_t>(bytes));", "temporary(q, static_cast<std::int64_t>(bytes / 2));", METRICS),
+        ("pool", "static_cast<char*>(queue->allocate(static_cast<std::size_t>(bytes)));",
+         "static_cast<char*>(queue->allocate(static_cast<std::size_t>(bytes) / 2));", METRICS, TRAINING),
+        ("arguments", "sorted_values, n, 0, bits,", "sorted_values, n, 0, bits - 1,", METRICS, OPS),
+        ("arguments", "thrust::stable_sort_by_key(policy, keys, keys + static_cast<std::int32_t>(n), values);",
+         "thrust::stable_sort_by_key(policy, keys, keys + static_cast<std::int32_t>(n) - 1, values);", TRAINING),
+        ("write", "counts[k] += ends[k]", "counts[k] = ends[k]", METRICS, "index_gpu"),
+        ("arguments", "(k == 0 ? 0 : ends[k - 1])", "(k <= 1 ? 0 : ends[k - 1])", METRICS),
     ),
     *host(
         "optim.cu",
         ("arguments", "return {s.lr.as<double>(), s.step.as<double>(),", "return {s.step.as<double>(), s.lr.as<double>(),", TRAINING),
         ("arguments", "param.as<T>(), grad.as<T>(), m.as<T>(), v.as<T>());", "param.as<T>(), grad.as<T>(), v.as<T>(), m.as<T>());", TRAINING),
         ("order", "    advance_step(q, step.as<double>());\n", "", CAPTURE, TRAINING),
+        ("order", "    gpu::advance_adam(q, o, lr.as<double>(), step.as<double>(), rates.as<double>());\n", "", TRAINING),
         ("arguments", "max_norm, factor.as<double>());", "max_norm * max_norm, factor.as<double>());", TRAINING),
     ),
     *host(

@@ -109,7 +109,7 @@ KERNELS = [
     ),
     *family(
         "optim.cuh", "optim",
-        ("barrier", "shared = rule.scalars(*step.lr, *step.step);\n  __syncthreads();", "shared = rule.scalars(*step.lr, *step.step);"),
+        ("barrier", "shared = rule.scalars(step);\n  __syncthreads();", "shared = rule.scalars(step);"),
         ("tail", "for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) {",
          "for (std::int64_t i = packs * N + grid_thread(); i + 1 < n; i += grid_threads()) {"),
         ("stale", "for (int j = 0; j < kStates; ++j) store_pack<T, N>(states.buffer[j] + at, state[j]);",
@@ -117,17 +117,19 @@ KERNELS = [
         ("sign", "nonfinite = nonfinite || !isfinite(p.v[k]);", "nonfinite = nonfinite || !isfinite(g.v[k]);"),
         ("index", "aligned16(param, grad, states.buffer[0], states.buffer[1], states.buffer[2]);", "aligned16(param, grad);"),
         ("sign", "*factor = ratio > 1 ? 1 : ratio;", "*factor = ratio;"),
+        ("sign", "o.decoupled ? 1 - *lr * o.weight_decay : 1", "o.decoupled ? 1 - o.weight_decay : 1"),
+        ("stale", "pow(o.beta2, now)", "pow(o.beta2, now - 1)"),
     ),
     *family(
         "optim_rules.cuh", "optim",
         ("sign", "gradient = s.nesterov ? gradient + s.momentum * state[0] : state[0];",
          "gradient = s.nesterov ? gradient - s.momentum * state[0] : state[0];"),
-        ("stale", "            step == 1};", "            step == 0};"),
+        ("stale", "s.first = *step.step == 1;", "s.first = *step.step == 0;"),
         ("sign", "variance -= mean * mean;", "variance += mean * mean;"),
         ("sign", "if (variance < 0) variance = 0;", ""),
         ("sign", "if (variance < 0) variance = 0;", "variance = fmax(variance, T(0));"),
         ("index", "square = s.beta2 * square + s.rest2 * gradient * gradient;", "square = s.beta2 * square + s.rest1 * gradient * gradient;"),
-        ("sign", "options.decoupled ? 1 - lr * options.weight_decay : 1", "options.decoupled ? 1 - options.weight_decay : 1"),
+        ("index", "static_cast<T>(step.rates[1])", "static_cast<T>(step.rates[0])"),
     ),
     *family(
         "random.cuh", "random",
@@ -223,7 +225,7 @@ KERNELS = [
         ("sign", "high = value > high || isnan(value) ? value : high;", "high = value > high ? value : high;"),
         ("index", "(value == high && at < index)", "(value == high && at > index)"),
         ("index", "return first == kNone ? -1 : first;", "return first;"),
-        ("write", "write == Write::accumulate ? before + value : value", "value"),
+        ("write", "write == Write::accumulate ? widen(y[group]) + value : value", "value"),
     ),
     *family(
         "reduce_run.cuh", "reduce",
@@ -325,7 +327,7 @@ KERNELS = [
         ("barrier", "    __syncthreads();  // before the buffers hold the slices' sums\n", ""),
         ("barrier", "    __syncthreads();  // before the next tile's first step\n", ""),
         ("tail", "const std::int64_t end = min(pixels, first + plan.split_pixels);", "const std::int64_t end = min(pixels - 1, first + plan.split_pixels);"),
-        ("write", "accumulate ? static_cast<double>(*to) + total : total", "total"),
+        ("write", "*to = accumulate ? *to + total : total;", "*to = total;"),
     ),
     *family(
         "conv_direct.cuh", "conv",
@@ -336,8 +338,6 @@ KERNELS = [
         "index_count.cuh", "index",
         ("index", "inside ? r * columns + c : rows * columns", "inside ? c * rows + r : rows * columns"),
         ("tail", "c >= 0 && c < columns;", "c >= 0 && c <= columns;"),
-        ("write", "counts[i] += static_cast<Count>", "counts[i] = static_cast<Count>"),
-        ("sign", "(starts[i + 1] - starts[i])", "(starts[i] - starts[i + 1])"),
     ),
     *family(
         "reduce_top_k.cuh", "reduce",
