@@ -13,7 +13,6 @@ METRICS = "metrics_test Counts.AndTopKOnCudaAreTheCpus"
 OPS = "op_cases_test OpCases.CudaAgreesWithTheCpu"
 MIXED = "mixed_precision_test MixedPrecision.CudaAgreesWithTheCpu"
 TRAINING = "cuda_training_test"
-ENGINES = "cudnn_engines_test"
 
 KEPT = "a graph on the simulated device holds all that it runs; cuDNN's may run code that a plan owns"
 
@@ -225,8 +224,6 @@ HOST = [
          "plans.filter_numeric_notes({}, limits.tensor_cores)", CONV),
         ("precision", "key.bf16 && !(name == kW && key.w_f32) ?", "key.bf16 ?", MIXED),
         ("workspace", "!graph->build(limits) || graph->get_workspace_size(workspace_bytes).is_bad()", "!graph->build(limits)", CONV),
-        ("workspace", "    plans.set_max_workspace_allowed(limits.workspace_bytes);\n", "", ENGINES),
-        ("plan", "    static_cast<void>(plans.filter_behavior_notes({fe::BehaviorNote_t::RUNTIME_COMPILATION}, false));\n", "", ENGINES),
     ),
     *host(
         "conv_cudnn_plan.h",
