@@ -67,14 +67,14 @@ void Races::access(Warp& warp, const Instruction& instruction, const Access& acc
   const Kind kind = access.effect == Effect::load ? (strong ? Kind::strong_read : Kind::read)
                                                   : (strong ? Kind::strong_write : Kind::write);
   const bool global = access.space == Space::global;
-  const Now now{warp,
-                block,
-                access,
-                kind,
-                warp.ordering == Ordering::read_only,
-                block.segment,
-                global ? first_ : block.first_segment,
-                (warp.epoch << kThreadBits) & kEpochMask};
+  Now now{warp,
+          block,
+          access,
+          kind,
+          warp.ordering == Ordering::read_only,
+          block.segment,
+          global ? first_ : block.first_segment,
+          (warp.epoch << kThreadBits) & kEpochMask};
   Cell* const cells = global ? cells_ : reinterpret_cast<Cell*>(block.shared_cells.data());
   const std::uint64_t base = global ? block.execution.memory.base() : 0;
   if (global) note_touched(access);
@@ -89,7 +89,7 @@ void Races::access(Warp& warp, const Instruction& instruction, const Access& acc
       touch_lanes<Kind::strong_write>(now, access, access.lanes, cells, base);
       break;
     case Kind::write: {
-      const std::uint32_t lanes = without_duplicates(now, instruction, access);
+      const std::uint32_t lanes = without_duplicates(now, instruction);
       touch_lanes<Kind::write>(now, access, lanes, cells, base);
       break;
     }
@@ -146,7 +146,7 @@ inline std::uint32_t Races::flags_with(const Record& before, const Now& now, std
     if ((before.who & kEpochMask) != now.epoch) return flags & ~kSeveralThreads;
     return thread_of(before) == thread ? flags : flags | kSeveralThreads;
   }
-  const std::uint32_t kept = flags & (kSeveralBlocks | kReadOnly);
+  const std::uint32_t kept = flags & (kSeveralBlocks | kReadOnly | kStrongReads);
   return block_of(before.segment) == now.block.number ? kept : kept | kSeveralBlocks;
 }
 
@@ -169,16 +169,23 @@ inline void Races::touch(Cell& cell, const Now& now, int lane) {
     check(cell.strong, kStrong, cell, now, lane);
     if (now.read_only && cell.write.segment >= now.first) report(cell.write, kWrite, cell, now, lane);
     if (now.read_only && cell.strong.segment >= now.first) report(cell.strong, kStrong, cell, now, lane);
-    note(cell.read, kRead, flags_with(cell.read, now, thread) | (now.read_only ? kReadOnly : 0));
-  } else if constexpr (kind != Kind::strong_read) {
-    check(cell.read, kRead, cell, now, lane);
+    const std::uint32_t flags = (cell.read.who & kStrongReads) != 0 ? 0 : flags_with(cell.read, now, thread);
+    note(cell.read, kRead, flags | (now.read_only ? kReadOnly : 0));
+  } else if constexpr (kind == Kind::strong_read) {
+    // Other reads are more to be remembered, as long as they may be unordered with something.
+    const bool others = (cell.read.who & kStrongReads) == 0 && cell.read.segment >= now.first &&
+                        (cell.read.segment == now.segment || (cell.read.who & (kSeveralBlocks | kReadOnly)) != 0 ||
+                         block_of(cell.read.segment) != now.block.number);
+    if (!others) note(cell.read, kRead, flags_with(cell.read, now, thread) | kStrongReads);
+  } else {
+    if (kind == Kind::write || (cell.read.who & kStrongReads) == 0) check(cell.read, kRead, cell, now, lane);
     if (cell.read.segment >= now.first && (cell.read.who & kReadOnly) != 0) report(cell.read, kRead, cell, now, lane);
     if constexpr (kind == Kind::strong_write) {
       note(cell.strong, kStrong, flags_with(cell.strong, now, thread));
     } else {
       check(cell.strong, kStrong, cell, now, lane);
       cell = Cell{};  // it comes behind everything before it
-      note(cell.write, kWrite, 0);
+      note(cell.write, kWrite, (now.several >> lane & 1) != 0 ? kSeveralThreads : 0);
     }
   }
 }

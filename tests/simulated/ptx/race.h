@@ -10,7 +10,8 @@
 // reads
 //   with a strong read, then a fence (acquire). Fences of less than the device's scope don't count. Approximations, all
 //   towards silence: a release is taken as seen by everyone who acquires any later release; a fence or an acquire
-//   before a barrier counts for all of the block behind it; of several earlier readers the last one is asked.
+//   before a barrier counts for all of the block behind it; of several earlier readers the last one is asked, and
+//   strong reads are forgotten for others.
 // Kernels of one stream are ordered, so every launch begins anew.
 //
 // Lanes of one instruction that store to one byte race if their values differ. Bytes that ld.global.nc reads must not
@@ -81,7 +82,7 @@ class Races {
 
   bool acquired(const Record& before, const Now& now) const;
   void synchronize(const Now& now, const Access& access);
-  std::uint32_t without_duplicates(const Now& now, const Instruction& instruction, const Access& access) const;
+  std::uint32_t without_duplicates(Now& now, const Instruction& instruction) const;
   [[noreturn]] void report(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
 
   Cell* cells_ = nullptr;  // of the device memory's words

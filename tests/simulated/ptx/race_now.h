@@ -7,14 +7,15 @@
 namespace simulated::ptx {
 
 // Record::who: the thread, the warp's epoch, flags.
-constexpr std::uint32_t kThreadBits = 10, kEpochBits = 18;
+constexpr std::uint32_t kThreadBits = 10, kEpochBits = 17;
 constexpr std::uint32_t kThreadMask = (1u << kThreadBits) - 1;
 constexpr std::uint32_t kEpochMask = ((1u << kEpochBits) - 1) << kThreadBits;
+constexpr std::uint32_t kStrongReads = 1u << 27;     // of `read`: only volatile and atomic reads
 constexpr std::uint32_t kSeveralThreads = 1u << 28;  // of the warp, in the epoch
 constexpr std::uint32_t kSeveralWarps = 1u << 29;    // in the segment
 constexpr std::uint32_t kSeveralBlocks = 1u << 30;   // in the launch
 constexpr std::uint32_t kReadOnly = 1u << 31;        // by ld.global.nc, in the launch
-constexpr std::uint32_t kFlags = kSeveralThreads | kSeveralWarps | kSeveralBlocks | kReadOnly;
+constexpr std::uint32_t kFlags = kStrongReads | kSeveralThreads | kSeveralWarps | kSeveralBlocks | kReadOnly;
 
 // Cell::places.
 constexpr int kPlaceBits = 21;
@@ -32,6 +33,7 @@ struct Races::Now {
   bool read_only;                // ld.global.nc
   std::uint32_t segment, first;  // what is older than the first segment is another life of the memory
   std::uint32_t epoch;           // in its place in Record::who
+  std::uint32_t several = 0;     // lanes of a store that stand for others too, which store the same
 };
 
 }  // namespace simulated::ptx

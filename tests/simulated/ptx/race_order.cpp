@@ -85,7 +85,8 @@ void Races::synchronize(const Now& now, const Access& access) {
 }
 
 // The lanes of a store, each place once. That two store different values to one is a race.
-std::uint32_t Races::without_duplicates(const Now& now, const Instruction& i, const Access& access) const {
+std::uint32_t Races::without_duplicates(Now& now, const Instruction& i) const {
+  const Access& access = now.access;
   bool ascending = true;
   std::uint64_t last = 0;
   for_lanes(access.lanes, [&](int lane) {
@@ -101,6 +102,7 @@ std::uint32_t Races::without_duplicates(const Now& now, const Instruction& i, co
     for_lanes(once, [&](int other) {
       if (access.addresses[other] != access.addresses[lane]) return;
       first = false;
+      now.several |= 1u << other;
       for (int e = 0; e < count; ++e) {
         const char* const value = now.warp.registers + i.targets[e];
         if (std::memcmp(value + lane * i.target_width, value + other * i.target_width, bytes) == 0) continue;

@@ -24,7 +24,7 @@ Stop run(Warp& warp);
 // jumps back, so that code without loops never pays for it.
 struct Limits {
   std::uint64_t slice = std::uint64_t{1} << 20;     // instructions of a warp
-  std::uint32_t polls = 64;                         // ... or volatile, relaxed and atomic accesses of it
+  std::uint32_t polls = 16;                         // ... or volatile, relaxed and atomic accesses of it
   std::uint64_t spinning = std::uint64_t{1} << 26;  // a launch's, all of whose warps poll, without a write: deadlock
   std::uint64_t endless = std::uint64_t{1} << 33;   // ... without the end of a block, whatever they do: deadlock
 };

@@ -1,5 +1,8 @@
 // Operations across the lanes of a warp, and fences. The scheduler has brought the lanes of a mask together; they are
 // warp.active.
+#include <algorithm>
+#include <functional>
+
 #include "ptx/memory_tables.h"
 
 namespace simulated::ptx {
@@ -84,6 +87,33 @@ void match_all(Warp& warp, const Instruction& i) {
   if (i.targets[1] != kNone) warp.set_predicate(i.targets[1], same ? kAllLanes : 0);
 }
 
+// redux.sync: the same for all lanes.
+template <class T, class Operation>
+void reduce(Warp& warp, const Instruction& i) {
+  const T* a = warp.at_offset<T>(i.sources[0]);
+  const int first = __builtin_ctz(warp.active);
+  T result = a[first];
+  for_lanes(warp.active & ~(1u << first), [&](int lane) { result = Operation{}(result, a[lane]); });
+  T* target = warp.at_offset<T>(i.targets[0]);
+  for_lanes(warp.active, [&](int lane) { target[lane] = result; });
+}
+
+struct Add {
+  std::uint32_t operator()(std::uint32_t a, std::uint32_t b) const { return a + b; }
+};
+struct Min {
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::min(a, b);
+  }
+};
+struct Max {
+  template <class T>
+  T operator()(T a, T b) const {
+    return std::max(a, b);
+  }
+};
+
 void active_mask(Warp& warp, const Instruction& i) {
   const std::uint32_t mask = warp.active;
   std::uint32_t* target = warp.at_offset<std::uint32_t>(i.targets[0]);
@@ -107,6 +137,15 @@ ExecuteTable make_table() {
       {"match.any.sync.b64", &match_any<std::uint64_t>},
       {"match.all.sync.b32", &match_all<std::uint32_t>},
       {"match.all.sync.b64", &match_all<std::uint64_t>},
+      {"redux.sync.add.u32", &reduce<std::uint32_t, Add>},
+      {"redux.sync.add.s32", &reduce<std::uint32_t, Add>},
+      {"redux.sync.min.u32", &reduce<std::uint32_t, Min>},
+      {"redux.sync.min.s32", &reduce<std::int32_t, Min>},
+      {"redux.sync.max.u32", &reduce<std::uint32_t, Max>},
+      {"redux.sync.max.s32", &reduce<std::int32_t, Max>},
+      {"redux.sync.and.b32", &reduce<std::uint32_t, std::bit_and<std::uint32_t>>},
+      {"redux.sync.or.b32", &reduce<std::uint32_t, std::bit_or<std::uint32_t>>},
+      {"redux.sync.xor.b32", &reduce<std::uint32_t, std::bit_xor<std::uint32_t>>},
       {"activemask.b32", &active_mask},
       {"bar.warp.sync", &synchronize_warp},
       // Within a block the simulator's memory is in order anyway, and for races only barriers order.

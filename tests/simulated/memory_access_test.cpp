@@ -1,0 +1,544 @@
+// What loads, stores and atomic updates do, opcode by opcode, and which accesses are refused.
+#include <algorithm>
+#include <functional>
+#include <type_traits>
+
+#include "kernel_fixture.h"
+#include "ptx/opcode.h"
+
+namespace simulated::ptx {
+namespace {
+
+using MemoryAccess = KernelTest;
+using Words = std::vector<std::uint64_t>;
+
+struct Element {
+  std::string name;
+  std::size_t bytes;
+  bool is_signed() const { return name[0] == 's'; }
+};
+const std::vector<Element>& elements() {
+  static const std::vector<Element> all = {{"b8", 1},  {"u8", 1},  {"s8", 1},  {"b16", 2}, {"u16", 2},
+                                           {"s16", 2}, {"b32", 4}, {"u32", 4}, {"s32", 4}, {"f32", 4},
+                                           {"b64", 8}, {"u64", 8}, {"s64", 8}, {"f64", 8}};
+  return all;
+}
+
+// The opcodes that begin with `prefix`, for each vector and type: f(opcode, element, count).
+template <class F>
+void for_vectors(const std::string& prefix, F&& f) {
+  for (const Element& element : elements()) {
+    f(prefix + "." + element.name, element, 1);
+    f(prefix + ".v2." + element.name, element, 2);
+    if (element.bytes <= 4) f(prefix + ".v4." + element.name, element, 4);
+  }
+}
+
+std::vector<std::string> load_prefixes() {
+  return {"ld.param",
+          "ld.local",
+          "ld.shared",
+          "ld.volatile.shared",
+          "ld.global",
+          "ld.global.ca",
+          "ld.global.cg",
+          "ld.global.cs",
+          "ld.global.nc",
+          "ld.volatile.global",
+          "ld.relaxed.gpu.global",
+          "ld.relaxed.sys.global",
+          "ld.acquire.gpu.global",
+          "ld.acquire.sys.global"};
+}
+std::vector<std::string> store_prefixes() {
+  return {"st.local",
+          "st.shared",
+          "st.volatile.shared",
+          "st.global",
+          "st.global.wb",
+          "st.global.cg",
+          "st.global.cs",
+          "st.volatile.global",
+          "st.relaxed.gpu.global",
+          "st.relaxed.sys.global",
+          "st.release.gpu.global",
+          "st.release.sys.global"};
+}
+
+std::string space_of(const std::string& prefix) {
+  for (const char* space : {"param", "local", "shared"}) {
+    if (prefix.find(space) != std::string::npos) return space;
+  }
+  return "global";
+}
+
+// "{%r20, %r21}" or "%r20", and the statements that turn register n into %x20 + n.
+std::string registers(const std::string& letter, int count) {
+  std::string all;
+  for (int n = 0; n < count; ++n) all += (n == 0 ? "%" : ", %") + letter + std::to_string(20 + n);
+  return count == 1 ? all : "{" + all + "}";
+}
+
+// Letters of the registers that may hold an element: the first of its own size.
+std::vector<std::string> letters_for(const Element& element) {
+  if (element.name == "f32") return {"f"};
+  if (element.name == "f64") return {"d"};
+  switch (element.bytes) {
+    case 1:
+      return {"h", "r", "x"};
+    case 2:
+      return {"h", "r", "x"};
+    case 4:
+      return {"r", "x"};
+    default:
+      return {"x"};
+  }
+}
+std::size_t width_of(const std::string& letter) { return letter == "h" ? 2 : letter == "r" || letter == "f" ? 4 : 8; }
+
+std::string widened(const std::string& letter, int n) {
+  const std::string i = std::to_string(20 + n);
+  if (letter == "h") return "cvt.u64.u16 %x" + i + ", %h" + i + ";\n";
+  if (letter == "r") return "cvt.u64.u32 %x" + i + ", %r" + i + ";\n";
+  if (letter == "f") return "mov.b32 %r9, %f" + i + ";\ncvt.u64.u32 %x" + i + ", %r9;\n";
+  if (letter == "d") return "mov.b64 %x" + i + ", %d1" + std::to_string(n) + ";\n";
+  return "";
+}
+std::string narrowed(const std::string& letter, int n) {
+  const std::string i = std::to_string(20 + n);
+  if (letter == "h") return "cvt.u16.u64 %h" + i + ", %x" + i + ";\n";
+  if (letter == "r") return "cvt.u32.u64 %r" + i + ", %x" + i + ";\n";
+  if (letter == "f") return "cvt.u32.u64 %r9, %x" + i + ";\nmov.b32 %f" + i + ", %r9;\n";
+  if (letter == "d") return "mov.b64 %d1" + std::to_string(n) + ", %x" + i + ";\n";
+  return "";
+}
+std::string vector_of(const std::string& letter, int count) {  // there are only 16 %d
+  if (letter != "d") return registers(letter, count);
+  return count == 1 ? "%d10" : "{%d10, %d11}";
+}
+
+// 16 bytes of each lane (32 of input bytes are enough), all different and with all signs.
+std::vector<std::uint8_t> pattern(std::size_t bytes) {
+  std::vector<std::uint8_t> all(bytes);
+  for (std::size_t n = 0; n < bytes; ++n) all[n] = static_cast<std::uint8_t>(n * 167 + 13 + n / 256 * 29);
+  return all;
+}
+
+// Addresses in %x1 (and %r1 for shared) of the lane's 16 bytes.
+const char* const kAddresses =
+    "shl.b32 %r1, %t, 4;\nmov.u32 %r2, cells;\nadd.u32 %r1, %r1, %r2;\nmul.wide.u32 %x2, %t, 16;\n"
+    "add.u64 %x1, %a0, %x2;\nmov.u64 %x3, own;\n";
+
+std::string place_of(const std::string& space) {
+  return space == "shared" ? "%r1" : space == "local" ? "%x3" : space == "param" ? "p0" : "%x1";
+}
+
+TEST_F(MemoryAccess, EveryLoad) {
+  const std::vector<std::uint8_t> bytes = pattern(16 * 32);
+  std::vector<std::uint64_t> parameter(3);
+  std::memcpy(parameter.data(), bytes.data(), 16);
+  for (const std::string& prefix : load_prefixes()) {
+    const std::string space = space_of(prefix);
+    for_vectors(prefix, [&](const std::string& opcode, const Element& element, int count) {
+      for (const std::string& letter : letters_for(element)) {
+        for (const bool some : {false, true}) {  // lanes
+          const DeviceArray<std::uint8_t> in(bytes);
+          const DeviceArray<std::uint64_t> out(Words(32 * 4, 77));
+          std::string body = kAddresses;
+          if (space == "shared" || space == "local") {
+            body += "ld.global.v4.b32 {%r10, %r11, %r12, %r13}, [%x1];\nst." + space + ".v4.b32 [" + place_of(space) +
+                    "], {%r10, %r11, %r12, %r13};\n";
+          }
+          if (some) body += "rem.u32 %r3, %t, 3;\nsetp.eq.u32 %p0, %r3, 1;\n@%p0 bra $skip;\n";
+          body += opcode + " " + vector_of(letter, count) + ", [" + place_of(space) + "];\n";
+          body += "mul.wide.u32 %x4, %t, 32;\nadd.u64 %x4, %a1, %x4;\n";
+          for (int n = 0; n < count; ++n) {
+            body += widened(letter, n) + "st.global.u64 [%x4+" + std::to_string(8 * n) + "], %x" +
+                    std::to_string(20 + n) + ";\n";
+          }
+          body += "$skip:\n";
+          // For param memory, the bytes themselves are the first parameter.
+          std::string text = kernel_text(body, 2);
+          std::vector<std::uint64_t> parameters = {in.address(), out.address()};
+          if (space == "param") {
+            const std::string from = ".param .u64 p0, .param .u64 p1",
+                              to = ".param .align 16 .b8 p0[16], .param .u64 p1";
+            text.replace(text.find(from), from.size(), to);
+            const std::string load = "ld.param.u64 %a0, [p0];\n";
+            text.replace(text.find(load), load.size(), "");
+            parameters = {parameter[0], parameter[1], out.address()};
+          }
+          Module module(text);
+          const std::span<const char> given(reinterpret_cast<const char*>(parameters.data()), parameters.size() * 8);
+          run(module.kernel("test"), Launch{{1, 1, 1}, {32, 1, 1}, 0, given});
+          const Words got = out.host();
+          for (std::size_t lane = 0; lane < 32; ++lane) {
+            for (std::size_t n = 0; n < 4; ++n) {
+              std::uint64_t value = 77;
+              if (n < static_cast<std::size_t>(count) && !(some && lane % 3 == 1)) {
+                value = 0;
+                const std::size_t at = (space == "param" ? 0 : lane * 16) + n * element.bytes;
+                std::memcpy(&value, &bytes[at], element.bytes);
+                const std::size_t bits = 8 * element.bytes, wide = 8 * width_of(letter);
+                if (element.is_signed() && bits < wide && (value >> (bits - 1) & 1) != 0)
+                  value |= ~std::uint64_t{0} << bits;
+                if (wide < 64) value &= (std::uint64_t{1} << wide) - 1;
+              }
+              ASSERT_EQ(got[lane * 4 + n], value) << opcode << " into %" << letter << ", lane " << lane << ", " << n;
+            }
+          }
+        }
+      }
+    });
+  }
+}
+
+TEST_F(MemoryAccess, EveryStore) {
+  const std::vector<std::uint8_t> values = pattern(32 * 32);
+  for (const std::string& prefix : store_prefixes()) {
+    const std::string space = space_of(prefix);
+    for_vectors(prefix, [&](const std::string& opcode, const Element& element, int count) {
+      for (const std::string& letter : letters_for(element)) {
+        const DeviceArray<std::uint8_t> out(std::vector<std::uint8_t>(16 * 32, 0xAB)), in(values);
+        std::string body = kAddresses;
+        body += "mul.wide.u32 %x4, %t, 32;\nadd.u64 %x4, %a1, %x4;\n";
+        if (space != "global") {
+          body += "mov.u32 %r10, 0xABABABAB;\nst." + space + ".v4.b32 [" + place_of(space) +
+                  "], {%r10, %r10, %r10, %r10};\n";
+        }
+        for (int n = 0; n < count; ++n) {
+          body += "ld.global.u64 %x" + std::to_string(20 + n) + ", [%x4+" + std::to_string(8 * n) + "];\n" +
+                  narrowed(letter, n);
+        }
+        body += opcode + " [" + place_of(space) + "], " + vector_of(letter, count) + ";\n";
+        if (space != "global") {
+          body += "ld." + space + ".v4.b32 {%r10, %r11, %r12, %r13}, [" + place_of(space) +
+                  "];\nst.global.v4.b32 [%x1], {%r10, %r11, %r12, %r13};\n";
+        }
+        run_text(body, shape(1, 32), {out.address(), in.address()});
+        const std::vector<std::uint8_t> got = out.host();
+        for (std::size_t lane = 0; lane < 32; ++lane) {
+          for (std::size_t byte = 0; byte < 16; ++byte) {
+            const std::size_t n = byte / element.bytes;
+            const bool written = n < static_cast<std::size_t>(count);
+            const std::uint8_t value = written ? values[lane * 32 + n * 8 + byte % element.bytes] : std::uint8_t{0xAB};
+            ASSERT_EQ(got[lane * 16 + byte], value) << opcode << " from %" << letter << ", lane " << lane;
+          }
+        }
+      }
+    });
+  }
+}
+
+// ---- Atomic updates: 32 lanes on 5 cells, lane l on cell l % 5 with the operands b[l] and c[l].
+
+struct Update {
+  std::string operation, type;
+  std::size_t bytes;
+  // In and out as bits.
+  std::function<std::uint64_t(std::uint64_t old, std::uint64_t b, std::uint64_t c)> apply;
+  bool reads_only_with_atom = false;
+};
+
+template <class T>
+std::uint64_t bits_of(T value) {
+  std::uint64_t bits = 0;
+  std::memcpy(&bits, &value, sizeof value);
+  return bits;
+}
+template <class T>
+T from_bits(std::uint64_t bits) {
+  T value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+template <class T>
+Update update(const std::string& operation, const std::string& type, T (*f)(T, T, T), bool with_atom = false) {
+  return {operation, type, sizeof(T),
+          [f](std::uint64_t old, std::uint64_t b, std::uint64_t c) {
+            return bits_of(f(from_bits<T>(old), from_bits<T>(b), from_bits<T>(c)));
+          },
+          with_atom};
+}
+
+template <class U, class S>
+void add_integers(std::vector<Update>& all, const std::string& bits) {
+  all.push_back(update<U>("and", "b" + bits, [](U a, U b, U) -> U { return a & b; }));
+  all.push_back(update<U>("or", "b" + bits, [](U a, U b, U) -> U { return a | b; }));
+  all.push_back(update<U>("xor", "b" + bits, [](U a, U b, U) -> U { return a ^ b; }));
+  all.push_back(update<U>("min", "u" + bits, [](U a, U b, U) { return std::min(a, b); }));
+  all.push_back(update<U>("max", "u" + bits, [](U a, U b, U) { return std::max(a, b); }));
+  all.push_back(update<S>("min", "s" + bits, [](S a, S b, S) { return std::min(a, b); }));
+  all.push_back(update<S>("max", "s" + bits, [](S a, S b, S) { return std::max(a, b); }));
+  all.push_back(update<U>("add", "u" + bits, [](U a, U b, U) -> U { return a + b; }));
+  all.push_back(update<U>(
+      "exch", "b" + bits, [](U, U b, U) { return b; }, true));
+  all.push_back(update<U>(
+      "cas", "b" + bits, [](U a, U b, U c) { return a == b ? c : a; }, true));
+}
+
+std::vector<Update> updates() {
+  std::vector<Update> all;
+  using U = std::uint32_t;
+  add_integers<std::uint32_t, std::int32_t>(all, "32");
+  add_integers<std::uint64_t, std::int64_t>(all, "64");
+  all.push_back(update<U>("add", "s32", [](U a, U b, U) -> U { return a + b; }));
+  all.push_back(update<U>("inc", "u32", [](U a, U b, U) -> U { return a >= b ? 0 : a + 1; }));
+  all.push_back(update<U>("dec", "u32", [](U a, U b, U) -> U { return a == 0 || a > b ? b : a - 1; }));
+  all.push_back(update<float>("add", "f32", [](float a, float b, float) { return a + b; }));
+  all.push_back(update<double>("add", "f64", [](double a, double b, double) { return a + b; }));
+  return all;
+}
+
+std::vector<std::string> atomic_prefixes(bool reduction) {
+  if (reduction) return {"red.shared", "red.global", "red.relaxed.gpu.global", "red.release.gpu.global"};
+  return {"atom.shared",
+          "atom.global",
+          "atom.relaxed.gpu.global",
+          "atom.release.gpu.global",
+          "atom.acquire.gpu.global",
+          "atom.acq_rel.gpu.global"};
+}
+
+TEST_F(MemoryAccess, EveryAtomicUpdate) {
+  constexpr std::size_t kCells = 5;
+  for (const Update& op : updates()) {
+    Words b(32), c(32), cells(kCells);
+    for (std::size_t l = 0; l < 32; ++l) {
+      const auto n = static_cast<double>(l) - 9;
+      b[l] = op.type == "f32"   ? bits_of(static_cast<float>(n))
+             : op.type == "f64" ? bits_of(n)
+                                : l % 7 * 0x9000000011111111u;
+      c[l] = (l % 7 + (op.operation == "cas" ? 1 : 0)) * 0x9000000011111111u;
+      if (op.operation == "inc" || op.operation == "dec") b[l] = 1 + l % 4;
+      if (op.bytes == 4) b[l] &= 0xFFFFFFFFu, c[l] &= 0xFFFFFFFFu;
+    }
+    for (std::size_t n = 0; n < kCells; ++n) cells[n] = op.type[0] == 'f' ? 0 : b[n];
+    for (const bool reduction : {false, true}) {
+      if (reduction && op.reads_only_with_atom) continue;
+      for (const std::string& prefix : atomic_prefixes(reduction)) {
+        const bool shared = space_of(prefix) == "shared";
+        const DeviceArray<std::uint64_t> bs(b), cs(c), device_cells(cells), out(Words(32, 5));
+        const std::string letter = op.type == "f32" ? "f" : op.type == "f64" ? "d" : op.bytes == 4 ? "r" : "x";
+        const auto reg = [&](int n) { return "%" + letter + (letter == "d" ? "1" : "2") + std::to_string(n); };
+        std::string body =
+            "rem.u32 %r1, %t, 5;\nmul.wide.u32 %x1, %r1, 8;\nadd.u64 %x1, %a0, %x1;\n"
+            "shl.b32 %r2, %r1, 3;\nmov.u32 %r3, cells;\nadd.u32 %r2, %r2, %r3;\n"
+            "mul.wide.u32 %x2, %t, 8;\n";
+        if (shared) {
+          body += "ld.global.u64 %x9, [%x1];\nsetp.lt.u32 %p0, %t, 5;\n@%p0 st.shared.u64 [%r2], %x9;\nbar.sync 0;\n";
+        }
+        for (int n = 1; n <= 2; ++n) {
+          body += "add.u64 %x3, %a" + std::to_string(n) + ", %x2;\nld.global.u64 %x2" + std::to_string(n) +
+                  ", [%x3];\n" + narrowed(letter, n);
+        }
+        const std::string opcode = prefix + "." + op.operation + "." + op.type;
+        body += opcode + " " + (reduction ? "" : reg(0) + ", ") + (shared ? "[%r2], " : "[%x1], ") + reg(1) +
+                (op.operation == "cas" ? ", " + reg(2) : "") + ";\n";
+        if (!reduction) body += widened(letter, 0) + "add.u64 %x3, %a3, %x2;\nst.global.u64 [%x3], %x20;\n";
+        if (shared) body += "bar.sync 0;\nld.shared.u64 %x9, [%r2];\n@%p0 st.global.u64 [%x1], %x9;\n";
+        run_text(body, shape(1, 32), {device_cells.address(), bs.address(), cs.address(), out.address()});
+
+        Words now = cells;
+        const std::uint64_t mask = op.bytes == 4 ? 0xFFFFFFFFu : ~std::uint64_t{0};
+        const Words got = out.host();
+        for (std::size_t l = 0; l < 32; ++l) {
+          std::uint64_t& cell = now[l % kCells];
+          ASSERT_EQ(got[l], reduction ? 5 : cell & mask) << opcode << ", lane " << l;
+          cell = (cell & ~mask) | (op.apply(cell & mask, b[l], c[l]) & mask);
+        }
+        ASSERT_EQ(device_cells.host(), now) << opcode;
+      }
+    }
+  }
+}
+
+TEST_F(MemoryAccess, EveryOpcodeThatIsAcceptedIsTested) {
+  std::vector<std::string> tested;
+  for (const std::string& prefix : load_prefixes()) {
+    for_vectors(prefix, [&](const std::string& opcode, const Element&, int) { tested.push_back(opcode); });
+  }
+  for (const std::string& prefix : store_prefixes()) {
+    for_vectors(prefix, [&](const std::string& opcode, const Element&, int) { tested.push_back(opcode); });
+  }
+  for (const Update& op : updates()) {
+    for (const bool reduction : {false, true}) {
+      if (reduction && op.reads_only_with_atom) continue;
+      for (const std::string& prefix : atomic_prefixes(reduction)) {
+        tested.push_back(prefix + "." + op.operation + "." + op.type);
+      }
+    }
+  }
+  std::sort(tested.begin(), tested.end());
+  EXPECT_EQ(tested, accepted_memory());
+}
+
+TEST_F(MemoryAccess, UnknownOpcodes) {
+  const auto fault = [](const std::string& line) { return fault_of(line, shape(1, 1), {0}); };
+  EXPECT_FAULT(fault("ld.u32 %r0, [%a0];\n"), invalid_ptx, "generic addresses are not supported");
+  EXPECT_FAULT(fault("st.v2.u32 [%a0], {%r0, %r1};\n"), invalid_ptx, "generic addresses are not supported");
+  EXPECT_FAULT(fault("atom.add.u32 %r0, [%a0], 1;\n"), invalid_ptx, "generic addresses are not supported");
+  EXPECT_FAULT(fault("st.param.u32 [p0], %r0;\n"), invalid_ptx, "st.param.u32");
+  for (const std::string line : {"ld.global.v8.u32 %r0, [%a0];\n", "ld.global.v4.u64 {%x0, %x1, %x2, %x3}, [%a0];\n",
+                                 "ld.global.f16 %h0, [%a0];\n", "atom.global.add.u16 %h0, [%a0], %h1;\n",
+                                 "ld.global.L1::no_allocate.u32 %r0, [%a0];\n", "red.global.exch.b32 [%a0], %r0;\n",
+                                 "shfl.down.b32 %r0, %r0, 1, 31;\n", "vote.all.pred %p0, %p1;\n"}) {
+    EXPECT_FAULT(fault(line), invalid_ptx, line.substr(0, line.find(' ')));
+  }
+}
+
+// ---- Refused accesses.
+
+TEST_F(MemoryAccess, GlobalBounds) {
+  for (const std::string effect : {"ld", "st"}) {
+    const DeviceArray<std::uint32_t> cells(std::vector<std::uint32_t>(100, 1));
+    const auto fault = [&](const std::string& type, int offset) {
+      const std::string reg = type == "u8"       ? "%h1"
+                              : type == "u64"    ? "%x1"
+                              : type == "v4.u32" ? "{%r1, %r2, %r3, %r4}"
+                                                 : "%r1";
+      const std::string address = "[%a0+" + std::to_string(offset) + "]";
+      const std::string line =
+          effect + ".global." + type + " " + (effect == "ld" ? reg + ", " + address : address + ", " + reg);
+      return fault_of("mov.u32 %r1, 0;\n" + line + ";\n", shape(1, 1), {cells.address()});
+    };
+    EXPECT_NO_FAULT(fault("u32", 396));
+    EXPECT_NO_FAULT(fault("u8", 399));
+    EXPECT_NO_FAULT(fault("v4.u32", 384));
+    EXPECT_FAULT(fault("u32", 400), illegal_address, "not all in an allocation");
+    EXPECT_FAULT(fault("u8", 400), illegal_address, "not all in an allocation");
+    EXPECT_FAULT(fault("u8", -1), illegal_address, "not all in an allocation");
+    EXPECT_FAULT(fault("u64", 400), illegal_address, "not all in an allocation");
+    EXPECT_FAULT(fault("v4.u32", 400), illegal_address, "not all in an allocation");
+    for (const std::uint64_t address :
+         {std::uint64_t{0}, std::uint64_t{16}, reinterpret_cast<std::uint64_t>(&cells) / 8 * 8, ~std::uint64_t{7},
+          DeviceMemory::instance().base() - 8, DeviceMemory::instance().base() + DeviceMemory::instance().bytes()}) {
+      const std::string line = effect == "ld" ? "ld.global.u32 %r1, [%a0];\n" : "st.global.u32 [%a0], %r1;\n";
+      EXPECT_FAULT(fault_of("mov.u32 %r1, 0;\n" + line, shape(1, 1), {address}), illegal_address, "global address");
+    }
+  }
+  // Only one of many lanes, consecutive and not.
+  const DeviceArray<std::uint32_t> cells(std::vector<std::uint32_t>(63, 1));
+  const std::string load = "add.u64 %x0, %a0, %g4;\nld.global.u32 %r0, [%x0];\n";
+  EXPECT_FAULT(fault_of(load, shape(2, 32), {cells.address()}), illegal_address, "thread (31,0,0) loads 4 bytes");
+  EXPECT_NO_FAULT(fault_of("setp.eq.u32 %p0, %g, 63;\n@%p0 ret;\n" + load, shape(2, 32), {cells.address()}));
+  EXPECT_FAULT(fault_of("shl.b64 %g4, %g4, 1;\n" + load, shape(1, 32), {cells.address() + 8}), illegal_address,
+               "thread (31,0,0) loads 4 bytes");
+}
+
+TEST_F(MemoryAccess, FreedMemory) {
+  DeviceArray<std::uint32_t> cells(std::vector<std::uint32_t>(100, 1));
+  const std::string load = "ld.global.u32 %r0, [%a0];\n", store = "st.global.u32 [%a0], %t;\n";
+  EXPECT_NO_FAULT(fault_of(load + store, shape(1, 1), {cells.address()}));
+  cells.free();
+  EXPECT_FAULT(fault_of(load, shape(1, 1), {cells.address()}), illegal_address, "it was freed");
+  EXPECT_FAULT(fault_of(store, shape(1, 1), {cells.address()}), illegal_address, "it was freed");
+  EXPECT_FAULT(fault_of("red.global.add.u32 [%a0], 1;\n", shape(1, 1), {cells.address()}), illegal_address,
+               "updates 4");
+}
+
+TEST_F(MemoryAccess, SharedLocalAndParameterBounds) {
+  const auto fault = [](const std::string& body, std::uint32_t dynamic = 0) {
+    return fault_of("mov.u32 %r1, 0;\nmov.u32 %r2, 0;\nmov.u64 %x1, 0;\n" + body, shape(1, 1, dynamic), {0});
+  };
+  EXPECT_NO_FAULT(fault("st.shared.u32 [cells+4092], %r1;\n"));
+  EXPECT_FAULT(fault("st.shared.u32 [cells+4096], %r1;\n"), illegal_address, "there are only 4096 bytes");
+  EXPECT_FAULT(fault("ld.shared.u32 %r1, [cells+4096];\n"), illegal_address, "shared address 0x1000");
+  EXPECT_FAULT(fault("ld.shared.u32 %r1, [cells+-4];\n"), illegal_address, "shared");
+  EXPECT_NO_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+60], %r1;\n", 64));
+  EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+64], %r1;\n", 64), illegal_address, "only 4160 bytes");
+  EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3], %r1;\n"), illegal_address, "only 4096 bytes");
+  EXPECT_NO_FAULT(fault("st.local.u64 [own+56], %x1;\n"));
+  EXPECT_FAULT(fault("st.local.u64 [own+64], %x1;\n"), illegal_address, "local");
+  EXPECT_FAULT(fault("mov.u64 %x2, own;\nld.local.u8 %h1, [%x2+64];\n"), illegal_address, "local");
+  EXPECT_FAULT(fault("mov.u64 %x2, own;\nst.local.u32 [%x2+-4], %r1;\n"), illegal_address, "local");
+  EXPECT_FAULT(fault("ld.param.u32 %r1, [p0+8];\n"), illegal_address, "param");
+  EXPECT_NO_FAULT(fault("ld.param.u32 %r1, [p0+4];\n"));
+}
+
+TEST_F(MemoryAccess, Alignment) {
+  const DeviceArray<std::uint64_t> cells(Words(64, 1));
+  const struct {
+    std::string access, reg;
+    int bytes;
+  } rows[] = {{"u16", "%h1", 2},
+              {"u32", "%r1", 4},
+              {"f64", "%d1", 8},
+              {"v2.u8", "{%h1, %h2}", 2},
+              {"v2.f32", "{%f1, %f2}", 8},
+              {"v4.u8", "{%h1, %h2, %h3, %h4}", 4},
+              {"v2.u64", "{%x1, %x2}", 16},
+              {"v4.u32", "{%r1, %r2, %r3, %r4}", 16}};
+  for (const auto& row : rows) {
+    for (const std::string space : {"global", "shared", "local"}) {
+      for (const std::string effect : {"ld", "st"}) {
+        const std::string base = space == "global" ? "%a0" : space == "shared" ? "cells" : "own";
+        std::string fill;
+        for (int at = 0; at < 48; at += 8)
+          fill += "st." + space + ".u64 [" + base + "+" + std::to_string(at) + "], %x9;\n";
+        const auto fault = [&](int offset) {
+          const std::string address = "[" + base + "+" + std::to_string(offset) + "]";
+          return fault_of("mov.u64 %x9, 0;\n" + fill + effect + "." + space + "." + row.access + " " +
+                              (effect == "ld" ? row.reg + ", " + address : address + ", " + row.reg) + ";\n",
+                          shape(1, 1), {cells.address()});
+        };
+        EXPECT_NO_FAULT(fault(0));
+        EXPECT_NO_FAULT(fault(row.bytes));
+        for (int offset = 1; offset < row.bytes; offset *= 2) {
+          EXPECT_FAULT(fault(offset), misaligned_address, "no multiple of the access's width");
+        }
+      }
+    }
+  }
+  EXPECT_FAULT(fault_of("red.global.add.u32 [%a0+2], 1;\n", shape(1, 1), {cells.address()}), misaligned_address,
+               "updates");
+  EXPECT_FAULT(fault_of("add.u64 %x0, %a0, %t4;\nld.global.u32 %r0, [%x0+1];\n", shape(1, 32), {cells.address()}),
+               misaligned_address, "global");
+}
+
+TEST_F(MemoryAccess, Uninitialized) {
+  const auto both = [](const std::string& body, std::uint32_t threads = 32) {
+    const DeviceArray<std::uint32_t> cells(64);
+    const Fault fault = fault_of(body, shape(1, threads), {cells.address()});
+    settings().uninitialized = false;
+    EXPECT_NO_FAULT(fault_of(body, shape(1, threads), {cells.address()}));
+    settings().uninitialized = true;
+    return fault;
+  };
+  const std::string mine = "add.u64 %x0, %a0, %t4;\nmov.u32 %r1, 7;\nmov.u16 %h1, 7;\n";
+  EXPECT_FAULT(both(mine + "ld.global.u32 %r0, [%x0];\n"), other, "(uninitialized)");
+  EXPECT_FAULT(both(mine + "red.global.add.u32 [%x0], 1;\n"), other, "(uninitialized)");
+  EXPECT_FAULT(both("ld.shared.u32 %r0, [cells];\n"), other, "(uninitialized)");
+  EXPECT_FAULT(both("ld.local.u32 %r0, [own];\n"), other, "(uninitialized)");
+  // A byte or a lane of it.
+  EXPECT_FAULT(both(mine + "st.global.u16 [%x0], %h1;\nst.global.u8 [%x0+3], %h1;\nld.global.u32 %r0, [%x0];\n"), other,
+               "(uninitialized)");
+  EXPECT_NO_FAULT(both(mine + "st.global.u16 [%x0], %h1;\nst.global.u16 [%x0+2], %h1;\nld.global.u32 %r0, [%x0];\n"));
+  EXPECT_FAULT(both(mine + "setp.ne.u32 %p0, %t, 30;\n@%p0 st.global.u32 [%x0], %r1;\nld.global.u32 %r0, [%x0];\n"),
+               other, "thread (30,0,0)");
+  EXPECT_NO_FAULT(both(mine + "st.global.u32 [%x0], %r1;\nld.global.u32 %r0, [%x0];\n"));
+  EXPECT_FAULT(both("mov.u32 %r1, 7;\nst.shared.u32 [cells], %r1;\nld.shared.v2.u32 {%r0, %r1}, [cells];\n", 1), other,
+               "(uninitialized)");
+  // What one block wrote into its shared or local memory is not there for the next one.
+  for (const std::string space : {"shared", "local"}) {
+    const std::string place = space == "shared" ? "cells" : "own";
+    EXPECT_FAULT(fault_of("setp.ne.u32 %p0, %b, 0;\n@%p0 bra $read;\nst." + space + ".u32 [" + place +
+                              "], %t;\nret;\n$read:\nld." + space + ".u32 %r0, [" + place + "];\n",
+                          shape(2, 1), {}),
+                 other, "(uninitialized)");
+  }
+}
+
+TEST_F(MemoryAccess, LocalMemoryIsEachThreadsOwn) {
+  const DeviceArray<std::uint32_t> out(96);
+  run_text(
+      "st.local.u32 [own+8], %g;\nbar.sync 0;\nld.local.u32 %r0, [own+8];\nadd.u64 %x0, %a0, %g4;\n"
+      "st.global.u32 [%x0], %r0;\n",
+      shape(2, 48), {out.address()});
+  const auto got = out.host();
+  for (std::uint32_t n = 0; n < 96; ++n) EXPECT_EQ(got[n], n);
+}
+
+}  // namespace
+}  // namespace simulated::ptx
