@@ -66,12 +66,6 @@ else()
   endforeach()
 endif()
 
-# The CPU side alone, for tests that compile the CUDA kernels' source themselves (tests/simt).
-if(DESCENT_BUILD_TESTS)
-  add_library(descent_cpu_internal STATIC EXCLUDE_FROM_ALL ${cpu_objects} "${PROJECT_SOURCE_DIR}/src/core/backend.cpp")
-  set_target_properties(descent_cpu_internal PROPERTIES LINKER_LANGUAGE CXX)
-  target_link_libraries(descent_cpu_internal PUBLIC descent_private)
-endif()
 if(DESCENT_BUILD_TESTS OR DESCENT_BUILD_BENCH)
   add_library(descent_internal STATIC ${library_objects})
   set_target_properties(descent_internal PROPERTIES LINKER_LANGUAGE CXX)

@@ -1,6 +1,5 @@
-// What kernels and their launchers stand on: a queue of work, the only launch site, and the few words in which the
-// language of kernels differs between nvcc and the tests' SIMT shim (tests/simt), which runs the same source on the
-// CPU. A launcher calls launch() and takes scratch memory; it makes no CUDA call of its own.
+// What kernels and their launchers stand on: a queue of work, the only launch site, packs of elements and bf16 as a
+// type of storage. A launcher calls launch() and takes scratch memory; it makes no CUDA call of its own.
 #pragma once
 
 #include <cstddef>
@@ -15,27 +14,6 @@ constexpr int kWarp = 32;
 constexpr int kThreads = 256;  // of a block, unless a kernel says otherwise
 
 inline std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-
-#if defined(DESCENT_SIMT)
-
-// Few, so that grid-stride loops really loop.
-inline unsigned blocks_for(const Queue&, std::int64_t n, std::int64_t per_block = kThreads) {
-  const std::int64_t blocks = divide_up(n, per_block);
-  return static_cast<unsigned>(blocks < 3 ? blocks : 3);
-}
-
-template <class... P, class... A>
-void launch(Queue&, const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared, A... args) {
-  if (grid.x == 0 || grid.y == 0 || grid.z == 0) return;
-  simt::launch(name, grid, block, shared, [=] { kernel(args...); });
-}
-
-template <class T>
-T* dynamic_shared() {
-  return static_cast<T*>(simt::dynamic_shared());
-}
-
-#else
 
 // The blocks of a grid-stride loop over n items of which a block takes per_block at once: what the device holds at a
 // time, or fewer.
@@ -62,8 +40,6 @@ __device__ T* dynamic_shared() {
   extern __shared__ __align__(16) unsigned char descent_dynamic_shared[];
   return reinterpret_cast<T*>(descent_dynamic_shared);
 }
-
-#endif
 
 // This thread's number in the grid and the number of threads, of one-dimensional grids.
 __device__ inline std::int64_t grid_thread() {

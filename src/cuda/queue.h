@@ -4,12 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(DESCENT_SIMT)
-#include "simt.hpp"
-#else
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
-#endif
 
 namespace descent::gpu {
 
@@ -45,10 +41,8 @@ class Scratch {
   void* data_;
 };
 
-#if !defined(DESCENT_SIMT)
 // Queues the kernel; throws DeviceError that names it. In context.cpp.
 void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared,
                    void** args);
-#endif
 
 }  // namespace descent::gpu

@@ -1,6 +1,5 @@
 // Sorting and counting on the device: NVIDIA's own algorithms, on the queue's stream and with its memory, so that they
-// neither wait for the host nor ask the system for memory. sort.cu says which library does what. The tests' SIMT shim,
-// which compiles the launchers without nvcc, has its own (tests/simt/sort.hpp).
+// neither wait for the host nor ask the system for memory. sort.cu says which library does what.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,6 @@
 
 #include "backend_test.h"
 #include "device_array.h"
-#include "sort.h"
 
 #include "cuda/kernels/broadcast.cuh"
 #include "cuda/kernels/conv_apart.cuh"

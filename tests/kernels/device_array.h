@@ -1,6 +1,5 @@
-// Device memory for the tests of kernels: ordinary memory of exact length under the SIMT shim, where AddressSanitizer
-// sees what lies outside, and a device's under nvcc, where the simulated one sees it. Without a device the nvcc build
-// skips every test.
+// Device memory for the tests of kernels, of exact length: the simulated device sees what lies outside, and so does
+// compute-sanitizer on a GPU. Without a device every test is skipped.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,12 +17,10 @@
 
 #include "cuda/launch.cuh"
 
-#if !defined(DESCENT_SIMT)
 #include "cuda/check.h"
 #include "cuda/context.h"
 #if defined(DESCENT_SIMULATED)
 #include "control.h"
-#endif
 #endif
 
 namespace descent::gpu {
@@ -32,21 +29,6 @@ namespace device_memory {
 
 constexpr std::size_t kAlignment = 256;  // what allocators of devices give
 constexpr unsigned char kUnset = 0xFF;   // NaN in every floating type
-
-#if defined(DESCENT_SIMT)
-
-inline void* allocate(std::size_t bytes) { return ::operator new (bytes, std::align_val_t{kAlignment}); }
-inline void release(void* data) noexcept { ::operator delete (data, std::align_val_t{kAlignment}); }
-inline void fill(void* data, std::size_t bytes) { std::memset(data, kUnset, bytes); }
-inline void copy(void* to, const void* from, std::size_t bytes) {
-  if (bytes != 0) std::memcpy(to, from, bytes);
-}
-inline void name(const void* data, std::size_t bytes, std::size_t element, const char* what) {
-  simt::name_memory(data, bytes, element, what);
-}
-inline void forget(const void* data) { simt::forget_memory(data); }
-
-#else
 
 inline Context& context() {
   static Context device(0);
@@ -67,8 +49,6 @@ inline void copy(void* to, const void* from, std::size_t bytes) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, context().stream), "cudaMemcpyAsync");
   check(cudaStreamSynchronize(context().stream), "cudaStreamSynchronize");
 }
-inline void name(const void*, std::size_t, std::size_t, const char*) {}
-inline void forget(const void*) {}
 
 class DeviceEnvironment final : public testing::Environment {
  public:
@@ -81,8 +61,6 @@ class DeviceEnvironment final : public testing::Environment {
   }
 };
 inline testing::Environment* const device_environment = testing::AddGlobalTestEnvironment(new DeviceEnvironment);
-
-#endif
 
 }  // namespace device_memory
 
@@ -98,7 +76,6 @@ class DeviceArray {
     memory_ = device_memory::allocate((before_.size() + values.size()) * sizeof(T));
     device_memory::copy(memory_, before_.data(), before_.size() * sizeof(T));
     set(values);
-    device_memory::name(data(), values.size() * sizeof(T), sizeof(T), "a DeviceArray");
   }
   DeviceArray(std::initializer_list<T> values) : DeviceArray(std::vector<T>(values)) {}
   ~DeviceArray() {
@@ -107,7 +84,6 @@ class DeviceArray {
     if (!before.empty()) {
       EXPECT_EQ(std::memcmp(before.data(), before_.data(), before.size() * sizeof(T)), 0) << "written before the array";
     }
-    device_memory::forget(data());
     device_memory::release(memory_);
   }
   DeviceArray(const DeviceArray&) = delete;
@@ -146,23 +122,19 @@ class DeviceArray {
 class TestQueue final : public Queue {
  public:
   TestQueue() {
-#if !defined(DESCENT_SIMT)
     stream = device_memory::context().stream;
     multiprocessors = device_memory::context().multiprocessors;
-#endif
   }
   ~TestQueue() override { EXPECT_EQ(in_use_, 0) << "pieces of scratch memory were not freed"; }
 
   void* allocate(std::size_t bytes) override {
     void* data = device_memory::allocate(bytes);
     device_memory::fill(data, bytes);
-    device_memory::name(data, bytes, 1, "scratch memory");
     ++in_use_;
     return data;
   }
   void free(void* data, std::size_t) noexcept override {
     --in_use_;
-    device_memory::forget(data);
     device_memory::release(data);
   }
 
@@ -170,8 +142,7 @@ class TestQueue final : public Queue {
   int in_use_ = 0;
 };
 
-// f() under schedules that differ as much as they can; once where the hardware schedules, and once under the race
-// checker, which finds the same whatever the order.
+// f() with blocks and warps in orders that differ as much as they can; once where the hardware chooses.
 template <class F>
 void for_schedules(F&& f) {
 #if defined(DESCENT_SIMULATED)
@@ -190,21 +161,8 @@ void for_schedules(F&& f) {
     f();
   }
   simulated::settings() = before;
-#elif !defined(DESCENT_SIMT) || defined(__SANITIZE_THREAD__)
-  f();
 #else
-  struct Case {
-    const char* name;
-    simt::Schedule schedule;
-    std::uint64_t seed;
-  };
-  for (const Case& c : {Case{"forward", simt::Schedule::forward, 0}, Case{"reverse", simt::Schedule::reverse, 0},
-                        Case{"random 1", simt::Schedule::random, 1}, Case{"random 2", simt::Schedule::random, 2}}) {
-    SCOPED_TRACE(std::string("schedule ") + c.name);
-    simt::set_schedule(c.schedule, c.seed);
-    f();
-    simt::set_schedule(simt::Schedule::forward);
-  }
+  f();
 #endif
 }
 

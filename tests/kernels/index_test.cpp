@@ -7,7 +7,6 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "sort.h"
 
 #include "cuda/kernels/index.cuh"
 
@@ -220,8 +219,7 @@ TEST(IndexKernels, CountPairs) {
           const DeviceArray<std::int32_t> rows(row), columns(column), counts(want);
           cpu::backend().index->count_pairs(with_rows ? ConstView(view_of(row, {n})) : ConstView(),
                                             view_of(column, {n}), view_of(want, shape));
-          count_pairs(q, with_rows ? rows.data() : nullptr, columns.data(), n, counts.data(), shape[0],
-                      shape[1]);
+          count_pairs(q, with_rows ? rows.data() : nullptr, columns.data(), n, counts.data(), shape[0], shape[1]);
           EXPECT_EQ(counts.host(), want);
         }
       }

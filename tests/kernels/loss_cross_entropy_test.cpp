@@ -1,4 +1,4 @@
-// Cross entropy on the SIMT shim or a device against its definition in long double, and against the CPU's NaN and hits:
+// Cross entropy on a device against its definition in long double, and against the CPU's NaN and hits:
 // every way in which rows are taken, labels and probabilities, class weights, smoothing, ignored and impossible labels,
 // each reduction.
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// mse and bce_with_logits on the SIMT shim or a device against the CPU's: one block and several, all reductions, with
+// mse and bce_with_logits on a device against the CPU's: one block and several, all reductions, with
 // and without a gradient, infinities and NaN.
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-// softmax, log_softmax and their gradients on the SIMT shim or a device against the CPU's, for rows that are held by
+// softmax, log_softmax and their gradients on a device against the CPU's, for rows that are held by
 // part of a warp, a warp and a block, and for rows that are streamed.
 #include <gtest/gtest.h>
 

@@ -142,17 +142,12 @@ struct PlainLoops {
 template <class T>
 void expect_near(const std::vector<T>& got, const std::vector<T>& want, const std::vector<T>& before,
                  const char* what) {
-#if defined(DESCENT_SIMT)
-  (void)before;
-  EXPECT_TRUE(same_bits(got, want)) << what;
-#else
   ASSERT_EQ(got.size(), want.size());
   for (std::size_t i = 0; i < want.size(); ++i) {
     const double a = static_cast<double>(want[i]), b = static_cast<double>(before[i]);
     ASSERT_NEAR(static_cast<double>(got[i]), a, 8 * kSteps * unit<T>() * (std::abs(a) + std::abs(a - b)))
         << what << ", element " << i;
   }
-#endif
 }
 
 template <class T>

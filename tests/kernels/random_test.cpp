@@ -9,7 +9,6 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "sort.h"
 
 #include "cuda/kernels/random.cuh"
 

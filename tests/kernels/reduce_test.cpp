@@ -1,4 +1,4 @@
-// Reductions on the SIMT shim or a device against the CPU's: rows and columns of every width, pieces, unaligned arrays,
+// Reductions on a device against the CPU's: rows and columns of every width, pieces, unaligned arrays,
 // NaN and infinities. Sums may differ by 8 u of sum |x|; maxima and places not at all.
 #include <gtest/gtest.h>
 
@@ -10,7 +10,6 @@
 #include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
-#include "sort.h"
 
 #include "cuda/kernels/reduce.cuh"
 

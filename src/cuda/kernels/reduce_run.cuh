@@ -7,13 +7,8 @@
 
 namespace descent::gpu {
 
-// Blocks that share one reduction whose partial results are merged by a second kernel; under the shim few, so that
-// their loops really loop.
-#if defined(DESCENT_SIMT)
-constexpr std::int64_t kReducePieces = 3;
-#else
+// Blocks that share one reduction whose partial results are merged by a second kernel.
 constexpr std::int64_t kReducePieces = 1024;
-#endif
 constexpr std::int64_t kOneBlock = 32768;   // elements that one block reduces faster than a second kernel starts
 constexpr std::int64_t kPieceLeast = 8192;  // elements of a piece, at least
 constexpr int kPacksAhead = 4;              // packs that a thread has in flight
