@@ -17,7 +17,7 @@ namespace {
 constexpr std::int64_t kRates = 3;  // StepState::rates
 
 // Elements [index * count, (index + 1) * count).
-View part(const Tensor& tensor, std::int64_t index, std::int64_t count) {
+View nth_part(const Tensor& tensor, std::int64_t index, std::int64_t count) {
   const std::size_t bytes = static_cast<std::size_t>(index * count) * size_of(tensor.dtype());
   return {tensor.impl()->data() + bytes, Shape{count}, tensor.dtype()};
 }
@@ -133,7 +133,7 @@ void Optimizer::step() {
       const int group = group_of_[static_cast<std::size_t>(first)];
       int last = first + 1;
       while (last < segment.last && group_of_[static_cast<std::size_t>(last)] == group) ++last;
-      const View number = part(steps_, group, 1), rates = part(rates_, group, kRates);
+      const View number = nth_part(steps_, group, 1), rates = nth_part(rates_, group, kRates);
       const std::int64_t begin = slices[static_cast<std::size_t>(first)].offset;
       const std::int64_t end = last == segment.last ? segment.end : slices[static_cast<std::size_t>(last)].offset;
       const StepState state{cview(lr_on_device_), number, view(nonfinite_), rates};

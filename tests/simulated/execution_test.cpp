@@ -449,7 +449,7 @@ TEST_F(Execution, Deadlocks) {
                           shape(3, 64), {flag.address()}),
                  deadlock, "blocks wait for one another");
     EXPECT_FAULT(
-        fault_of("$spin:\natom.global.add.u32 %r0, [%a0], 1;\nbra.uni $spin;\n", shape(2, 32), {flag.address()}),
+        fault_of("$spin:\natom.global.add.u32 %r0, [%a0], 1;\nbra.uni $spin;\n", shape(2, 1), {flag.address()}),
         deadlock, "no block comes to an end");
     EXPECT_FAULT(fault_of("$spin:\nbra.uni $spin;\n", shape(2, 32), {}), deadlock, "no block comes to an end");
   });

@@ -10,34 +10,56 @@ namespace simulated::ptx {
 namespace {
 
 // Elements of type T into registers that may be wider: these get the value's sign or zeros.
+template <class T, int count>
+inline void put(Warp& warp, const Instruction& i, int lane, const T (&values)[count]) {
+#pragma GCC unroll 4
+  for (int e = 0; e < count; ++e) {
+    if (i.targets[e] == kNone) continue;
+    const auto wide = static_cast<std::uint64_t>(static_cast<std::int64_t>(values[e]));
+    std::memcpy(warp.registers + i.targets[e] + lane * i.target_width, &wide, i.target_width);
+  }
+}
+
 template <Space space, class T, int count>
 void load(Warp& warp, const Instruction& i) {
   Addresses addresses;
   const Window window = resolve<space, static_cast<int>(sizeof(T)) * count, Effect::load>(warp, i, addresses);
   const char* const from = window.bytes - window.first;
-  if (i.target_width == sizeof(T)) {
-    if (count == 1 && addresses.consecutive) {
-      std::memcpy(warp.registers + i.targets[0], from + addresses.at[0], sizeof(T) * kLanes);
+  const std::uint32_t active = warp.active;
+  const bool as_wide = i.target_width == sizeof(T);
+  if (count == 1 && as_wide && addresses.pattern == Pattern::consecutive) {
+    std::memcpy(warp.registers + i.targets[0], from + addresses.at[0], sizeof(T) * kLanes);
+    return;
+  }
+  T values[count];
+  if (addresses.pattern == Pattern::uniform) {
+    std::memcpy(values, from + addresses.at[__builtin_ctz(active)], sizeof values);
+    if (!as_wide) {
+      for_lanes(active, [&](int lane) { put<T, count>(warp, i, lane, values); });
       return;
     }
-    T* targets[count];
-    T ignored[kLanes];
-    for (int e = 0; e < count; ++e) targets[e] = i.targets[e] == kNone ? ignored : warp.at_offset<T>(i.targets[e]);
-    for_lanes(warp.active, [&](int lane) {
-      T values[count];
+    for (int e = 0; e < count; ++e) {
+      if (i.targets[e] == kNone) continue;
+      T* const target = warp.at_offset<T>(i.targets[e]);
+      const T value = values[e];
+      for_lanes(active, [=](int lane) { target[lane] = value; });
+    }
+    return;
+  }
+  if (!as_wide) {
+    for_lanes(active, [&](int lane) {
       std::memcpy(values, from + addresses.at[lane] + static_cast<std::uint64_t>(lane) * window.stride, sizeof values);
-      for (int e = 0; e < count; ++e) targets[e][lane] = values[e];
+      put<T, count>(warp, i, lane, values);
     });
     return;
   }
-  for_lanes(warp.active, [&](int lane) {
-    T values[count];
-    std::memcpy(values, from + addresses.at[lane] + static_cast<std::uint64_t>(lane) * window.stride, sizeof values);
-    for (int e = 0; e < count; ++e) {
-      if (i.targets[e] == kNone) continue;
-      const auto wide = static_cast<std::uint64_t>(static_cast<std::int64_t>(values[e]));
-      std::memcpy(warp.registers + i.targets[e] + lane * i.target_width, &wide, i.target_width);
-    }
+  T ignored[kLanes];
+  T* targets[4];
+  for (int e = 0; e < count; ++e) targets[e] = i.targets[e] == kNone ? ignored : warp.at_offset<T>(i.targets[e]);
+  for_lanes(active, [&](int lane) {
+    const char* const place = from + addresses.at[lane] + static_cast<std::uint64_t>(lane) * window.stride;
+#pragma GCC unroll 4
+    for (int e = 0; e < count; ++e) std::memcpy(&targets[e][lane], place + e * sizeof(T), sizeof(T));
   });
 }
 
@@ -47,16 +69,18 @@ void store(Warp& warp, const Instruction& i) {
   Addresses addresses;
   const Window window = resolve<space, static_cast<int>(sizeof(T)) * count, Effect::store>(warp, i, addresses);
   char* const to = window.bytes - window.first;
-  if (count == 1 && addresses.consecutive && i.target_width == sizeof(T)) {
+  if (count == 1 && addresses.pattern == Pattern::consecutive && i.target_width == sizeof(T)) {
     std::memcpy(to + addresses.at[0], warp.registers + i.targets[0], sizeof(T) * kLanes);
     return;
   }
+  const std::size_t width = i.target_width;
+  const char* sources[4];
+  for (int e = 0; e < count; ++e) sources[e] = warp.registers + i.targets[e];
   for_lanes(warp.active, [&](int lane) {
-    T values[count];
-    for (int e = 0; e < count; ++e) {
-      std::memcpy(&values[e], warp.registers + i.targets[e] + lane * i.target_width, sizeof(T));
-    }
-    std::memcpy(to + addresses.at[lane] + static_cast<std::uint64_t>(lane) * window.stride, values, sizeof values);
+    const auto n = static_cast<std::size_t>(lane);
+    char* const place = to + addresses.at[lane] + n * window.stride;
+#pragma GCC unroll 4
+    for (int e = 0; e < count; ++e) std::memcpy(place + e * sizeof(T), sources[e] + n * width, sizeof(T));
   });
 }
 

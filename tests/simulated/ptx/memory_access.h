@@ -14,11 +14,17 @@ namespace simulated::ptx {
 
 enum class Space : std::uint8_t { global, shared, local, param };
 enum class Effect : std::uint8_t { load, store, atomic };
+enum class Pattern : std::uint8_t {
+  any,
+  consecutive,  // all 32 lanes, one behind the other
+  uniform,      // all lanes at one address
+};
 
 // The access of one instruction of a warp.
 struct Access {
   Space space;
   Effect effect;
+  Pattern pattern;
   std::uint32_t bytes;             // of a lane
   std::uint32_t lanes;             // that make it
   const std::uint64_t* addresses;  // of the lanes, in the space
@@ -32,7 +38,7 @@ void observe(Warp& warp, const Instruction& instruction, const Access& access);
 
 struct Addresses {
   alignas(64) std::uint64_t at[kLanes];
-  bool consecutive = false;  // all 32 lanes, one behind the other
+  Pattern pattern = Pattern::any;
 };
 
 inline void compute_addresses(Warp& warp, const Instruction& i, Addresses& addresses) {
@@ -50,12 +56,14 @@ inline void compute_addresses(Warp& warp, const Instruction& i, Addresses& addre
 }
 
 template <int bytes>
-inline bool are_consecutive(const Addresses& addresses) {
-  std::uint64_t differences = 0;
+inline Pattern pattern_of(const Addresses& addresses, std::uint32_t active) {
+  std::uint64_t from_consecutive = 0, from_uniform = 0;
   for (std::uint64_t lane = 0; lane < kLanes; ++lane) {
-    differences |= addresses.at[lane] ^ (addresses.at[0] + lane * bytes);
+    from_consecutive |= addresses.at[lane] ^ (addresses.at[0] + lane * bytes);
+    from_uniform |= addresses.at[lane] ^ addresses.at[0];
   }
-  return differences == 0;
+  if (from_uniform == 0) return Pattern::uniform;
+  return from_consecutive == 0 && active == kAllLanes ? Pattern::consecutive : Pattern::any;
 }
 
 // Whether each of the bytes at `shadow` has all the bits.
@@ -110,42 +118,40 @@ inline Window resolve(Warp& warp, const Instruction& i, Addresses& addresses) {
   compute_addresses(warp, i, addresses);
   const Window window = window_of<space>(warp);
   const std::uint32_t active = warp.active;
-  const Access access{space, effect, bytes, active, addresses.at};
+  if constexpr (space != Space::local) {  // whose addresses are each lane's own
+    addresses.pattern = i.address_in_register ? pattern_of<bytes>(addresses, active) : Pattern::uniform;
+  }
+  const Access access{space, effect, addresses.pattern, bytes, active, addresses.at};
   const std::uint64_t most = window.size < bytes ? 0 : window.size - bytes + 1;
   std::uint8_t needed = window.needed;
   if (effect != Effect::store && warp.block->execution.uninitialized) needed |= kInitialized;
   constexpr std::uint8_t kWritten = space == Space::global ? kAccessible | kInitialized : kInitialized;
 
-  addresses.consecutive = false;
-  if (space != Space::local && active == kAllLanes && are_consecutive<bytes>(addresses)) {
-    const std::uint64_t offset = addresses.at[0] - window.first;
-    if (offset < most && offset + (kLanes - 1) * bytes < most && addresses.at[0] % bytes == 0 &&
-        (space == Space::param || all_have<bytes * kLanes>(window.shadow + offset, needed))) {
-      addresses.consecutive = true;
-      if constexpr (effect == Effect::store) std::memset(window.shadow + offset, kWritten, bytes * kLanes);
+  bool fine = true;
+  const auto check = [&](int lane) {
+    const std::uint64_t offset = addresses.at[lane] - window.first;
+    if (offset >= most || addresses.at[lane] % bytes != 0) [[unlikely]] {
+      fine = false;
+      return;
     }
+    if constexpr (space != Space::param) {
+      std::uint8_t* const shadow = window.shadow + offset + static_cast<std::uint64_t>(lane) * window.stride;
+      fine &= all_have<bytes>(shadow, needed);
+      if (effect == Effect::store && fine) std::memset(shadow, kWritten, bytes);
+    }
+  };
+  const std::uint64_t first = addresses.at[0] - window.first;
+  if (addresses.pattern == Pattern::uniform) {
+    check(__builtin_ctz(active));
+  } else if (space != Space::param && addresses.pattern == Pattern::consecutive && first < most &&
+             first + (kLanes - 1) * bytes < most && addresses.at[0] % bytes == 0 &&
+             all_have<bytes * kLanes>(window.shadow + first, needed)) {
+    if constexpr (effect == Effect::store) std::memset(window.shadow + first, kWritten, bytes * kLanes);
+  } else {
+    for_lanes(active, check);
   }
-  if (!addresses.consecutive) {
-    bool fine = true;
-    for_lanes(active, [&](int lane) {
-      const std::uint64_t offset = addresses.at[lane] - window.first;
-      if (offset >= most || addresses.at[lane] % bytes != 0) [[unlikely]] {
-        fine = false;
-        return;
-      }
-      if constexpr (space != Space::param) {
-        std::uint8_t* const shadow = window.shadow + offset + static_cast<std::uint64_t>(lane) * window.stride;
-        fine &= all_have<bytes>(shadow, needed);
-        if constexpr (effect == Effect::store) {
-          if (!fine) [[unlikely]]
-            return;
-          std::memset(shadow, kWritten, bytes);
-        }
-      }
-    });
-    if (!fine) [[unlikely]]
-      refuse(warp, access);
-  }
+  if (!fine) [[unlikely]]
+    refuse(warp, access);
   if constexpr (space == Space::global || space == Space::shared) {
     if constexpr (effect == Effect::store) ++warp.block->execution.writes;
   }

@@ -73,10 +73,14 @@ class Races {
   template <Kind kind>
   void touch_lanes(const Now& now, const Access& access, std::uint32_t lanes, Cell* cells, std::uint64_t base);
   template <Kind kind>
-  void touch(Cell& cell, const Now& now, int lane);
-  std::uint32_t flags_with(const Record& before, const Now& now, std::uint32_t thread) const;
-  bool conflicts(const Record& before, const Now& now, std::uint32_t thread) const;
-  void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
+  void touch_bytes(const Now& now, const Access& access, int lane, Cell* cells, std::uint64_t base);
+  template <Kind kind>
+  void touch(Cell& cell, const Now& now, int lane, std::uint32_t sharing = 0);
+  std::uint32_t flags_with(const Record& before, const Now& now, std::uint32_t owner) const;
+  bool conflicts(const Record& before, const Now& now, std::uint32_t owner) const;
+  void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane,
+             std::uint32_t sharing) const;
+  bool is_split(Cell& cell, const Now& now);
   SplitCell* split_of(Cell& cell, const Now& now);
   void note_touched(const Access& access);
 

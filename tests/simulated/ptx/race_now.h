@@ -6,10 +6,14 @@
 
 namespace simulated::ptx {
 
-// Record::who: the thread, the warp's epoch, flags.
-constexpr std::uint32_t kThreadBits = 10, kEpochBits = 17;
+// Record::who: the thread, how it shares the word with the next ones, the warp's epoch, flags.
+constexpr std::uint32_t kThreadBits = 10, kSharingBits = 2, kEpochBits = 15;
 constexpr std::uint32_t kThreadMask = (1u << kThreadBits) - 1;
-constexpr std::uint32_t kEpochMask = ((1u << kEpochBits) - 1) << kThreadBits;
+constexpr std::uint32_t kHalves = 1u << kThreadBits;    // bytes 0 and 1 are the thread's, 2 and 3 the next one's
+constexpr std::uint32_t kQuarters = 2u << kThreadBits;  // each byte is another thread's
+constexpr std::uint32_t kOwnerMask = (1u << (kThreadBits + kSharingBits)) - 1;
+constexpr int kEpochShift = kThreadBits + kSharingBits;
+constexpr std::uint32_t kEpochMask = ((1u << kEpochBits) - 1) << kEpochShift;
 constexpr std::uint32_t kStrongReads = 1u << 27;     // of `read`: only volatile and atomic reads
 constexpr std::uint32_t kSeveralThreads = 1u << 28;  // of the warp, in the epoch
 constexpr std::uint32_t kSeveralWarps = 1u << 29;    // in the segment
@@ -23,6 +27,7 @@ constexpr std::uint64_t kPlaceMask = (1u << kPlaceBits) - 1;
 constexpr std::uint64_t kSplit = std::uint64_t{1} << 63;
 
 inline std::uint32_t thread_of(const Record& record) { return record.who & kThreadMask; }
+inline std::uint32_t owner_of(const Record& record) { return record.who & kOwnerMask; }
 inline std::uint32_t warp_of(const Record& record) { return thread_of(record) / kLanes; }
 
 struct Races::Now {

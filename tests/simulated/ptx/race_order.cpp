@@ -87,6 +87,7 @@ void Races::synchronize(const Now& now, const Access& access) {
 // The lanes of a store, each place once. That two store different values to one is a race.
 std::uint32_t Races::without_duplicates(Now& now, const Instruction& i) const {
   const Access& access = now.access;
+  if (access.pattern == Pattern::consecutive) return access.lanes;
   bool ascending = true;
   std::uint64_t last = 0;
   for_lanes(access.lanes, [&](int lane) {
