@@ -91,6 +91,10 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.early_stop = config.early_stop;
   options.nan_guard = !config.no_nan_guard;
   if (config.no_graph) options.graph = train::Graph::off;
+  // A line of metrics.jsonl is written where the losses are read, which on CUDA is rarer by default.
+  if (device.type == DeviceType::cuda && config.metrics_every < TrainConfig{}.metrics_every) {
+    options.read_every = config.metrics_every;
+  }
   return options;
 }
 
