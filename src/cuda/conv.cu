@@ -17,7 +17,7 @@ namespace descent::gpu {
 namespace {
 
 #if DESCENT_HAS_CUDNN
-bool worth_cudnn(const ConvShape& s, DType dtype) { return worth_cudnn(dtype, s.in_group(), s.out_group()); }
+bool worth_cudnn(const ConvShape& s, DType dtype) { return gpu::worth_cudnn(dtype, s.in_group(), s.out_group()); }
 #endif
 
 class GpuConv final : public Conv {
