@@ -162,6 +162,50 @@ TEST_F(PtxRace, ReuseOfSharedMemory) {
   });
 }
 
+// Threads that have parts of a word each, all at once or one alone, and others that want more of it.
+TEST_F(PtxRace, PartsOfAWord) {
+  const std::string part =
+      "cvt.u64.u32 %x5, %t;\nmul.wide.u32 %x6, %t, 2;\nadd.u64 %x5, %x1, %x5;\nadd.u64 %x6, %x1, %x6;\n"
+      "add.u64 %x7, %x1, %t4;\ncvt.u16.u32 %h1, %t;\nsetp.eq.u32 %p4, %t, 6;\nsetp.lt.u32 %p5, %t, 8;\n";
+  for (const bool shared : {false, true}) {
+    const std::string s = shared ? "shared" : "global", sync = "bar.warp.sync -1;\n";
+    const auto fault = [&](const std::string& first, const std::string& second, const std::string& between = "") {
+      return on_word(
+          (shared ? "add.u64 %x8, %x1, %t4;\nst.shared.u32 [%x8], %r1;\nbar.sync 0;\n"
+                  : "") +
+              part + first + between + second,
+          32, 1, shared);
+    };
+    const std::string halves = "st." + s + ".u16 [%x6], %h1;\n", bytes = "st." + s + ".u8 [%x5], %h1;\n",
+                      words = "ld." + s + ".u32 %r2, [%x7];\n", one_half = "@%p4 ld." + s + ".u16 %h2, [%x6];\n",
+                      other_half = "@%p4 ld." + s + ".u16 %h2, [%x6+2];\n",
+                      one_byte = "@%p4 ld." + s + ".u8 %h2, [%x5];\n",
+                      other_byte = "@%p4 ld." + s + ".u8 %h2, [%x5+1];\n", few_words = "@%p5 " + words,
+                      read_halves = "ld." + s + ".u16 %h2, [%x6];\n", read_bytes = "ld." + s + ".u8 %h2, [%x5];\n";
+    EXPECT_NO_FAULT(fault(halves, read_halves));
+    EXPECT_NO_FAULT(fault(read_halves, halves));
+    EXPECT_NO_FAULT(fault(halves, halves));
+    EXPECT_NO_FAULT(fault(bytes, read_bytes));
+    EXPECT_NO_FAULT(fault(bytes, bytes + read_bytes + bytes));
+    EXPECT_NO_FAULT(fault(halves, one_half + halves + one_half));
+    EXPECT_NO_FAULT(fault(bytes, one_byte + bytes));
+    EXPECT_NO_FAULT(fault(one_half, halves));
+    for (const auto& [first, second] : std::vector<std::pair<std::string, std::string>>{{halves, few_words},
+                                                                                        {few_words, halves},
+                                                                                        {bytes, few_words},
+                                                                                        {bytes, "@%p5 " + read_halves},
+                                                                                        {read_halves, bytes},
+                                                                                        {halves, read_bytes},
+                                                                                        {halves, other_half},
+                                                                                        {other_half, halves},
+                                                                                        {bytes, other_byte},
+                                                                                        {other_byte, bytes}}) {
+      EXPECT_RACE(fault(first, second));
+      EXPECT_NO_FAULT(fault(first, second, sync));
+    }
+  }
+}
+
 TEST_F(PtxRace, Blocks) {
   const DeviceArray<std::uint32_t> cells(Values(256, 0));
   const std::string mine = "add.u64 %x1, %a0, %g4;\nst.global.u32 [%x1], %g;\n";
