@@ -170,11 +170,9 @@ TEST_F(PtxRace, PartsOfAWord) {
   for (const bool shared : {false, true}) {
     const std::string s = shared ? "shared" : "global", sync = "bar.warp.sync -1;\n";
     const auto fault = [&](const std::string& first, const std::string& second, const std::string& between = "") {
-      return on_word(
-          (shared ? "add.u64 %x8, %x1, %t4;\nst.shared.u32 [%x8], %r1;\nbar.sync 0;\n"
-                  : "") +
-              part + first + between + second,
-          32, 1, shared);
+      return on_word((shared ? "add.u64 %x8, %x1, %t4;\nst.shared.u32 [%x8], %r1;\nbar.sync 0;\n" : "") + part + first +
+                         between + second,
+                     32, 1, shared);
     };
     const std::string halves = "st." + s + ".u16 [%x6], %h1;\n", bytes = "st." + s + ".u8 [%x5], %h1;\n",
                       words = "ld." + s + ".u32 %r2, [%x7];\n", one_half = "@%p4 ld." + s + ".u16 %h2, [%x6];\n",
