@@ -112,8 +112,9 @@ std::vector<Work> work_of(const std::function<void()>& call, Device device) {
   static_cast<void>(simulated::take_work());
   call();
   synchronize(device);
+  std::vector<Work> work = simulated::take_work();
   simulated::record_work(false);
-  return simulated::take_work();
+  return work;
 }
 
 // From public specifications: memory in GB/s, and dense TFLOP/s with f32 accumulation.
@@ -148,8 +149,8 @@ class StepRecorder : public train::Callback {
       static_cast<void>(simulated::take_work());
     } else if (info.step == kRecorded) {
       synchronize(device_);
-      simulated::record_work(false);
       step_ = simulated::take_work();
+      simulated::record_work(false);
       done_ = true;
     }
   }

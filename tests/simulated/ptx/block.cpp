@@ -113,7 +113,7 @@ Block::Block(Execution& of_execution) : execution(of_execution) {
   shared_shadow = reinterpret_cast<std::uint8_t*>(local + local_room);
   local_shadow = shared_shadow + shared_room;
   if (execution.races != nullptr) {
-    const std::size_t cells = shared_bytes / 4 + 1;
+    const std::size_t cells = Races::shared_cells(shared_bytes);
     shared_cells.grow(cells * sizeof(Cell));
     std::memset(shared_cells.data(), 0, cells * sizeof(Cell));
   }

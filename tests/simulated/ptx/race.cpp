@@ -1,67 +1,9 @@
-// The cells: what happened to each byte, and whether an access now is ordered with it.
+// What happened to each byte, and whether an access now is ordered with it.
 #include "ptx/race.h"
-
-#include <sys/mman.h>
 
 #include "ptx/race_now.h"
 
 namespace simulated::ptx {
-namespace {
-
-constexpr std::uint64_t kWord = 4;
-constexpr std::uint64_t kChunk = 1 << 16;           // bytes of device memory
-constexpr std::uint64_t kMostTouchedChunks = 2048;  // 512 KiB of cells each
-
-template <class T>
-T* map(std::uint64_t count) {
-  void* const at =
-      mmap(nullptr, count * sizeof(T), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) throw Error(FaultKind::other, "no address space to look for races in (SIMULATED_RACES=off)");
-  madvise(at, count * sizeof(T), MADV_DONTDUMP);
-  return static_cast<T*>(at);
-}
-
-}  // namespace
-
-// Never destroyed, like the device memory.
-Races& Races::instance() {
-  static Races& races = *new Races;
-  return races;
-}
-
-Races::Races() {
-  const std::uint64_t bytes = DeviceMemory::instance().bytes();
-  cells_ = map<Cell>(bytes / kWord);
-  touched_ = map<std::uint8_t>(bytes / kChunk + 1);
-}
-
-void Races::begin_launch() {
-  blocks_.clear();
-  split_.clear();
-  releases_.clear();
-  released_at_.clear();
-  const bool restart = next_segment_ > (1u << 31);
-  if (restart || touched_chunks_ > kMostTouchedChunks) {
-    const std::uint64_t bytes = DeviceMemory::instance().bytes();
-    madvise(cells_, bytes / kWord * sizeof(Cell), MADV_DONTNEED);
-    madvise(touched_, bytes / kChunk + 1, MADV_DONTNEED);
-    touched_chunks_ = 0;
-  }
-  if (restart) next_segment_ = 1;
-  first_ = next_segment_;
-}
-
-inline void Races::note_touched(const Access& access) {
-  const std::uint64_t base = DeviceMemory::instance().base();
-  const auto note = [&](int lane) {
-    std::uint8_t& touched = touched_[(access.addresses[lane] - base) / kChunk];
-    touched_chunks_ += touched == 0;
-    touched = 1;
-  };
-  if (access.pattern == Pattern::any) return for_lanes(access.lanes, note);
-  note(__builtin_ctz(access.lanes));
-  note(31 - __builtin_clz(access.lanes));
-}
 
 void Races::access(Warp& warp, const Instruction& instruction, const Access& access) {
   if (access.space != Space::global && access.space != Space::shared) return;
@@ -77,23 +19,22 @@ void Races::access(Warp& warp, const Instruction& instruction, const Access& acc
           warp.ordering == Ordering::read_only,
           block.segment,
           global ? first_ : block.first_segment,
-          (warp.epoch << kEpochShift) & kEpochMask};
-  Cell* const cells = global ? cells_ : reinterpret_cast<Cell*>(block.shared_cells.data());
-  const std::uint64_t base = global ? block.execution.memory.base() : 0;
+          (warp.epoch << kEpochShift) & kEpochMask,
+          global ? cells_ : cells_of(block)};
   if (global) note_touched(access);
   switch (kind) {
     case Kind::read:
-      touch_lanes<Kind::read>(now, access, access.lanes, cells, base);
+      touch_lanes<Kind::read>(now, access.lanes);
       break;
     case Kind::strong_read:
-      touch_lanes<Kind::strong_read>(now, access, access.lanes, cells, base);
+      touch_lanes<Kind::strong_read>(now, access.lanes);
       break;
     case Kind::strong_write:
-      touch_lanes<Kind::strong_write>(now, access, access.lanes, cells, base);
+      touch_lanes<Kind::strong_write>(now, access.lanes);
       break;
     case Kind::write: {
       const std::uint32_t lanes = without_duplicates(now, instruction);
-      touch_lanes<Kind::write>(now, access, lanes, cells, base);
+      touch_lanes<Kind::write>(now, lanes);
       break;
     }
   }
@@ -101,70 +42,65 @@ void Races::access(Warp& warp, const Instruction& instruction, const Access& acc
 }
 
 template <Races::Kind kind>
-void Races::touch_lanes(const Now& now, const Access& access, std::uint32_t lanes, Cell* cells, std::uint64_t base) {
+void Races::touch_lanes(const Now& now, std::uint32_t lanes) {
+  const Access& access = now.access;
+  if (access.pattern == Pattern::consecutive && (kind == Kind::read || kind == Kind::write)) {
+    if (access.bytes >= kWord && access.addresses[0] % kLine == 0) return touch_lines<kind>(now);
+    if (access.bytes < kWord && access.addresses[0] % kWord == 0) return touch_shared_words<kind>(now);
+  }
   // Of lanes at one address the first and the last one: one of them is another thread than any that came before.
   if (access.pattern == Pattern::uniform) {
     lanes = (lanes & (~lanes + 1)) | std::uint32_t{1} << (31 - __builtin_clz(lanes));
   }
-  // Lanes that share words, which none of them has for itself: two or four at once, while nobody goes to parts of them.
-  if (access.bytes < kWord && access.pattern == Pattern::consecutive && access.addresses[0] % kWord == 0) {
-    const int together = static_cast<int>(kWord / access.bytes);
-    for (int lane = 0; lane < kLanes; lane += together) {
-      Cell& cell = cells[(access.addresses[lane] - base) / kWord];
-      if (is_split(cell, now)) {
-        for (int n = lane; n < lane + together; ++n) touch_bytes<kind>(now, access, n, cells, base);
-      } else {
-        touch<kind>(cell, now, lane, together == 2 ? kHalves : kQuarters);
-      }
-    }
-    return;
-  }
-  if (access.bytes < kWord) {
-    return for_lanes(lanes, [&](int lane) { touch_bytes<kind>(now, access, lane, cells, base); });
-  }
-  for_lanes(lanes, [&](int lane) {
-    Cell* const first = &cells[(access.addresses[lane] - base) / kWord];
-    for (Cell* cell = first; cell < first + access.bytes / kWord; ++cell) {
-      if (is_split(*cell, now)) {
-        for (Cell& byte : *split_of(*cell, now)) touch<kind>(byte, now, lane);
-      } else {
-        touch<kind>(*cell, now, lane);
-      }
-    }
-  });
+  if (access.bytes < kWord) return for_lanes(lanes, [&](int lane) { touch_bytes<kind>(now, lane); });
+  for_lanes(lanes, [&](int lane) { touch_words<kind>(now, lane); });
 }
 
-// An access to part of a word.
+// A warp's access to whole lines, each lane to its part of one.
 template <Races::Kind kind>
-void Races::touch_bytes(const Now& now, const Access& access, int lane, Cell* cells, std::uint64_t base) {
-  const std::uint64_t at = access.addresses[lane] - base;
-  SplitCell& bytes = *split_of(cells[at / kWord], now);
-  for (std::uint64_t byte = at % kWord; byte < at % kWord + access.bytes; ++byte) touch<kind>(bytes[byte], now, lane);
-}
-
-inline bool Races::is_split(Cell& cell, const Now& now) {
-  if ((cell.places & kSplit) == 0) return false;
-  if (cell.write.segment >= now.first) return true;
-  cell = Cell{};
-  return false;
-}
-
-// The cells of the word's bytes, from now on apart, as an access does not go to all of them.
-Races::SplitCell* Races::split_of(Cell& cell, const Now& now) {
-  if (!is_split(cell, now)) {
-    const auto index = static_cast<std::uint32_t>(split_.size());
-    SplitCell& bytes = split_.emplace_back(SplitCell{cell, cell, cell, cell});
-    for (std::uint32_t byte = 0; byte < kWord; ++byte) {
-      for (Record* const record : {&bytes[byte].write, &bytes[byte].read, &bytes[byte].strong}) {
-        const std::uint32_t sharing = record->who & (kHalves | kQuarters);
-        record->who = (record->who & ~sharing) + (sharing == kHalves ? byte / 2 : sharing == kQuarters ? byte : 0);
-      }
-    }
-    cell = Cell{};
-    cell.write = {now.segment, index};
-    cell.places = kSplit;
+void Races::touch_lines(const Now& now) {
+  const std::uint32_t bytes = now.access.bytes;
+  const int together = static_cast<int>(kLine / bytes);
+  const std::uint32_t sharing = bytes == 4 ? kWords : bytes == 8 ? kDoubleWords : kQuadWords;
+  for (int lane = 0; lane < kLanes; lane += together) {
+    Cell& line = now.cells.lines[(now.access.addresses[lane] - now.cells.base) / kLine];
+    if (!is_split(line, now) && touch_together<kind>(line, now, lane, sharing)) continue;
+    for (int n = lane; n < lane + together; ++n) touch_words<kind>(now, n);
   }
-  return &split_[cell.write.who];
+}
+
+// A warp's access to words that two or four lanes share.
+template <Races::Kind kind>
+void Races::touch_shared_words(const Now& now) {
+  const int together = static_cast<int>(kWord / now.access.bytes);
+  for (int lane = 0; lane < kLanes; lane += together) {
+    Cell& word = *words_at(now, now.access.addresses[lane]);
+    if (!is_split(word, now) && touch_together<kind>(word, now, lane, together == 2 ? kHalves : kQuarters)) continue;
+    for (int n = lane; n < lane + together; ++n) touch_bytes<kind>(now, n);
+  }
+}
+
+template <Races::Kind kind>
+void Races::touch_words(const Now& now, int lane) {
+  const std::uint64_t address = now.access.addresses[lane];
+  Cell* const words = words_at(now, address);  // of one line, as accesses are aligned
+  for (Cell* word = words; word < words + now.access.bytes / kWord; ++word) {
+    const bool shared = ((word->write.who | word->read.who | word->strong.who) & kSharingMask) != 0;
+    if (is_split(*word, now) || shared) {
+      for (Cell& byte : bytes_of(*word, now)) touch<kind>(byte, now, lane);
+    } else {
+      touch<kind>(*word, now, lane);
+    }
+  }
+}
+
+template <Races::Kind kind>
+void Races::touch_bytes(const Now& now, int lane) {
+  const std::uint64_t address = now.access.addresses[lane];
+  SplitWord& bytes = bytes_of(*words_at(now, address), now);
+  for (std::uint64_t byte = address % kWord; byte < address % kWord + now.access.bytes; ++byte) {
+    touch<kind>(bytes[byte], now, lane);
+  }
 }
 
 // Whether nothing of the block's or the warp's orders the access `before` with one by `thread` now.
@@ -189,24 +125,48 @@ inline std::uint32_t Races::flags_with(const Record& before, const Now& now, std
   return block_of(before.segment) == now.block.number ? kept : kept | kSeveralBlocks;
 }
 
-inline void Races::check(const Record& before, Which which, const Cell& cell, const Now& now, int lane,
-                         std::uint32_t sharing) const {
+// Lanes from `lane` on that share the cell. False, and nothing done: it may be a race, or the parts' records would no
+// longer be alike.
+template <Races::Kind kind>
+inline bool Races::touch_together(Cell& cell, const Now& now, int lane, std::uint32_t sharing) {
   const std::uint32_t owner = (now.warp.index * kLanes + static_cast<std::uint32_t>(lane)) | sharing;
+  if (conflicts(cell.write, now, owner) || conflicts(cell.strong, now, owner)) return false;
+  Record& record = kind == Kind::read ? cell.read : cell.write;
+  constexpr Which kWhich = kind == Kind::read ? kRead : kWrite;
+  std::uint32_t flags = 0;
+  if constexpr (kind == Kind::read) {
+    if (now.read_only && (cell.write.segment >= now.first || cell.strong.segment >= now.first)) return false;
+    if (record.segment >= now.first && (record.who & kStrongReads) != 0) return false;
+    flags = flags_with(record, now, owner) | (now.read_only ? kReadOnly : 0);
+    if ((flags & kSeveralThreads) != 0) return false;
+  } else {
+    if (conflicts(cell.read, now, owner)) return false;
+    if (cell.read.segment >= now.first && (cell.read.who & kReadOnly) != 0) return false;
+    cell = Cell{};
+  }
+  record = {now.segment, owner | now.epoch | flags};
+  constexpr int kShift = kPlaceBits * kWhich;
+  cell.places = (cell.places & ~(kPlaceMask << kShift)) | (now.warp.at & kPlaceMask) << kShift;
+  return true;
+}
+
+inline void Races::check(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const {
+  const std::uint32_t owner = now.warp.index * kLanes + static_cast<std::uint32_t>(lane);
   if (conflicts(before, now, owner) && !acquired(before, now)) [[unlikely]]
     report(before, which, cell, now, lane);
 }
 
 template <Races::Kind kind>
-inline void Races::touch(Cell& cell, const Now& now, int lane, std::uint32_t sharing) {
-  const std::uint32_t owner = (now.warp.index * kLanes + static_cast<std::uint32_t>(lane)) | sharing;
+inline void Races::touch(Cell& cell, const Now& now, int lane) {
+  const std::uint32_t owner = now.warp.index * kLanes + static_cast<std::uint32_t>(lane);
   const auto note = [&](Record& record, Which which, std::uint32_t flags) {
     record = {now.segment, owner | now.epoch | flags};
     const int shift = kPlaceBits * which;
     cell.places = (cell.places & ~(kPlaceMask << shift)) | (now.warp.at & kPlaceMask) << shift;
   };
-  check(cell.write, kWrite, cell, now, lane, sharing);
+  check(cell.write, kWrite, cell, now, lane);
   if constexpr (kind == Kind::read) {
-    check(cell.strong, kStrong, cell, now, lane, sharing);
+    check(cell.strong, kStrong, cell, now, lane);
     if (now.read_only && cell.write.segment >= now.first) report(cell.write, kWrite, cell, now, lane);
     if (now.read_only && cell.strong.segment >= now.first) report(cell.strong, kStrong, cell, now, lane);
     const std::uint32_t flags = (cell.read.who & kStrongReads) != 0 ? 0 : flags_with(cell.read, now, owner);
@@ -218,12 +178,12 @@ inline void Races::touch(Cell& cell, const Now& now, int lane, std::uint32_t sha
                          block_of(cell.read.segment) != now.block.number);
     if (!others) note(cell.read, kRead, flags_with(cell.read, now, owner) | kStrongReads);
   } else {
-    if (kind == Kind::write || (cell.read.who & kStrongReads) == 0) check(cell.read, kRead, cell, now, lane, sharing);
+    if (kind == Kind::write || (cell.read.who & kStrongReads) == 0) check(cell.read, kRead, cell, now, lane);
     if (cell.read.segment >= now.first && (cell.read.who & kReadOnly) != 0) report(cell.read, kRead, cell, now, lane);
     if constexpr (kind == Kind::strong_write) {
       note(cell.strong, kStrong, flags_with(cell.strong, now, owner));
     } else {
-      check(cell.strong, kStrong, cell, now, lane, sharing);
+      check(cell.strong, kStrong, cell, now, lane);
       cell = Cell{};  // it comes behind everything before it
       note(cell.write, kWrite, (now.several >> lane & 1) != 0 ? kSeveralThreads : 0);
     }

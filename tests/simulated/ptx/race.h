@@ -41,15 +41,21 @@ struct Record {
   std::uint32_t who = 0;      // thread in its block, the warp's epoch, flags
 };
 
-// Of four bytes that were always accessed together, or of one.
+// Of a line of 128 bytes that only whole warps went to, each lane to its part; else of each of its words; of words that
+// nobody goes to as a whole, of each byte.
 struct Cell {
   Record write, read, strong;  // strong: atomic and volatile writes
-  std::uint64_t places = 0;    // the records' instructions, 21 bits each; bit 63: split, see Races::split
+  std::uint64_t places = 0;    // the records' instructions, 21 bits each; bit 63: split into smaller cells
+};
+struct Cells {
+  Cell *lines = nullptr, *words = nullptr;
+  std::uint64_t base = 0;  // the address of the first
 };
 
 class Races {
  public:
   static Races& instance();
+  static std::size_t shared_cells(std::uint32_t shared_bytes);  // that Block::shared_cells needs
 
   void begin_launch();
   void start(Block& block);    // its first segment
@@ -64,24 +70,35 @@ class Races {
     std::uint32_t segment, warp;
     std::uint64_t time;
   };
-  using SplitCell = std::array<Cell, 4>;
+  using SplitWord = std::array<Cell, 4>;
 
   Races();
   void new_segment(Block& block);
   std::uint32_t block_of(std::uint32_t segment) const { return blocks_[segment - first_]; }
 
   template <Kind kind>
-  void touch_lanes(const Now& now, const Access& access, std::uint32_t lanes, Cell* cells, std::uint64_t base);
+  void touch_lanes(const Now& now, std::uint32_t lanes);
   template <Kind kind>
-  void touch_bytes(const Now& now, const Access& access, int lane, Cell* cells, std::uint64_t base);
+  void touch_lines(const Now& now);
   template <Kind kind>
-  void touch(Cell& cell, const Now& now, int lane, std::uint32_t sharing = 0);
+  void touch_shared_words(const Now& now);
+  template <Kind kind>
+  void touch_words(const Now& now, int lane);
+  template <Kind kind>
+  void touch_bytes(const Now& now, int lane);
+  template <Kind kind>
+  bool touch_together(Cell& cell, const Now& now, int lane, std::uint32_t sharing);
+  template <Kind kind>
+  void touch(Cell& cell, const Now& now, int lane);
   std::uint32_t flags_with(const Record& before, const Now& now, std::uint32_t owner) const;
   bool conflicts(const Record& before, const Now& now, std::uint32_t owner) const;
-  void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane,
-             std::uint32_t sharing) const;
-  bool is_split(Cell& cell, const Now& now);
-  SplitCell* split_of(Cell& cell, const Now& now);
+  void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
+
+  // race_cells.cpp
+  static Cells cells_of(Block& block);  // of its shared memory
+  bool is_split(Cell& cell, const Now& now) const;
+  Cell* words_at(const Now& now, std::uint64_t address);  // of a line that is split from now on
+  SplitWord& bytes_of(Cell& word, const Now& now);        // of a word that is split from now on
   void note_touched(const Access& access);
 
   bool acquired(const Record& before, const Now& now) const;
@@ -89,12 +106,12 @@ class Races {
   std::uint32_t without_duplicates(Now& now, const Instruction& instruction) const;
   [[noreturn]] void report(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
 
-  Cell* cells_ = nullptr;  // of the device memory's words
+  Cells cells_;  // of the device memory
   std::uint8_t* touched_ = nullptr;
   std::uint64_t touched_chunks_ = 0;
   std::uint32_t next_segment_ = 1, first_ = 1;  // of this launch
   std::vector<std::uint32_t> blocks_;           // of the launch's segments
-  std::deque<SplitCell> split_;
+  std::deque<SplitWord> split_words_;
   std::uint64_t time_ = 0;                                            // counts releases
   std::unordered_map<std::uint32_t, std::vector<Release>> releases_;  // of blocks
   std::unordered_map<std::uint64_t, std::uint64_t> released_at_;      // the release that an address's value carries

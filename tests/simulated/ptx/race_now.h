@@ -1,4 +1,4 @@
-// What race.cpp and race_order.cpp share.
+// What the files about races share.
 #pragma once
 
 #include "ptx/memory_access.h"
@@ -6,11 +6,17 @@
 
 namespace simulated::ptx {
 
-// Record::who: the thread, how it shares the word with the next ones, the warp's epoch, flags.
+constexpr std::uint64_t kWord = 4, kLine = 128;
+
+// Record::who: the thread, how it shares the cell with the next ones, the warp's epoch, flags.
 constexpr std::uint32_t kThreadBits = 10, kSharingBits = 2, kEpochBits = 15;
 constexpr std::uint32_t kThreadMask = (1u << kThreadBits) - 1;
-constexpr std::uint32_t kHalves = 1u << kThreadBits;    // bytes 0 and 1 are the thread's, 2 and 3 the next one's
-constexpr std::uint32_t kQuarters = 2u << kThreadBits;  // each byte is another thread's
+constexpr std::uint32_t kSharingMask = 3u << kThreadBits;
+constexpr std::uint32_t kHalves =
+    1u << kThreadBits;  // of a word: bytes 0 and 1 are the thread's, 2 and 3 the next one's
+constexpr std::uint32_t kQuarters = 2u << kThreadBits;  // of a word: each byte is another thread's
+constexpr std::uint32_t kWords = 1u << kThreadBits;     // of a line: each word is another thread's
+constexpr std::uint32_t kDoubleWords = 2u << kThreadBits, kQuadWords = 3u << kThreadBits;  // of a line: two, four words
 constexpr std::uint32_t kOwnerMask = (1u << (kThreadBits + kSharingBits)) - 1;
 constexpr int kEpochShift = kThreadBits + kSharingBits;
 constexpr std::uint32_t kEpochMask = ((1u << kEpochBits) - 1) << kEpochShift;
@@ -38,7 +44,16 @@ struct Races::Now {
   bool read_only;                // ld.global.nc
   std::uint32_t segment, first;  // what is older than the first segment is another life of the memory
   std::uint32_t epoch;           // in its place in Record::who
-  std::uint32_t several = 0;     // lanes of a store that stand for others too, which store the same
+  Cells cells;
+  std::uint32_t several = 0;  // lanes of a store that stand for others too, which store the same
 };
+
+// What was split in an earlier launch, or by an earlier block, is whole again.
+inline bool Races::is_split(Cell& cell, const Now& now) const {
+  if ((cell.places & kSplit) == 0) return false;
+  if (cell.write.segment >= now.first) return true;
+  cell = Cell{};
+  return false;
+}
 
 }  // namespace simulated::ptx

@@ -1,0 +1,61 @@
+// What a captured training step queues, counted on the simulated device: kernels of ours and calls of libraries, for
+// each preset and precision, where cuBLASLt has every epilogue that we ask for and where it has only the documented
+// ones. A change that adds a launch to a step shows here.
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "cli_run.h"
+
+namespace descent::test {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Row {
+  const char *model, *precision;
+  int all, documented;  // nodes of a step
+};
+
+class Step : public ::testing::TestWithParam<Row> {};
+
+int nodes(const Row& row, const char* epilogues) {
+  RunOptions options;
+  options.environment = {{"SIMULATED_RACES", "off"}, {"SIMULATED_EPILOGUES", epilogues}};
+  const Ran ran =
+      run_cli({"bench", "--device", "cuda", "--train", row.model, "--precision", row.precision, "--json"}, options);
+  EXPECT_EQ(ran.code, 0) << ran.err;
+  if (ran.code != 0) return -1;
+  const Json step = Json::parse(ran.out);
+  int launches = 0;
+  std::string names;
+  for (const Json& kernel : step["kernels"]) {
+    launches += kernel["launches"].get<int>();
+    names += kernel["launches"].dump() + " " + kernel["name"].get<std::string>() + "\n";
+  }
+  EXPECT_EQ(launches, step["nodes"].get<int>());
+  const int expected = std::string(epilogues) == "all" ? row.all : row.documented;
+  EXPECT_EQ(launches, expected) << names;
+  return launches;
+}
+
+TEST_P(Step, QueuesNoMoreThanItDid) {
+  nodes(GetParam(), "all");
+  nodes(GetParam(), "documented");
+}
+
+INSTANTIATE_TEST_SUITE_P(Presets, Step,
+                         ::testing::Values(Row{"mlp", "f32", 17, 17}, Row{"mlp", "tf32", 15, 15},
+                                           Row{"mlp", "bf16", 25, 25}, Row{"lenet5", "f32", 25, 25},
+                                           Row{"lenet5", "tf32", 23, 23}, Row{"lenet5", "bf16", 43, 43},
+                                           Row{"cnn", "f32", 21, 21}, Row{"cnn", "tf32", 27, 27},
+                                           Row{"cnn", "bf16", 39, 39}, Row{"cnn-bn", "f32", 0, 0},
+                                           Row{"cnn-bn", "tf32", 0, 0}, Row{"cnn-bn", "bf16", 0, 0}),
+                         [](const auto& info) {
+                           std::string name = std::string(info.param.model) + "_" + info.param.precision;
+                           for (char& c : name) c = c == '-' ? '_' : c;
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace descent::test
