@@ -204,6 +204,66 @@ TEST_F(PtxRace, PartsOfAWord) {
   }
 }
 
+// Accesses of whole warps, 4, 8 or 16 bytes a lane, to the same 128 bytes: what each thread had is known exactly.
+TEST_F(PtxRace, WholeLines) {
+  struct Width {
+    std::uint32_t bytes;
+    std::string type, reg;
+  };
+  const Width widths[] = {
+      {4, "u32", "%r10"}, {8, "v2.u32", "{%r10, %r11}"}, {16, "v4.u32", "{%r10, %r11, %r12, %r13}"}};
+  for (const bool shared : {false, true}) {
+    const std::string s = shared ? "shared" : "global";
+    const auto fault = [&](const std::string& body, std::uint32_t threads = 32, std::uint32_t blocks = 1) {
+      settings().uninitialized = false;
+      const DeviceArray<std::uint32_t> cells(Values(4 * 64 + 64, 0));
+      return fault_of(
+          std::string(shared ? "mov.u64 %x1, cells;\n" : "mov.u64 %x1, %a0;\n") +
+              "and.b32 %r9, %t, 31;\nmul.wide.u32 %x4, %r9, 4;\nadd.u64 %x4, %x1, %x4;\nmul.wide.u32 %x8, %r9, 8;\n"
+              "add.u64 %x8, %x1, %x8;\nmul.wide.u32 %x16, %r9, 16;\nadd.u64 %x16, %x1, %x16;\nmov.u32 %r10, %t;\n"
+              "mov.u32 %r11, 1;\nmov.u32 %r12, 2;\nmov.u32 %r13, 3;\nsetp.lt.u32 %p1, %t, 32;\nsetp.lt.u32 %p2, %t, "
+              "3;\n"
+              "setp.eq.u32 %p3, %t, 5;\n" +
+              body,
+          shape(blocks, threads), {cells.address()});
+    };
+    const auto place = [](const Width& w, const std::string& more = "") {
+      return "[%x" + std::to_string(w.bytes) + more + "]";
+    };
+    const auto read = [&](const Width& w) { return "ld." + s + "." + w.type + " " + w.reg + ", " + place(w) + ";\n"; };
+    const auto write = [&](const Width& w) { return "st." + s + "." + w.type + " " + place(w) + ", " + w.reg + ";\n"; };
+    const std::string sync = "bar.warp.sync -1;\n", barrier = "bar.sync 0;\n";
+    for (const Width& a : widths) {
+      EXPECT_NO_FAULT(fault(write(a) + read(a) + write(a) + write(a) + read(a) + read(a) + write(a)));
+      EXPECT_NO_FAULT(fault(write(a) + "@%p3 " + read(a) + "@%p3 " + write(a) + read(a) + write(a)));
+      EXPECT_RACE(fault("@%p1 " + write(a) + "@!%p1 " + read(a), 64));
+      EXPECT_RACE(fault("@%p1 " + read(a) + "@!%p1 " + write(a), 64));
+      EXPECT_RACE(fault(read(a) + "@%p1 " + write(a), 64));
+      EXPECT_NO_FAULT(fault(read(a) + barrier + "@%p1 " + write(a) + barrier + read(a), 64));
+      EXPECT_NO_FAULT(fault(read(a) + read(a), 64));
+      if (!shared) {
+        EXPECT_NO_FAULT(fault(read(a), 32, 3));
+        EXPECT_RACE(fault(write(a), 32, 2));
+        EXPECT_RACE(fault(read(a) + "setp.eq.u32 %p4, %b, 1;\n@%p4 " + write(a), 32, 2));
+      }
+      for (const Width& b : widths) {
+        if (a.bytes == b.bytes) continue;
+        EXPECT_RACE(fault(write(a) + read(b)));
+        EXPECT_RACE(fault(read(a) + write(b)));
+        EXPECT_RACE(fault(write(a) + "@%p3 " + read(b)));
+        EXPECT_RACE(fault("@%p3 " + read(b) + write(a)));
+        EXPECT_NO_FAULT(fault(write(a) + sync + read(b)));
+        EXPECT_NO_FAULT(fault(read(a) + read(b) + sync + write(a) + sync + "@%p3 " + read(b) + sync + write(b)));
+        EXPECT_NO_FAULT(fault(read(a) + read(b) + "@%p3 " + read(a) + read(b)));
+        // Both were read by the first thread alone.
+        EXPECT_NO_FAULT(fault(read(a) + read(b) + "setp.eq.u32 %p4, %t, 0;\n@%p4 st." + s + ".u32 [%x1], %r10;\n"));
+      }
+    }
+    const Fault exact = fault(write(widths[2]) + "@%p3 " + read(widths[0]));
+    EXPECT_TRUE(exact.has("thread (5,0,0) accesses what thread (1,0,0) of this block stored to")) << exact.text;
+  }
+}
+
 TEST_F(PtxRace, Blocks) {
   const DeviceArray<std::uint32_t> cells(Values(256, 0));
   const std::string mine = "add.u64 %x1, %a0, %g4;\nst.global.u32 [%x1], %g;\n";

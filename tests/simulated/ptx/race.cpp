@@ -80,13 +80,21 @@ void Races::touch_shared_words(const Now& now) {
   }
 }
 
+// Whether lanes share the word, in this launch.
+inline bool Races::is_shared(Cell& word, const Now& now) const {
+  if (((word.write.who | word.read.who | word.strong.who) & kSharingMask) == 0) return false;
+  if (word.write.segment >= now.first || word.read.segment >= now.first || word.strong.segment >= now.first)
+    return true;
+  word = Cell{};
+  return false;
+}
+
 template <Races::Kind kind>
 void Races::touch_words(const Now& now, int lane) {
   const std::uint64_t address = now.access.addresses[lane];
   Cell* const words = words_at(now, address);  // of one line, as accesses are aligned
   for (Cell* word = words; word < words + now.access.bytes / kWord; ++word) {
-    const bool shared = ((word->write.who | word->read.who | word->strong.who) & kSharingMask) != 0;
-    if (is_split(*word, now) || shared) {
+    if (is_split(*word, now) || is_shared(*word, now)) {
       for (Cell& byte : bytes_of(*word, now)) touch<kind>(byte, now, lane);
     } else {
       touch<kind>(*word, now, lane);

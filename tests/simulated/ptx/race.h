@@ -90,6 +90,7 @@ class Races {
   bool touch_together(Cell& cell, const Now& now, int lane, std::uint32_t sharing);
   template <Kind kind>
   void touch(Cell& cell, const Now& now, int lane);
+  bool is_shared(Cell& word, const Now& now) const;
   std::uint32_t flags_with(const Record& before, const Now& now, std::uint32_t owner) const;
   bool conflicts(const Record& before, const Now& now, std::uint32_t owner) const;
   void check(const Record& before, Which which, const Cell& cell, const Now& now, int lane) const;
