@@ -72,6 +72,7 @@ class LtEpilogues : public CublasLt {
     bits.resize(static_cast<std::size_t>(e.aux_bytes));
     e.lt.aux = device<char>(bits.size());
     ok(cudaMemcpy(e.lt.aux, bits.data(), bits.size(), cudaMemcpyHostToDevice));
+    ok(cudaDeviceSynchronize());  // a copy from pageable memory may return before it has arrived
   }
   void keep_argument(Example& e) {
     e.lt.aux_ld = (e.lt.shape.m + 7) / 8 * 8 + 8;

@@ -181,3 +181,17 @@ SIMULATED_API cudaError_t cudaDriverGetVersion(int* version) {
     return cudaSuccess;
   });
 }
+
+// There is no driver behind this runtime, so none of its functions is found: "cudaDriverEntryPointSymbolNotFound: the
+// requested symbol was not found". An error would stay as the last one, and CUB takes that for its own.
+SIMULATED_API cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
+                                                           unsigned long long,
+                                                           cudaDriverEntryPointQueryResult* result) {
+  return api("cudaGetDriverEntryPointByVersion", Needs::nothing, [&] {
+    if (symbol == nullptr || function == nullptr) return cudaErrorInvalidValue;
+    *function = nullptr;
+    if (result == nullptr) return cudaErrorSymbolNotFound;
+    *result = cudaDriverEntryPointSymbolNotFound;
+    return cudaSuccess;
+  });
+}
