@@ -32,7 +32,7 @@ if(simd_sources)
     set_target_properties(descent_simd_${level} PROPERTIES POSITION_INDEPENDENT_CODE ON)
     target_compile_definitions(descent_simd_${level} PRIVATE DESCENT_SIMD=${level})
     target_compile_options(descent_simd_${level} PRIVATE -ffp-contract=fast ${simd_flags_${level}}
-                                                         $<$<CONFIG:Release>:-O3> $<$<BOOL:${DESCENT_SANITIZE}>:-O1>)
+                                                         "${arithmetic_optimization}")
     if(level STREQUAL "avx512" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
       # GCC bug 105593: false alarms in its own AVX-512 header.
       target_compile_options(descent_simd_${level} PRIVATE -Wno-maybe-uninitialized)
