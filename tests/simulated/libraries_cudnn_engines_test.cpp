@@ -88,6 +88,7 @@ TEST_F(Convolutions, WorkspacesAreOverwritten) {
   const auto bytes = values<std::int64_t>(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64).at(0);
   ASSERT_GT(bytes, 0);
   ok(cudaMemset(p.workspace, 0x11, static_cast<std::size_t>(bytes)));
+  ok(cudaDeviceSynchronize());  // a memset may return before it has run, and another stream does not wait for it
   ASSERT_EQ(execute(plan, p), CUDNN_STATUS_SUCCESS);
   const auto after = download_bytes(p.workspace, bytes);
   for (std::int64_t i = 0; i < bytes; i += 4) {
