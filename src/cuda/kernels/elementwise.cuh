@@ -170,10 +170,11 @@ __host__ __device__ To convert_element(From x) {
   }
 }
 
-// A pack is 16 bytes of the narrower type; of the wider one they are several loads or stores.
+// A pack is 16 bytes of the wider type: of the narrower one as many elements are less, but a warp's are next to each
+// other.
 template <class To, class From>
 __global__ void convert_kernel(std::int64_t n, std::int64_t packs, const From* x, To* y) {
-  constexpr int N = kPack<std::conditional_t<sizeof(To) < sizeof(From), To, From>>;
+  constexpr int N = kPack<std::conditional_t<(sizeof(To) > sizeof(From)), To, From>>;
   for (std::int64_t p = grid_thread(); p < packs; p += grid_threads()) {
     const Pack<From, N> in = load_long<From, N>(x + p * N);
     Pack<To, N> out;
@@ -186,7 +187,7 @@ __global__ void convert_kernel(std::int64_t n, std::int64_t packs, const From* x
 
 template <class To, class From>
 void convert(Queue& q, std::int64_t n, const From* x, To* y) {
-  constexpr std::int64_t N = kPack<std::conditional_t<sizeof(To) < sizeof(From), To, From>>;
+  constexpr std::int64_t N = kPack<std::conditional_t<(sizeof(To) > sizeof(From)), To, From>>;
   const std::int64_t packs = aligned16(x, y) ? n / N : 0;
   const std::int64_t work = packs > 0 ? packs : n;
   launch(q, "convert", convert_kernel<To, From>, blocks_for(q, work), kThreads, 0, n, packs, x, y);
