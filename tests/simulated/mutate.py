@@ -232,6 +232,13 @@ def key_of(row):
     return row["file"], row["text"], row["becomes"]
 
 
+def cost(mutant):
+    """The quickest first: what g++ compiles, kernels alone, what nvcc compiles for host and device."""
+    if is_kernel(mutant):
+        return 1
+    return 2 * sum(name.endswith(".cu") for name in mutant.objects or (mutant.file,)) + len(mutant.objects) / 10
+
+
 def read_json(path):
     """The results that the file holds of mutants that there still are."""
     if not path or not os.path.exists(path):
@@ -270,6 +277,7 @@ def main():
                                         (m.file, m.kind, "kernels" if is_kernel(m) else "host", *m.tests))][part - 1::parts]
     held = {key_of(row) for row in read_json(args.json)} if args.resume else set()
     chosen = [m for m in chosen if (m.file, m.text, m.becomes) not in held]
+    chosen.sort(key=cost)
     runner = Runner(build)
     for mutant in chosen:  # a stale list is found before the first hour
         with tempfile.TemporaryDirectory() as folder:
