@@ -38,9 +38,13 @@ HOST = [
     *host(
         "queue.h",
         ("pool", "data_(queue.allocate(bytes_)) {}\n  ~Scratch() { queue_.free(data_, bytes_); }",
-         "data_(queue.allocate(bytes_)) { queue.free(data_, bytes_); }\n  ~Scratch() {}", MIXED, CONV),
-        ("pool", "bytes_(static_cast<std::size_t>(n) * sizeof(T))", "bytes_(static_cast<std::size_t>(n))", MIXED, METRICS),
-        objects=("linalg.cu", "conv.cu", "conv_cudnn.cpp", "index.cu"),
+         "data_(queue.allocate(bytes_)) { queue.free(data_, bytes_); }\n  ~Scratch() {}", MIXED),
+        objects=("linalg.cu",),
+    ),
+    *host(
+        "queue.h",
+        ("pool", "bytes_(static_cast<std::size_t>(n) * sizeof(T))", "bytes_(static_cast<std::size_t>(n))", CONV, MIXED),
+        objects=("conv_cudnn.cpp",),
     ),
     *host(
         "allocator.cpp",

@@ -232,16 +232,28 @@ def key_of(row):
     return row["file"], row["text"], row["becomes"]
 
 
+def cost(mutant):
+    """The quickest first: what g++ compiles, kernels alone, what nvcc compiles for host and device."""
+    if is_kernel(mutant):
+        return 1
+    return 2 * sum(name.endswith(".cu") for name in mutant.objects or (mutant.file,)) + len(mutant.objects) / 10
+
+
+def read_json(path):
+    """The results that the file holds of mutants that there still are."""
+    if not path or not os.path.exists(path):
+        return []
+    known = {(m.file, m.text, m.becomes) for m in MUTANTS}
+    with open(path, encoding="utf-8") as file:
+        return [row for row in json.load(file)["mutants"] if key_of(row) in known]
+
+
 def write_json(path, rows):
     """Adds to what the file holds of other mutants."""
-    old = []
-    if os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            old = json.load(file)["mutants"]
     new = {key_of(row) for row in rows}
-    known = {(m.file, m.text, m.becomes) for m in MUTANTS}
+    rows = [row for row in read_json(path) if key_of(row) not in new] + rows
     with open(path + ".part", "w", encoding="utf-8") as file:
-        json.dump({"mutants": [row for row in old if key_of(row) in known - new] + rows}, file, indent=1)
+        json.dump({"mutants": rows}, file, indent=1)
         file.write("\n")
     os.replace(path + ".part", path)
 
@@ -254,6 +266,7 @@ def main():
     parser.add_argument("--part", default="1/1", help="K/N: every N-th of them from the K-th on")
     parser.add_argument("--check", action="store_true", help="only look whether each mutant still fits its file")
     parser.add_argument("--json", help="write the results there as they come; those of other mutants that it holds are kept")
+    parser.add_argument("--resume", action="store_true", help="leave out the mutants whose results the JSON file holds")
     parser.add_argument("--launcher", default="", help="words before every command that compiles")
     args = parser.parse_args()
     build = Build(args.build, args.launcher.split())
@@ -262,6 +275,9 @@ def main():
     part, parts = map(int, args.part.split("/"))
     chosen = [m for m in MUTANTS if any(args.only in text for text in
                                         (m.file, m.kind, "kernels" if is_kernel(m) else "host", *m.tests))][part - 1::parts]
+    held = {key_of(row) for row in read_json(args.json)} if args.resume else set()
+    chosen = [m for m in chosen if (m.file, m.text, m.becomes) not in held]
+    chosen.sort(key=cost)
     runner = Runner(build)
     for mutant in chosen:  # a stale list is found before the first hour
         with tempfile.TemporaryDirectory() as folder:
