@@ -22,8 +22,9 @@ class Step : public ::testing::TestWithParam<Row> {};
 int nodes(const Row& row, const char* epilogues) {
   RunOptions options;
   options.environment = {{"SIMULATED_RACES", "off"}, {"SIMULATED_EPILOGUES", epilogues}};
-  const Ran ran =
-      run_cli({"bench", "--device", "cuda", "--train", row.model, "--precision", row.precision, "--json"}, options);
+  const Ran ran = run_cli(
+      {"bench", "--device", "cuda", "--train", row.model, "--precision", row.precision, "--batch-size", "32", "--json"},
+      options);
   EXPECT_EQ(ran.code, 0) << ran.err;
   if (ran.code != 0) return -1;
   const Json step = Json::parse(ran.out);

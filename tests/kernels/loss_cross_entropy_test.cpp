@@ -227,7 +227,7 @@ void check_small() {
   }
 }
 
-TEST(SimtCrossEntropy, SmallRows) {
+TEST(CrossEntropyKernels, SmallRows) {
   check_small<float>();
   check_small<double>();
 }
@@ -254,7 +254,7 @@ void check_long() {
   }
 }
 
-TEST(SimtCrossEntropy, LongRows) {
+TEST(CrossEntropyKernels, LongRows) {
   check_long<float>();
   check_long<double>();
 }
@@ -286,14 +286,14 @@ void check_special(std::int64_t classes) {
   }
 }
 
-TEST(SimtCrossEntropy, SpecialRows) {
+TEST(CrossEntropyKernels, SpecialRows) {
   for (const std::int64_t classes : {3, 10, 100, 300, 1500, 8200}) {
     check_special<float>(classes);
     check_special<double>(classes);
   }
 }
 
-TEST(SimtCrossEntropy, NothingButIgnoredRows) {
+TEST(CrossEntropyKernels, NothingButIgnoredRows) {
   Problem<float> p(40, 10);
   for (std::int32_t& label : p.label) label = 7;
   for (Setting s : all_settings()) {
@@ -303,7 +303,7 @@ TEST(SimtCrossEntropy, NothingButIgnoredRows) {
 }
 
 // The same bits under every schedule, wherever the arrays lie.
-TEST(SimtCrossEntropy, KeepsItsBits) {
+TEST(CrossEntropyKernels, KeepsItsBits) {
   for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {128, 10}, {600, 10}, {1100, 5}, {9, 300}, {3, 1500}, {2, 8300}}) {
     const Problem<float> p(rows, classes);

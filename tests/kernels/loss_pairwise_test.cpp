@@ -89,7 +89,7 @@ void check_sizes() {
   }
 }
 
-TEST(SimtPairwiseLoss, AllSizes) {
+TEST(PairwiseLossKernels, AllSizes) {
   check_sizes<float>();
   check_sizes<double>();
 }
@@ -102,12 +102,12 @@ void check_special() {
   check(x, target, 0, 1);
 }
 
-TEST(SimtPairwiseLoss, Infinities) {
+TEST(PairwiseLossKernels, Infinities) {
   check_special<float>();
   check_special<double>();
 }
 
-TEST(SimtPairwiseLoss, Schedules) {
+TEST(PairwiseLossKernels, Schedules) {
   const std::vector<float> x = random_values<float>(5000, 3, -4, 4), target = random_values<float>(5000, 4, 0, 1);
   std::vector<float> first;
   for_schedules([&] {

@@ -84,7 +84,7 @@ void check_forward(const RowsOf& size, const std::vector<T>& x, int offset) {
   }
 }
 
-TEST(SimtSoftmax, AllLengths) {
+TEST(SoftmaxKernels, AllLengths) {
   for (const RowsOf& size : row_sizes()) {
     for (const int offset : {0, 1}) {
       check_forward(size, random_values<float>(size.shape().numel(), 1, -8, 8), offset);
@@ -93,7 +93,7 @@ TEST(SimtSoftmax, AllLengths) {
   }
 }
 
-TEST(SimtSoftmax, Schedules) {
+TEST(SoftmaxKernels, Schedules) {
   for_schedules([] {
     for (const RowsOf& size : {RowsOf{33, 10}, RowsOf{3, 100}, RowsOf{2, 1500}, RowsOf{1, 8300}}) {
       check_forward(size, random_values<float>(size.shape().numel(), 3, -8, 8), 0);
@@ -123,14 +123,14 @@ void check_special_rows(std::int64_t n) {
   check_forward(size, x, 0);
 }
 
-TEST(SimtSoftmax, SpecialRows) {
+TEST(SoftmaxKernels, SpecialRows) {
   for (const std::int64_t n : {2, 10, 33, 200, 1000, 3000, 9000}) {
     check_special_rows<float>(n);
     check_special_rows<double>(n);
   }
 }
 
-TEST(SimtSoftmax, InPlace) {
+TEST(SoftmaxKernels, InPlace) {
   for (const RowsOf& size : {RowsOf{33, 10}, RowsOf{1, 8300}}) {
     TestQueue q;
     const std::vector<float> x = random_values<float>(size.shape().numel(), 6);
@@ -182,7 +182,7 @@ void check_backward(const RowsOf& size, int offset) {
   }
 }
 
-TEST(SimtSoftmax, Backward) {
+TEST(SoftmaxKernels, Backward) {
   for (const RowsOf& size : row_sizes()) {
     for (const int offset : {0, 1}) {
       check_backward<float>(size, offset);
@@ -191,7 +191,7 @@ TEST(SimtSoftmax, Backward) {
   }
 }
 
-TEST(SimtSoftmax, BackwardSchedules) {
+TEST(SoftmaxKernels, BackwardSchedules) {
   for_schedules([] {
     for (const RowsOf& size : {RowsOf{33, 10}, RowsOf{3, 100}, RowsOf{2, 1500}, RowsOf{1, 5000}}) {
       check_backward<float>(size, 0);

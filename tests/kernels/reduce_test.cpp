@@ -94,7 +94,7 @@ void check_reduce(const Extent& e, int offset) {
   }
 }
 
-TEST(SimtReduce, RowsAndColumns) {
+TEST(ReduceKernels, RowsAndColumns) {
   for (const Extent& e : extents()) {
     for (const int offset : {0, 1}) {
       SCOPED_TRACE(text(e, offset));
@@ -123,7 +123,7 @@ void check_bits(const Extent& e) {
   }
 }
 
-TEST(SimtReduce, SumsKeepTheirBits) {
+TEST(ReduceKernels, SumsKeepTheirBits) {
   for (const Extent& e : {Extent{3, 10, 1}, Extent{5, 259, 1}, Extent{2, 2050, 1}, Extent{1, 33000, 1},
                           Extent{2, 100, 12}, Extent{1, 4100, 8}, Extent{1, 40, 257}}) {
     check_bits<float>(e);
@@ -175,7 +175,7 @@ void check_max_values(const Extent& e, int offset) {
   check_max(e, std::vector<T>(x.size(), static_cast<T>(-kInf)), offset);
 }
 
-TEST(SimtReduce, MaximaTheirPlacesAndGradients) {
+TEST(ReduceKernels, MaximaTheirPlacesAndGradients) {
   for (const Extent& e : extents()) {
     for (const int offset : {0, 1}) {
       SCOPED_TRACE(text(e, offset));
@@ -206,7 +206,7 @@ void check_sum_to(const Shape& x_shape, const Shape& y_shape) {
   }
 }
 
-TEST(SimtReduce, SumToEveryPatternOfAxes) {
+TEST(ReduceKernels, SumToEveryPatternOfAxes) {
   const std::vector<std::pair<Shape, Shape>> cases{
       {{}, {}},
       {{1, 1}, {1}},
@@ -250,7 +250,7 @@ void check_sum_of_squares(std::int64_t n, int offset) {
   EXPECT_NEAR(y.host()[0], want, 8 * unit<Wide<T>>() * want) << n << " at " << offset;
 }
 
-TEST(SimtReduce, SumOfSquares) {
+TEST(ReduceKernels, SumOfSquares) {
   for (const std::int64_t n : kFlatSizes) {
     for (const int offset : {0, 1}) {
       check_sum_of_squares<float>(n, offset);
@@ -283,7 +283,7 @@ void check_first_nonfinite(std::int64_t n, int offset) {
   }
 }
 
-TEST(SimtReduce, FirstNonfinite) {
+TEST(ReduceKernels, FirstNonfinite) {
   for (const std::int64_t n : kFlatSizes) {
     for (const int offset : {0, 1}) {
       check_first_nonfinite<float>(n, offset);
@@ -310,7 +310,7 @@ void check_infinite_sums(std::int64_t n) {
   }
 }
 
-TEST(SimtReduce, InfiniteSums) {
+TEST(ReduceKernels, InfiniteSums) {
   for (const std::int64_t n : {2, 40, 1030, 33000}) {
     check_infinite_sums<float>(n);
     check_infinite_sums<double>(n);
@@ -349,7 +349,7 @@ void check_top_k() {
   });
 }
 
-TEST(SimtReduce, TopK) {
+TEST(ReduceKernels, TopK) {
   check_top_k<float>();
   check_top_k<double>();
   check_top_k<Bf16>();
