@@ -1,5 +1,5 @@
-// What a test may ask of the simulated device, and set: exported by libsimulated_cuda.so beside CUDA's own functions. The
-// environment sets the same at start-up (settings.cpp lists the variables), for programs that know nothing of it.
+// What a test may ask of the simulated device, and set: exported by libsimulated_cuda.so beside CUDA's own functions.
+// The environment sets the same at start-up (settings.cpp lists the variables), for programs that know nothing of it.
 #pragma once
 
 #include <cstdint>
@@ -11,9 +11,9 @@
 
 namespace simulated {
 
-enum class Order : std::uint8_t { forward, reverse, random };          // of blocks, and of warps between barriers
-enum class Streams : std::uint8_t { lazy, eager, random };             // as late as they may, at once, or in random order
-enum class Epilogues : std::uint8_t { all, documented, none };         // what cuBLASLt has an algorithm for
+enum class Order : std::uint8_t { forward, reverse, random };   // of blocks, and of warps between barriers
+enum class Streams : std::uint8_t { lazy, eager, random };      // as late as they may, at once, or in random order
+enum class Epilogues : std::uint8_t { all, documented, none };  // what cuBLASLt has an algorithm for
 
 struct Settings {
   std::uint64_t memory = std::uint64_t{8} << 30;  // bytes that cudaMalloc has             SIMULATED_MEMORY
@@ -26,9 +26,9 @@ struct Settings {
   bool races = true;          // look for races in shared and global memory: on, off        SIMULATED_RACES
   bool uninitialized = true;  // reading what nobody wrote is an error: on, off              SIMULATED_UNINITIALIZED
   bool counters = false;      // count sectors and bank conflicts too: on, off              SIMULATED_COUNTERS
-  Epilogues epilogues = Epilogues::all;           // all, documented, none                  SIMULATED_EPILOGUES
-  bool cudnn = true;          // off: cudnnCreate fails                                     SIMULATED_CUDNN
-  bool verbose = false;       // every fault on standard error as it happens: on, off       SIMULATED_VERBOSE
+  Epilogues epilogues = Epilogues::all;  // all, documented, none                  SIMULATED_EPILOGUES
+  bool cudnn = true;                     // off: cudnnCreate fails                                     SIMULATED_CUDNN
+  bool verbose = false;                  // every fault on standard error as it happens: on, off       SIMULATED_VERBOSE
 };
 
 Settings& settings();
@@ -41,8 +41,8 @@ int calls_of(std::string_view function);  // since the last reset_calls
 void reset_calls();
 void clear_failures();
 
-// The first fault of the device since the last reset (a kernel's, a copy's or a library's), or nothing. Afterwards every
-// call fails, as with a sticky error of CUDA; recover() forgets it and all queued work.
+// The first fault of the device since the last reset (a kernel's, a copy's or a library's), or nothing. Afterwards
+// every call fails, as with a sticky error of CUDA; recover() forgets it and all queued work.
 std::string fault();
 void recover();
 
@@ -51,10 +51,10 @@ void recover();
 enum class WorkKind : std::uint8_t { kernel, library, copy, memset };
 struct Work {
   WorkKind kind = WorkKind::kernel;
-  std::string name;            // of the kernel, demangled; of the library function with what it computed
-  std::uint64_t bytes = 0;     // read and written in global memory; a library's: operands once
-  std::uint64_t flops = 0;     // a multiply-add counts as 2
-  ptx::Counters counters;      // of a kernel
+  std::string name;         // of the kernel, demangled; of the library function with what it computed
+  std::uint64_t bytes = 0;  // read and written in global memory; a library's: operands once
+  std::uint64_t flops = 0;  // a multiply-add counts as 2
+  ptx::Counters counters;   // of a kernel
 };
 std::vector<Work> take_work();
 void record_work(bool on);  // off at start-up

@@ -74,7 +74,8 @@ std::string cuda_lines(const std::string& reason, const std::vector<CudaDeviceIn
   const std::string built = build.architectures.empty() ? "" : fmt::format("built    {}\n", describe(build));
   if (!reason.empty() || devices.empty()) return fmt::format("CUDA     no: {}\n{}", reason, built);
   std::string text = fmt::format("CUDA     available, driver for CUDA {}\n", driver_version(devices[0]));
-  for (std::size_t i = 0; i < devices.size(); ++i) text += fmt::format("cuda:{:<4}{}\n", i, describe_device(devices[i]));
+  for (std::size_t i = 0; i < devices.size(); ++i)
+    text += fmt::format("cuda:{:<4}{}\n", i, describe_device(devices[i]));
   const std::string why = cudnn_reason();
   return text + built + (why.empty() ? "" : fmt::format("cuDNN    not in use: {}\n", why));
 }

@@ -15,8 +15,8 @@ struct GlobalAccess {
   std::uint64_t distinct_sectors = 0;  // of the whole launch
 };
 
-// Accesses to shared memory. A wavefront is what the 32 banks of 4 bytes serve at once; shared_memory.cpp states the model
-// for each width of access.
+// Accesses to shared memory. A wavefront is what the 32 banks of 4 bytes serve at once; shared_memory.cpp states the
+// model for each width of access.
 struct SharedAccess {
   std::uint64_t requests = 0, bytes = 0, wavefronts = 0, fewest = 0;
   std::uint64_t conflicts() const { return wavefronts - fewest; }

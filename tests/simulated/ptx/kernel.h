@@ -1,6 +1,7 @@
-// PTX that was read: a module is one text of PTX as nvcc embeds it, a kernel one of its entries as a list of instructions
-// whose operands are places in a warp's registers. Source: NVIDIA, "Parallel Thread Execution ISA", version 9.0. Every
-// opcode, modifier and type that is not known is refused by name (ptx::Error) when the kernel is read.
+// PTX that was read: a module is one text of PTX as nvcc embeds it, a kernel one of its entries as a list of
+// instructions whose operands are places in a warp's registers. Source: NVIDIA, "Parallel Thread Execution ISA",
+// version 9.0. Every opcode, modifier and type that is not known is refused by name (ptx::Error) when the kernel is
+// read.
 #pragma once
 
 #include <cstdint>
@@ -25,39 +26,40 @@ struct Error : std::runtime_error {
 // Executes an instruction for the lanes of warp.active.
 using Execute = void (*)(Warp&, const Instruction&);
 
-// How the scheduler treats an instruction. Everything but `plain` is done by the scheduler, with `execute` for its effect
-// on registers where there is one.
+// How the scheduler treats an instruction. Everything but `plain` is done by the scheduler, with `execute` for its
+// effect on registers where there is one.
 enum class Control : std::uint8_t {
   plain,
-  branch,        // bra: to `target`
-  exit,          // exit, ret
-  trap,          // trap
-  barrier,       // bar.sync, barrier.sync of all the block's threads; sources[0] the barrier's number
-  barrier_red,   // bar.red: `immediate` 0 popc, 1 or, 2 and; sources[1] the predicate, `negated_source` its sign
-  warp_sync,     // waits for the lanes of the mask in sources[3], then executes: bar.warp.sync, shfl.sync, vote.sync, match
+  branch,       // bra: to `target`
+  exit,         // exit, ret
+  trap,         // trap
+  barrier,      // bar.sync, barrier.sync of all the block's threads; sources[0] the barrier's number
+  barrier_red,  // bar.red: `immediate` 0 popc, 1 or, 2 and; sources[1] the predicate, `negated_source` its sign
+  warp_sync,    // waits for the lanes of the mask in sources[3], then executes: bar.warp.sync, shfl.sync, vote.sync,
+                // match
 };
 
 constexpr std::int32_t kNone = -1;
 
-// Registers are arrays of one element per lane, at an offset in bytes from Warp::registers: 32 elements of 2, 4 or 8 bytes
-// (an 8-bit register takes 2). A predicate is one std::uint32_t with a bit per lane. Constants, special registers and
-// addresses of variables lie in registers too, set when a launch begins.
+// Registers are arrays of one element per lane, at an offset in bytes from Warp::registers: 32 elements of 2, 4 or 8
+// bytes (an 8-bit register takes 2). A predicate is one std::uint32_t with a bit per lane. Constants, special registers
+// and addresses of variables lie in registers too, set when a launch begins.
 struct Instruction {
   Execute execute = nullptr;
   Control control = Control::plain;
-  std::uint8_t count = 1;                 // elements of a vector access or a packed mov
-  std::uint8_t target_width = 0;          // bytes of an element of targets[0]'s register
-  std::uint8_t source_width = 0;          // ... and of sources[0]'s (of ld and st: of the address register)
-  std::uint8_t flops = 0;                 // floating-point operations of a lane: 1, or 2 for fma; f64 has bit 7 set
+  std::uint8_t count = 1;         // elements of a vector access or a packed mov
+  std::uint8_t target_width = 0;  // bytes of an element of targets[0]'s register
+  std::uint8_t source_width = 0;  // ... and of sources[0]'s (of ld and st: of the address register)
+  std::uint8_t flops = 0;         // floating-point operations of a lane: 1, or 2 for fma; f64 has bit 7 set
   bool negated_guard = false;
-  bool negated_source = false;            // of a vote's or bar.red's predicate
-  bool address_in_register = false;       // ld, st, atom: sources[0] + immediate, else immediate alone
-  std::int32_t guard = kNone;             // the predicate that says which lanes execute
+  bool negated_source = false;                             // of a vote's or bar.red's predicate
+  bool address_in_register = false;                        // ld, st, atom: sources[0] + immediate, else immediate alone
+  std::int32_t guard = kNone;                              // the predicate that says which lanes execute
   std::int32_t targets[4] = {kNone, kNone, kNone, kNone};  // of st: the registers that are stored
   std::int32_t sources[4] = {kNone, kNone, kNone, kNone};
-  std::int32_t target = kNone;            // of a branch: index into Kernel::code
+  std::int32_t target = kNone;  // of a branch: index into Kernel::code
   std::int64_t immediate = 0;
-  std::uint32_t text = 0;                 // index into Kernel::texts: for messages
+  std::uint32_t text = 0;  // index into Kernel::texts: for messages
 };
 
 struct Parameter {
@@ -71,8 +73,25 @@ struct Constant {  // a register that holds the same in every lane of every warp
   std::uint64_t bits = 0;
 };
 enum class Special : std::uint8_t {
-  tid_x, tid_y, tid_z, ntid_x, ntid_y, ntid_z, ctaid_x, ctaid_y, ctaid_z, nctaid_x, nctaid_y, nctaid_z,
-  laneid, warpid, lanemask_eq, lanemask_le, lanemask_lt, lanemask_ge, lanemask_gt,
+  tid_x,
+  tid_y,
+  tid_z,
+  ntid_x,
+  ntid_y,
+  ntid_z,
+  ctaid_x,
+  ctaid_y,
+  ctaid_z,
+  nctaid_x,
+  nctaid_y,
+  nctaid_z,
+  laneid,
+  warpid,
+  lanemask_eq,
+  lanemask_le,
+  lanemask_lt,
+  lanemask_ge,
+  lanemask_gt,
 };
 struct SpecialRegister {
   std::int32_t offset = 0;
@@ -93,8 +112,8 @@ struct Kernel {
   std::uint32_t max_threads = 1024;  // .maxntid
 };
 
-// One text of PTX. Its variables in .global and .const memory are allocated and set when it is made; kernels are read when
-// they are asked for. Throws Error.
+// One text of PTX. Its variables in .global and .const memory are allocated and set when it is made; kernels are read
+// when they are asked for. Throws Error.
 class Module {
  public:
   explicit Module(std::string text);
@@ -105,7 +124,7 @@ class Module {
   int target() const;  // 80 for `.target sm_80`
   std::vector<std::string> kernel_names() const;
   bool has(std::string_view kernel) const;
-  const Kernel& kernel(const std::string& name);  // throws Error; stays valid as long as the module
+  const Kernel& kernel(const std::string& name);          // throws Error; stays valid as long as the module
   std::uint64_t variable(const std::string& name) const;  // device address, 0: there is none of that name
 
  private:

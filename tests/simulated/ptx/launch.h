@@ -19,8 +19,8 @@ struct Launch {
   std::span<const char> parameters;  // Kernel::parameter_bytes, laid out as Kernel::parameters says
 };
 
-// As Settings say: order of blocks and warps, races, uninitialized reads, counters. Throws Error where the kernel does what
-// it must not; what it wrote until then stays written.
+// As Settings say: order of blocks and warps, races, uninitialized reads, counters. Throws Error where the kernel does
+// what it must not; what it wrote until then stays written.
 Counters run(const Kernel& kernel, const Launch& launch);
 
 }  // namespace simulated::ptx
