@@ -199,5 +199,10 @@ TEST_F(DeviceTraining, AnErrorOfTheDeviceLeavesTheCheckpointsWhole) {
   EXPECT_EQ(resumed.code, 0) << resumed.err;
 }
 
+TEST_F(DeviceTraining, GradientsAgreeWithCentralDifferences) {
+  const Ran ran = run_cli({"gradcheck", "--device", "cuda", "--json"}, with({}));
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+}
+
 }  // namespace
 }  // namespace descent::test

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <mutex>
 #include <set>
 #include <stdexcept>
 #include <utility>
@@ -58,6 +59,17 @@ std::vector<Image*> images_for(void** binary, int capability) {
 }
 
 }  // namespace
+
+int read_all_kernels() {
+  const std::lock_guard lock(device_mutex());
+  for (const auto& [host_function, known] : registered().functions) {
+    Function* function = nullptr;
+    if (find_kernel(host_function, function) != cudaSuccess) {
+      throw ptx::Error(ptx::FaultKind::invalid_ptx, known.name + ": no PTX for the simulated device");
+    }
+  }
+  return static_cast<int>(registered().functions.size());
+}
 
 cudaError_t find_kernel(const void* host_function, Function*& function) {
   const auto it = registered().functions.find(host_function);

@@ -26,6 +26,10 @@ struct Function {
 // ptx::Error.
 cudaError_t find_kernel(const void* host_function, Function*& function);
 
+// Reads every kernel that the program registered; how many there are. Throws ptx::Error for the first that it can't
+// read.
+int read_all_kernels();
+
 struct Variable {
   std::uint64_t address = 0, bytes = 0;
 };
