@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <barrier>
+#include <cmath>
 #include <functional>
 #include <memory>
 #include <thread>
 
+#include "descent/autograd.h"
 #include "files.h"
 #include "training_fixture.h"
 

@@ -43,10 +43,10 @@ fi
 [ -z "$build" ] || [ -x "$build/bin/descent" ] || fail "--build: $build/bin/descent is not there"
 python=$(command -v python3) || fail "python3 is needed"
 
-# The command and every test but those that run the kernels on the CPU.
+# The command and every test but those for the simulated device, and one that needs no device but cuDNN.
 targets() {
   printf '%s\n' descent_cli cublaslt_probe
-  find "$source/tests" -maxdepth 1 -name '*_test.cpp' -not -name 'device_*' -printf '%f\n' | sed 's/\.cpp$//'
+  find "$source/tests" -maxdepth 1 -name '*_test.cpp' -not -name 'device_*' -not -name 'cudnn_engines_*' -printf '%f\n' | sed 's/\.cpp$//'
   find "$source/tests/kernels" -name '*_test.cpp' -printf '%f\n' | sed -n 's/_test\.cpp$/_gpu/p'
 }
 
@@ -61,11 +61,10 @@ build_all() { # ARCHITECTURES SECONDS: into $build
   timeout "$2" cmake --build "$build" --parallel "${DESCENT_JOBS:-$(nproc)}" --target "${wanted[@]}"
 }
 
-# The test programs that travel: neither those that run the kernels on the CPU, nor those that look for the command and
-# for files where they were built.
+# The test programs that travel: not those that look for the command and for files where they were built.
 programs_of() { # TREE
   find "$1/tests" -maxdepth 2 -type f -perm -u+x -not -path '*/CMakeFiles/*' -not -name '*.*' \
-    -not -name '*_asan' -not -name '*_race' -not -name 'cli_*' -not -name torch_test -not -name model_json_test | sort
+    -not -name 'cli_*' -not -name torch_test -not -name model_json_test | sort
 }
 
 # What the loader finds for the programs given, but for the C library, whose parts must be the machine's own, and CUDA's.
