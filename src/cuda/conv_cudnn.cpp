@@ -91,8 +91,8 @@ std::shared_ptr<const ConvPlan> find_plan(Context& context, Library& cudnn, cons
   return at->second;
 }
 
-// False, and nothing queued, where cuDNN has no plan, or where there is no room for its workspace, which our own
-// convolution does not need. What goes wrong in a plan that cuDNN did make is an error.
+// False, and nothing queued, where cuDNN has no plan, or where memory does not suffice for its workspace, which our own
+// convolution does not need. A plan that cuDNN made and that then fails is an error.
 bool run(Context& context, const ConvKey& key, const ConvOperands& operands) {
   Queue& queue = context.queue();
   Library& cudnn = library(context.device());

@@ -102,8 +102,8 @@ const std::vector<fe::NumericalNote_t> kUnwanted = {fe::NumericalNote_t::NONDETE
                                                     fe::NumericalNote_t::WINOGRAD_TILE_13x13,
                                                     fe::NumericalNote_t::STRICT_NAN_PROP};
 
-// An engine that brings an operand into another layout needs room for at least one of them, and x is among those that
-// it copies. What engines without copies ask for is less: counters, and the parts of a sum that is split.
+// An engine that copies operands into another layout needs memory for at least one of them, and x is among those. What
+// engines without copies ask for is less: counters, and the parts of a sum that is split.
 std::int64_t bytes_of_x(const ConvKey& key) {
   const std::int64_t elements = key.x[0] * key.x[1] * key.x[2] * key.x[3];
   return elements * (key.bf16 ? 2 : 4);

@@ -14,8 +14,8 @@ add_library(simulated_cuda SHARED ${simulated_sources})
 target_include_directories(simulated_cuda PUBLIC "${simulated_dir}")
 target_include_directories(simulated_cuda SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS})
 # Always optimized: tests of a debug build would take hours. Contraction would change what mul and add give.
-target_compile_options(simulated_cuda PRIVATE -O2 -ftree-vectorize -fvect-cost-model=dynamic -march=x86-64-v3 -ffp-contract=off
-)
+target_compile_options(simulated_cuda PRIVATE -O2 -ftree-vectorize -fvect-cost-model=dynamic -march=x86-64-v3
+                                              -ffp-contract=off)
 # Tests use more of it than CUDA's functions (control.h, and what they test from inside): everything is exported. Behind
 # descent_flags, which hides symbols.
 add_library(simulated_exports INTERFACE)

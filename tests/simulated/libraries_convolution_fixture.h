@@ -78,9 +78,9 @@ class Convolutions : public Cudnn {
   Pointers place(const ConvCase& c, const Values& v, cudnnBackendDescriptor_t plan) {
     Pointers p;
     const auto operands = cuda_type(c.operands), result = cuda_type(c.result);
-    p.x = c.pass == ConvPass::data ? room(count(c.x), result) : upload(v.x, operands);
-    p.w = c.pass == ConvPass::filter ? room(count(c.w), result) : upload(v.w, operands);
-    p.y = c.pass == ConvPass::forward ? room(count(c.y()), result) : upload(v.y, operands);
+    p.x = c.pass == ConvPass::data ? uninitialized(count(c.x), result) : upload(v.x, operands);
+    p.w = c.pass == ConvPass::filter ? uninitialized(count(c.w), result) : upload(v.w, operands);
+    p.y = c.pass == ConvPass::forward ? uninitialized(count(c.y()), result) : upload(v.y, operands);
     p.bias = upload(v.bias, cuda_type(c.bias_type));
     const auto bytes = values<std::int64_t>(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64).at(0);
     if (bytes > 0) p.workspace = device<char>(static_cast<std::size_t>(bytes));

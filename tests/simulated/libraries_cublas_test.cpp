@@ -90,7 +90,7 @@ TEST_F(Cublas, Tf32RoundsToEvenAtTenBits) {
   const float half = 1.0F / 2048;
   const Shape s{2, 1, 1};
   void* const a = upload({1 + half, 1 + 3 * half}, CUDA_R_32F);
-  void *const one = upload({1}, CUDA_R_32F), *const c = room(2, CUDA_R_32F);
+  void *const one = upload({1}, CUDA_R_32F), *const c = uninitialized(2, CUDA_R_32F);
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F, CUDA_R_32F, 1, a, one, 0, c), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(download(c, 2, CUDA_R_32F), (std::vector<double>{1, 1 + 4 * half}));
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, one, 0, c), CUBLAS_STATUS_SUCCESS);
@@ -105,7 +105,7 @@ TEST_F(Cublas, Bf16RoundsToEven) {
   const float half = 1.0F / 256;
   const Shape s{2, 1, 2};
   void* const a = upload({1, 1, half, 3 * half}, CUDA_R_16BF);
-  void *const ones = upload({1, 1}, CUDA_R_16BF), *const c = room(2, CUDA_R_16BF);
+  void *const ones = upload({1, 1}, CUDA_R_16BF), *const c = uninitialized(2, CUDA_R_16BF);
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_16BF, CUDA_R_16BF, 1, a, ones, 0, c), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(download(c, 2, CUDA_R_16BF), (std::vector<double>{1, 1 + 4 * half}));
 }
@@ -115,7 +115,7 @@ TEST_F(Cublas, BatchesByStride) {
   const std::int64_t batch = 4, more = 2;
   const auto a = random(batch * (s.size_a() + more), 1), b = random(batch * s.size_b(), 2);
   const float alpha = 1, beta = 0;
-  void* const c = room(batch * s.size_c(), CUDA_R_32F);
+  void* const c = uninitialized(batch * s.size_c(), CUDA_R_32F);
   ASSERT_EQ(cublasGemmStridedBatchedEx_64(handle_, CUBLAS_OP_T, CUBLAS_OP_N, s.m, s.n, s.k, &alpha,
                                           upload(a, CUDA_R_32F), CUDA_R_32F, s.lda(), s.size_a() + more,
                                           upload(b, CUDA_R_32F), CUDA_R_32F, s.ldb(), s.size_b(), &beta, c, CUDA_R_32F,
@@ -133,11 +133,11 @@ TEST_F(Cublas, BatchesByStride) {
 TEST_F(Cublas, ReadsCOnlyWithBeta) {
   const Shape s{4, 4, 4};
   void *const a = upload(random(16, 1), CUDA_R_32F), *const b = upload(random(16, 2), CUDA_R_32F);
-  void* const never_written = room(16, CUDA_R_32F);
+  void* const never_written = uninitialized(16, CUDA_R_32F);
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 0, never_written), CUBLAS_STATUS_SUCCESS);
   ok(cudaDeviceSynchronize());
   EXPECT_EQ(fault(), "");
-  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 1, room(16, CUDA_R_32F));
+  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 1, uninitialized(16, CUDA_R_32F));
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_NE(fault().find("cublasGemmEx 4x4x4 f32: C"), std::string::npos) << fault();
 }
@@ -145,7 +145,8 @@ TEST_F(Cublas, ReadsCOnlyWithBeta) {
 TEST_F(Cublas, OperandsThatNobodyWroteAreFaults) {
   const Shape s{4, 4, 4};
   void* const b = upload(random(16, 2), CUDA_R_32F);
-  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, room(16, CUDA_R_32F), b, 0, room(16, CUDA_R_32F));
+  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, uninitialized(16, CUDA_R_32F), b, 0,
+           uninitialized(16, CUDA_R_32F));
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_NE(fault().find(": A"), std::string::npos) << fault();
 }
@@ -153,13 +154,13 @@ TEST_F(Cublas, OperandsThatNobodyWroteAreFaults) {
 TEST_F(Cublas, MatricesThatEndBehindTheirMemoryAreFaults) {
   const Shape s{4, 4, 4};
   void *const a = upload(random(15, 1), CUDA_R_32F), *const b = upload(random(16, 2), CUDA_R_32F);
-  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 0, room(16, CUDA_R_32F));
+  multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 0, uninitialized(16, CUDA_R_32F));
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
 }
 
 TEST_F(Cublas, RefusesInvalidArguments) {
   void* const memory = upload(random(64, 1), CUDA_R_32F);
-  void* const c = room(64, CUDA_R_32F);
+  void* const c = uninitialized(64, CUDA_R_32F);
   const auto with = [&](auto change) {
     std::int64_t m = 4, n = 4, k = 4, lda = 4, ldb = 4, ldc = 4;
     const void *a = memory, *b = memory;
@@ -198,7 +199,7 @@ TEST_F(Cublas, RefusesInvalidArguments) {
 
 TEST_F(Cublas, RefusesTypesOutsideTheTable) {
   const Shape s{4, 4, 4};
-  void *const a = upload(random(16, 1), CUDA_R_64F), *const c = room(16, CUDA_R_64F);
+  void *const a = upload(random(16, 1), CUDA_R_64F), *const c = uninitialized(16, CUDA_R_64F);
   const auto status = [&](cublasComputeType_t compute, cudaDataType operands, cudaDataType result) {
     return multiply(s, compute, operands, result, 1, a, a, 0, c);
   };
@@ -213,7 +214,7 @@ TEST_F(Cublas, OverwritesItsWorkspace) {
   const Shape s{8, 8, 64};
   ok(cudaMemset(workspace_, 0, kWorkspace));
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, upload(random(512, 1), CUDA_R_32F),
-                     upload(random(512, 2), CUDA_R_32F), 0, room(64, CUDA_R_32F)),
+                     upload(random(512, 2), CUDA_R_32F), 0, uninitialized(64, CUDA_R_32F)),
             CUBLAS_STATUS_SUCCESS);
   const auto bytes = download_bytes(workspace_, 256);
   EXPECT_NE(std::count(bytes.begin(), bytes.end(), 0), 256);
@@ -229,7 +230,7 @@ TEST_F(Cublas, WorkspacesAreAlignedAndForgottenWithTheStream) {
 TEST_F(Cublas, SameBitsOnlyWithAWorkspaceOfOnesOwn) {
   const Shape s{8, 8, 200};
   void *const a = upload(random(1600, 1), CUDA_R_32F), *const b = upload(random(1600, 2), CUDA_R_32F);
-  void* const c = room(64, CUDA_R_32F);
+  void* const c = uninitialized(64, CUDA_R_32F);
   const auto run = [&] {
     EXPECT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 0, c), CUBLAS_STATUS_SUCCESS);
     return download_bytes(c, 256);
@@ -249,7 +250,7 @@ TEST_F(Cublas, PartsAreAddedInF32OnlyInPedanticMath) {
   a[1] = a[63] = 0.75F;
   const Shape s{1, 1, 64};
   void *const from = upload(a, CUDA_R_16BF), *const ones = upload(std::vector<float>(64, 1), CUDA_R_16BF);
-  void* const c = room(1, CUDA_R_16BF);
+  void* const c = uninitialized(1, CUDA_R_16BF);
   multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_16BF, CUDA_R_16BF, 1, from, ones, 0, c);
   EXPECT_EQ(download(c, 1, CUDA_R_16BF)[0], 258);
   ASSERT_EQ(cublasSetMathMode(handle_, CUBLAS_DEFAULT_MATH), CUBLAS_STATUS_SUCCESS);
@@ -259,7 +260,7 @@ TEST_F(Cublas, PartsAreAddedInF32OnlyInPedanticMath) {
 
 TEST_F(Cublas, HandlesEndAndCallsFailOnDemand) {
   const Shape s{4, 4, 4};
-  void *const a = upload(random(16, 1), CUDA_R_32F), *const c = room(16, CUDA_R_32F);
+  void *const a = upload(random(16, 1), CUDA_R_32F), *const c = uninitialized(16, CUDA_R_32F);
   const auto run = [&] { return multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, a, 0, c); };
   fail("cublasGemmEx", CUBLAS_STATUS_INTERNAL_ERROR);
   EXPECT_EQ(run(), CUBLAS_STATUS_INTERNAL_ERROR);
@@ -279,7 +280,7 @@ TEST_F(Cublas, SaysWhatItDid) {
   void *const a = upload(random(24, 1), CUDA_R_16BF), *const b = upload(random(30, 2), CUDA_R_16BF);
   record_work(true);
   take_work();
-  ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_16BF, CUDA_R_32F, 1, a, b, 0, room(20, CUDA_R_32F)),
+  ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_16BF, CUDA_R_32F, 1, a, b, 0, uninitialized(20, CUDA_R_32F)),
             CUBLAS_STATUS_SUCCESS);
   ok(cudaDeviceSynchronize());
   const auto work = take_work();

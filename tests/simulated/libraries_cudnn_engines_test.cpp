@@ -135,7 +135,7 @@ TEST_F(Convolutions, ExecutionRefusals) {
   EXPECT_NE(fault().find("overlaps"), std::string::npos) << fault();
   recover();
   p = good;
-  p.x = room(count(c.x), CUDA_R_32F);  // which nobody wrote
+  p.x = uninitialized(count(c.x), CUDA_R_32F);  // which nobody wrote
   EXPECT_EQ(execute(plan, p), CUDNN_STATUS_SUCCESS);
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_NE(fault().find(": x"), std::string::npos) << fault();

@@ -42,7 +42,7 @@ class Libraries : public Runtime {
     ok(cudaDeviceSynchronize());
     return to;
   }
-  void* room(std::int64_t count, cudaDataType type) {
+  void* uninitialized(std::int64_t count, cudaDataType type) {
     return device<char>(static_cast<std::size_t>(count) * size_of(type));
   }
   std::vector<double> download(const void* from, std::int64_t count, cudaDataType type) {

@@ -20,7 +20,7 @@ TEST_F(LtCalls, ReductionsInTheOutputTypeAreTakenUnlessForbidden) {
   t.operands = t.result = CUDA_R_16BF;
   t.a = upload(a, CUDA_R_16BF);
   t.b = upload(std::vector<float>(64, 1), CUDA_R_16BF);
-  t.d = room(1, CUDA_R_16BF);
+  t.d = uninitialized(1, CUDA_R_16BF);
   const auto with = [&](std::uint32_t mask) {
     t.reduction_mask = mask;
     EXPECT_EQ(run(t), kOk);

@@ -63,8 +63,8 @@ TEST_F(LtEpilogues, ReluMakesZeroOfNanAndLetsZeroPass) {
   t.epilogue = CUBLASLT_EPILOGUE_RELU_AUX;
   t.a = upload({NAN, 0, -1}, CUDA_R_32F);
   t.b = upload({1}, CUDA_R_32F);
-  t.d = room(3, CUDA_R_32F);
-  t.aux = room(4, CUDA_R_32F);
+  t.d = uninitialized(3, CUDA_R_32F);
+  t.aux = uninitialized(4, CUDA_R_32F);
   t.aux_ld = 128;
   ASSERT_EQ(run(t), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(download(t.d, 3, CUDA_R_32F), (std::vector<double>{0, 0, 0}));
@@ -101,7 +101,7 @@ TEST_F(LtEpilogues, BatchesShareABiasOfStrideZero) {
     t.a = upload(a, CUDA_R_32F);
     t.b = upload(b, CUDA_R_32F);
     t.bias = upload(bias, CUDA_R_32F);
-    t.d = room(batch * shape.size_c(), CUDA_R_32F);
+    t.d = uninitialized(batch * shape.size_c(), CUDA_R_32F);
     t.batch = batch;
     t.stride_a = shape.size_a();  // all use the same B
     t.stride_c = shape.size_c();
@@ -126,7 +126,7 @@ TEST_F(LtEpilogues, OutOfPlaceAndWithoutReadingC) {
   t.a = upload(a, CUDA_R_32F);
   t.b = upload(b, CUDA_R_32F);
   t.c = upload(c, CUDA_R_32F);
-  t.d = room(30, CUDA_R_32F);
+  t.d = uninitialized(30, CUDA_R_32F);
   t.beta = 1;
   ASSERT_EQ(run(t), CUBLAS_STATUS_SUCCESS);
   const auto got = download(t.d, 30, CUDA_R_32F), unchanged = download(t.c, 30, CUDA_R_32F);
@@ -135,7 +135,7 @@ TEST_F(LtEpilogues, OutOfPlaceAndWithoutReadingC) {
     EXPECT_NEAR(got[e], product[e] + c[e], tolerance(40, CUDA_R_32F));
     EXPECT_EQ(unchanged[e], c[e]);
   }
-  t.c = room(30, CUDA_R_32F);  // which nobody wrote
+  t.c = uninitialized(30, CUDA_R_32F);  // which nobody wrote
   t.beta = 0;
   ASSERT_EQ(run(t), CUBLAS_STATUS_SUCCESS);
   ok(cudaDeviceSynchronize());
@@ -166,10 +166,10 @@ TEST_F(LtEpilogues, StreamsThatShareAWorkspaceAreCaught) {
   first.shape = shape;
   first.a = upload(a, CUDA_R_32F);
   first.b = upload(b, CUDA_R_32F);
-  first.d = room(shape.size_c(), CUDA_R_32F);
+  first.d = uninitialized(shape.size_c(), CUDA_R_32F);
   LtCase second = first;
   std::swap(second.a, second.b);  // another product
-  second.d = room(shape.size_c(), CUDA_R_32F);
+  second.d = uninitialized(shape.size_c(), CUDA_R_32F);
   const Prepared p = prepare(first);
   const auto product = naive_product(shape, a, b, CUDA_R_32F);
   char* const own = device<char>(kWorkspace);

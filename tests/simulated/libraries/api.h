@@ -7,9 +7,6 @@
 
 #include "runtime/stream.h"
 
-// Before the definition of a function of NVIDIA's headers.
-#define SIMULATED_API extern "C" __attribute__((visibility("default")))
-
 namespace simulated {
 
 // One call of a library function: holds the device, counts the call, and knows whether a test wants it to fail.

@@ -201,7 +201,7 @@ SIMULATED_API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
 }
 
 // header, cublasLtMatmulHeuristicResult_t: only results whose state is CUBLAS_STATUS_SUCCESS hold anything. So where
-// there is room for it, the first one does not.
+// more than one is asked for, the first one does not.
 SIMULATED_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
                                                             cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                                             cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,

@@ -136,8 +136,8 @@ CudnnRefusal complete(Descriptor& descriptor) {
 }
 
 // "cudnnBackendGetAttribute()": descriptors are copied into ones of the same kind that the caller made.
-CudnnRefusal copy_parts(const Attribute& attribute, std::int64_t room, void* const* handles) {
-  for (std::int64_t i = 0; i < std::min(room, attribute.count); ++i) {
+CudnnRefusal copy_parts(const Attribute& attribute, std::int64_t capacity, void* const* handles) {
+  for (std::int64_t i = 0; i < std::min(capacity, attribute.count); ++i) {
     const auto to = find_descriptor(handles[i]);
     const Descriptor& from = *attribute.parts[static_cast<std::size_t>(i)];
     if (to == nullptr) return {CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no descriptor to copy into"};
@@ -215,18 +215,18 @@ SIMULATED_API cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle
   return CUDNN_STATUS_SUCCESS;
 }
 
-// With `room` elements of space; `count` says how many there are. Without elements it only counts.
+// With `capacity` elements of space; `count` says how many there are. Without elements it only counts.
 SIMULATED_API cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
                                                      cudnnBackendAttributeName_t attribute,
-                                                     cudnnBackendAttributeType_t type, int64_t room, int64_t* count,
+                                                     cudnnBackendAttributeType_t type, int64_t capacity, int64_t* count,
                                                      void* elements) {
   const Call call("cudnnBackendGetAttribute");
   if (call.failure()) return *call.failure();
   const auto descriptor = simulated::find_descriptor(handle);
   if (descriptor == nullptr) return call.refuse(CUDNN_STATUS_BAD_PARAM_NULL_POINTER, "no descriptor");
   if (!descriptor->finalized) return call.refuse(CUDNN_STATUS_NOT_INITIALIZED, "the descriptor is not finalized");
-  if (room < 0) return call.refuse(CUDNN_STATUS_BAD_PARAM, "fewer than 0 elements");
-  if (auto refusal = simulated::check_attribute(descriptor->type, attribute, type, room, false)) {
+  if (capacity < 0) return call.refuse(CUDNN_STATUS_BAD_PARAM, "fewer than 0 elements");
+  if (auto refusal = simulated::check_attribute(descriptor->type, attribute, type, capacity, false)) {
     return simulated::refuse(call, refusal);
   }
   const auto at = descriptor->attributes.find(attribute);
@@ -234,12 +234,12 @@ SIMULATED_API cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t co
   const Attribute value = at->second;  // a copy: what it is copied into may be the descriptor itself
   if (value.type != type) return call.refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "the attribute's type");
   if (count != nullptr) *count = value.count;
-  if (elements == nullptr || room == 0) return CUDNN_STATUS_SUCCESS;
+  if (elements == nullptr || capacity == 0) return CUDNN_STATUS_SUCCESS;
   if (type == CUDNN_TYPE_BACKEND_DESCRIPTOR) {
-    const auto refusal = simulated::copy_parts(value, room, static_cast<void* const*>(elements));
+    const auto refusal = simulated::copy_parts(value, capacity, static_cast<void* const*>(elements));
     return refusal ? simulated::refuse(call, refusal) : CUDNN_STATUS_SUCCESS;
   }
-  const auto copied = static_cast<std::size_t>(std::min(room, value.count)) * simulated::element_size(type);
+  const auto copied = static_cast<std::size_t>(std::min(capacity, value.count)) * simulated::element_size(type);
   if (copied > 0) std::memcpy(elements, value.bytes.data(), copied);
   return CUDNN_STATUS_SUCCESS;
 }

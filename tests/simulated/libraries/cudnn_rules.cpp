@@ -65,8 +65,8 @@ CudnnRefusal check_shapes(const CudnnTensor& x, const CudnnTensor& w, const Cudn
     return {CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "images or channels"};
   }
   for (std::size_t i = 0; i < 2; ++i) {
-    const std::int64_t room = x.sizes[i + 2] + pre[i] + post[i] - (w.sizes[i + 2] - 1) * dilation[i] - 1;
-    if (room < 0 || y.sizes[i + 2] != 1 + room / stride[i]) {
+    const std::int64_t capacity = x.sizes[i + 2] + pre[i] + post[i] - (w.sizes[i + 2] - 1) * dilation[i] - 1;
+    if (capacity < 0 || y.sizes[i + 2] != 1 + capacity / stride[i]) {
       return {CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "height or width of the result"};
     }
   }

@@ -103,15 +103,15 @@ Block::Block(Execution& of_execution) : execution(of_execution) {
   if (launch.dynamic_shared == 0) shared_bytes = kernel.shared_bytes;
   warps.resize((threads + kLanes - 1) / kLanes);
 
-  const std::size_t each = rounded_up(kernel.register_bytes), shared_room = rounded_up(shared_bytes);
-  const std::size_t local_room = rounded_up(std::size_t{kernel.local_bytes} * kLanes * warps.size());
+  const std::size_t each = rounded_up(kernel.register_bytes), padded_shared = rounded_up(shared_bytes);
+  const std::size_t padded_local = rounded_up(std::size_t{kernel.local_bytes} * kLanes * warps.size());
   registers_.grow(each * warps.size() + kAlignment);
   std::memset(registers_.data(), kPoison, each * warps.size());
-  shared_and_local_.grow(2 * (shared_room + local_room) + kAlignment);
+  shared_and_local_.grow(2 * (padded_shared + padded_local) + kAlignment);
   shared = shared_and_local_.data();
-  local = shared + shared_room;
-  shared_shadow = reinterpret_cast<std::uint8_t*>(local + local_room);
-  local_shadow = shared_shadow + shared_room;
+  local = shared + padded_shared;
+  shared_shadow = reinterpret_cast<std::uint8_t*>(local + padded_local);
+  local_shadow = shared_shadow + padded_shared;
   if (execution.races != nullptr) {
     const std::size_t cells = Races::shared_cells(shared_bytes);
     shared_cells.grow(cells * sizeof(Cell));

@@ -3,24 +3,12 @@
 #include <cmath>
 #include <limits>
 
+#include "ptx/floating_operations.h"
 #include "ptx/lanes.h"
 
 namespace simulated::ptx {
 namespace {
 
-constexpr auto sum = [](auto a, auto b) { return a + b; };
-constexpr auto difference = [](auto a, auto b) { return a - b; };
-constexpr auto product = [](auto a, auto b) { return a * b; };
-constexpr auto quotient = [](auto a, auto b) { return a / b; };
-constexpr auto fused = []<class T>(T a, T b, T c) {
-  if constexpr (sizeof(T) == 4) {
-    return __builtin_fmaf(a, b, c);
-  } else {
-    return __builtin_fma(a, b, c);
-  }
-};
-constexpr auto root = [](auto a) { return std::sqrt(a); };
-constexpr auto reciprocal = []<class T>(T a) { return T{1} / a; };
 constexpr auto magnitude = [](auto a) { return std::fabs(a); };
 constexpr auto negative = [](auto a) { return -a; };
 constexpr auto signed_as = [](auto a, auto b) { return std::copysign(b, a); };  // 9.7.3.2: a's sign, b's magnitude

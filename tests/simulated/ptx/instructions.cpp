@@ -161,12 +161,7 @@ void KernelReader::atomic(Line& line) {
 void KernelReader::shuffle(Line& line) {
   find(line, find_warp);
   expect(line, 5);
-  const std::size_t bar = line.operands[0].find('|');
-  const std::string_view name = trimmed(line.operands[0].substr(0, bar));
-  destination(line, name, {'b', 4});
-  if (bar != std::string_view::npos) {
-    line.out.targets[1] = predicate_target(trimmed(line.operands[0].substr(bar + 1)));
-  }
+  destination_and_predicate(line);
   for (int n = 0; n < 4; ++n) source(line, n, line.operands[static_cast<std::size_t>(n) + 1], {'b', 4});
   line.out.control = Control::warp_sync;
   emit(line);
@@ -191,16 +186,20 @@ void KernelReader::vote(Line& line) {
   emit(line);
 }
 
+// d or d|p, as the first operand.
+void KernelReader::destination_and_predicate(Line& line) {
+  const std::size_t bar = line.operands[0].find('|');
+  destination(line, trimmed(line.operands[0].substr(0, bar)), {'b', 4});
+  if (bar != std::string_view::npos) {
+    line.out.targets[1] = predicate_target(trimmed(line.operands[0].substr(bar + 1)));
+  }
+}
+
 // match.sync d{|p}, a, mask, where d is a mask; redux.sync d, a, mask, where d is of a's type.
 void KernelReader::match(Line& line) {
   find(line, find_warp);
   expect(line, 3);
-  const std::size_t bar = line.operands[0].find('|');
-  const std::string_view name = trimmed(line.operands[0].substr(0, bar));
-  destination(line, name, {'b', 4});
-  if (bar != std::string_view::npos) {
-    line.out.targets[1] = predicate_target(trimmed(line.operands[0].substr(bar + 1)));
-  }
+  destination_and_predicate(line);
   source(line, 0, line.operands[1], last_type(line));
   source(line, 3, line.operands[2], {'b', 4});
   line.out.control = Control::warp_sync;

@@ -92,6 +92,7 @@ class KernelReader {
   void atomic(Line& line);
   void shuffle(Line& line);
   void vote(Line& line);
+  void destination_and_predicate(Line& line);
   void match(Line& line);
   void active_mask(Line& line);
   void fence(Line& line);

@@ -3,24 +3,11 @@
 
 #include <cmath>
 
+#include "ptx/floating_operations.h"
 #include "ptx/lanes.h"
 
 namespace simulated::ptx {
 namespace {
-
-constexpr auto sum = [](auto a, auto b) { return a + b; };
-constexpr auto difference = [](auto a, auto b) { return a - b; };
-constexpr auto product = [](auto a, auto b) { return a * b; };
-constexpr auto quotient = [](auto a, auto b) { return a / b; };
-constexpr auto fused = []<class T>(T a, T b, T c) {
-  if constexpr (sizeof(T) == 4) {
-    return __builtin_fmaf(a, b, c);
-  } else {
-    return __builtin_fma(a, b, c);
-  }
-};
-constexpr auto root = [](auto a) { return std::sqrt(a); };
-constexpr auto reciprocal = []<class T>(T a) { return T{1} / a; };
 
 // `execute` is called through a volatile pointer, so that it cannot be taken into the scope's function and apart there.
 template <int mode, auto execute>

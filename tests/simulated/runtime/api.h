@@ -9,8 +9,6 @@
 #include "ptx/kernel.h"
 #include "runtime/stream.h"
 
-#define SIMULATED_API extern "C" __attribute__((visibility("default")))
-
 namespace simulated {
 
 enum class Needs : std::uint8_t {

@@ -9,6 +9,9 @@
 
 #include "control.h"
 
+// Before the definition of a function of NVIDIA's headers.
+#define SIMULATED_API extern "C" __attribute__((visibility("default")))
+
 namespace simulated {
 
 // Held by every function of the runtime and the libraries.
