@@ -7,8 +7,8 @@ function(descent_unity target)
   foreach(source ${ARGN})
     get_filename_component(folder "${source}" DIRECTORY)
     file(RELATIVE_PATH group "${PROJECT_SOURCE_DIR}" "${folder}")
-    # The arithmetic has flags of its own; subcommands and the planner in sequential.cpp share names on purpose.
-    if(NOT group MATCHES "^(src/cpu.*|tools/commands)$" AND NOT source MATCHES "/sequential\\.cpp$")
+    # The arithmetic has flags of its own; the planner in sequential.cpp shares names on purpose.
+    if(NOT group MATCHES "^src/cpu" AND NOT source MATCHES "/sequential\\.cpp$")
       string(MAKE_C_IDENTIFIER "${group}" group)
       set_source_files_properties("${source}" PROPERTIES UNITY_GROUP ${group})
     endif()

@@ -21,3 +21,14 @@ foreach(source ${kernel_tests})
   gtest_discover_tests(${name} TEST_PREFIX "${labels}." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
                        PROPERTIES TIMEOUT 300 LABELS ${labels})
 endforeach()
+
+# What nvcc and ptxas make of the library's kernels; the simulated build's objects show their PTX.
+find_program(DESCENT_PYTHON NAMES python3)
+get_filename_component(cuda_bin "${CMAKE_CUDA_COMPILER}" REALPATH)
+get_filename_component(cuda_bin "${cuda_bin}" DIRECTORY)
+find_program(DESCENT_PTXAS ptxas HINTS "${cuda_bin}" "${CUDAToolkit_BIN_DIR}")
+if(DESCENT_SIMULATED AND DESCENT_PYTHON AND DESCENT_PTXAS)
+  add_test(NAME kernels.ptx COMMAND "${DESCENT_PYTHON}" "${CMAKE_CURRENT_SOURCE_DIR}/kernels/ptx.py" "${DESCENT_PTXAS}"
+                                    $<TARGET_OBJECTS:descent_cuda> COMMAND_EXPAND_LISTS)
+  set_tests_properties(kernels.ptx PROPERTIES TIMEOUT 900 PROCESSORS 2)
+endif()

@@ -94,7 +94,7 @@ Prepare batch_norm_of(const Shape& shape, bool pooled) {
   };
 }
 
-// A convolution by our own tiles: through cuDNN it would be none of our kernels.
+// A convolution by our own kernels.
 Prepare convolution(std::int64_t in, std::int64_t out, std::int64_t side) {
   return [=](DType dtype) {
     const Tensor x = randn({8, side, side, in}, dtype), w = randn({out, 3, 3, in}, DType::f32),
@@ -115,28 +115,27 @@ struct Exception {
 
 const std::vector<Exception>& exceptions() {
   constexpr const char* kStatistics =
-      "sums and parameters of a thread's adjacent channels, one by one: small beside the pass";
-  constexpr const char* kScalarStores = "nvcc stores the elements of a pack one by one";
+      "sums of a thread's adjacent channels, one by one, and the f32 parameters of eight of bf16: small beside the "
+      "pass";
   constexpr const char* kTiles = "the rows of a tile begin anywhere in the image, and its columns are taken by rows";
   constexpr const char* kRows = "a thread holds a row of a few classes";
   static const std::vector<Exception> all = {
       {"batch_moments_kernel", kMostSectors, 4.01, 0, kStatistics},
-      {"batch_normalize_kernel<float", 1.85, 4.01, 0, kScalarStores},
-      {"batch_normalize_kernel<__nv_bfloat16", 2.95, 7.01, 0, kScalarStores},
+      {"batch_normalize_kernel<__nv_bfloat16", 1.3, kMostSectors, 0, kStatistics},
       {"batch_gradient_finish_kernel", 1.2, kMostSectors, 0, kStatistics},
-      {"batch_gradient_kernel", 2.45, kMostSectors, 0, kStatistics},
-      {"batch_pool_kernel", 1.65, kMostSectors, 0, kStatistics},
-      {"batch_pool_gradient_kernel", 1.65, kMostSectors, 0, kStatistics},
-      {"gradient_sums_kernel", 1.45, 4.01, 0, kStatistics},
+      {"batch_gradient_kernel<__nv_bfloat16", 1.25, kMostSectors, 0, kStatistics},
+      {"batch_pool_kernel<__nv_bfloat16", 1.1, kMostSectors, 0, kStatistics},
+      {"batch_pool_gradient_kernel<__nv_bfloat16", 1.1, kMostSectors, 0, kStatistics},
+      {"gradient_sums_kernel", 1.1, 4.01, 0, kStatistics},
       {"layer_kernel<__nv_bfloat16", 1.75, kMostSectors, 0, kStatistics},
       {"layer_gradient_kernel<__nv_bfloat16", 1.55, kMostSectors, 0, kStatistics},
       {"layer_parameters_kernel", 2.01, kMostSectors, 0, kStatistics},
       {"cross_entropy_held_kernel<float, 2", 1.75, 1.8, 0, kRows},
       {"gather_rows_kernel<unsigned int>", 3.2, kMostSectors, 0, "labels of images in random order"},
-      {"conv_patch_kernel", 3.3, 3.65, 5.45, kTiles},
-      {"conv_filter_kernel", 1.15, 1.25, 6.05, kTiles},
+      {"conv_patch_kernel", 1.3, 3.65, 1.6, kTiles},
+      {"conv_filter_kernel", 1.15, 1.25, 1.75, kTiles},
       {"conv_filter_total_kernel", kMostSectors, kMostSectors, 0.51, "the few sums of a tile"},
-      {"reduce_columns_kernel", kMostSectors, 8.01, 0.13, "the sums of a thread's adjacent columns, one by one"},
+      {"reduce_columns_kernel", kMostSectors, 8.01, 0.26, "the sums of a thread's adjacent columns, one by one"},
   };
   return all;
 }
@@ -187,11 +186,15 @@ const std::vector<Row>& rows() {
       {"adam", optimizer("adam")},
       {"conv2d of 1 channel", convolution(1, 32, 28)},
       {"conv2d of 8 channels", convolution(8, 16, 14)},
+      {"conv2d of 32 channels", convolution(32, 64, 14)},
   };
   return all;
 }
 
-class Counters : public ::testing::TestWithParam<std::tuple<std::size_t, DType>> {};
+class Counters : public ::testing::TestWithParam<std::tuple<std::size_t, DType>> {
+ protected:
+  static void SetUpTestSuite() { simulated::settings().cudnn = false; }  // its kernels are not ours
+};
 
 TEST_P(Counters, OfHotKernelsAreNearTheFewest) {
   const auto& [index, dtype] = GetParam();

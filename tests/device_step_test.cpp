@@ -1,6 +1,6 @@
 // What a captured training step queues, counted on the simulated device: kernels of ours and calls of libraries, for
-// each preset and precision, where cuBLASLt has every epilogue that we ask for and where it has only the documented
-// ones. A change that adds a launch to a step shows here.
+// each preset and precision, where cuBLASLt has every epilogue that we ask for and where it lacks some. A change that
+// adds a launch to a step shows here.
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
@@ -15,7 +15,7 @@ using Json = nlohmann::json;
 
 struct Row {
   const char *model, *precision;
-  int all, documented;  // nodes of a step
+  int all, some;  // nodes of a step
 };
 
 class Step : public ::testing::TestWithParam<Row> {};
@@ -38,7 +38,7 @@ int nodes(const Row& row, const char* epilogues) {
     names += kernel["launches"].dump() + " " + kernel["name"].get<std::string>() + "\n";
   }
   EXPECT_EQ(launches, step["nodes"].get<int>());
-  const int expected = std::string(epilogues) == "all" ? row.all : row.documented;
+  const int expected = std::string(epilogues) == "all" ? row.all : row.some;
   EXPECT_EQ(launches, expected) << names;
   return launches;
 }
@@ -48,7 +48,7 @@ TEST_P(Step, QueuesNoMoreThanItDid) {
   const std::string why = cudnn_unavailable_reason(Device::cuda());
   if (convolutions && !why.empty()) GTEST_SKIP() << "counted with cuDNN: " << why;
   nodes(GetParam(), "all");
-  nodes(GetParam(), "documented");
+  nodes(GetParam(), "some");
 }
 
 INSTANTIATE_TEST_SUITE_P(Presets, Step,

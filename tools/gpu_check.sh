@@ -7,13 +7,14 @@
 # --only takes stages of: device, products, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; what
 # of sanitizers and torch none are left for is skipped, any other stage has not passed. --dry-run says what would run.
 # --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
-# machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one.
+# machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one; with
+# build/simulated the check is rehearsed on the simulated device, with as little work as shows that it works.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it training takes synthetic digits), DESCENT_JOBS,
 # DESCENT_ARCHITECTURES (of what is built; default: the GPU that is here, for --pack 90-real).
 set -euo pipefail
 source=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
-usage() { sed -n '5,13s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
+usage() { sed -n '5,14s/^# \{0,1\}//p' "${BASH_SOURCE[0]}"; }
 fail() { echo "gpu_check: $*" >&2; exit 1; }
 begin=$SECONDS
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs what is missing, builds and runs every test except those labelled slow.
 #   tools/test.sh [--preset NAME] [--werror] [--build-only] [-- CTEST_ARGUMENTS...]
+# Without a GPU the CUDA backend is left to --preset simulated, which runs it on a simulated device.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it the real-data tests say "skipped"), DESCENT_JOBS,
-# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here, else 90-real).
+# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here; set it to compile for another).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,7 +13,7 @@ while [ $# -gt 0 ]; do
     --preset) preset=${2:?--preset needs a name}; shift ;;
     --werror) werror=ON ;;
     --build-only) build_only=yes ;;
-    --help) sed -n '2,5s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --) shift; break ;;
     *) echo "test.sh: unknown argument '$1' (see --help)" >&2; exit 1 ;;
   esac
@@ -25,12 +26,20 @@ tools/deps.sh --install build test speed
 
 generator=()
 if [ ! -f "$build/CMakeCache.txt" ] && command -v ninja >/dev/null; then generator=(-G Ninja); fi
-# Device code for the GPU that is here; on a machine without one (but with nvcc) for one architecture, to see it compile.
-architectures=90-real
-if [ "$preset" = simulated ]; then architectures=80-virtual; fi
-if nvidia-smi -L >/dev/null 2>&1; then architectures=native; fi
-cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror \
-  -DCMAKE_CUDA_ARCHITECTURES="${DESCENT_CUDA_ARCHITECTURES:-$architectures}"
+cuda=()
+if [ -n "${DESCENT_CUDA_ARCHITECTURES:-}" ]; then
+  cuda=("-DCMAKE_CUDA_ARCHITECTURES=$DESCENT_CUDA_ARCHITECTURES")
+elif [ "$preset" != simulated ] && nvidia-smi -L >/dev/null 2>&1; then
+  cuda=(-DCMAKE_CUDA_ARCHITECTURES=native)
+fi
+case $preset in release | debug)
+  cuda+=("-DDESCENT_CUDA=$([ ${#cuda[@]} -gt 0 ] && echo AUTO || echo OFF)")
+  [ ${#cuda[@]} -gt 1 ] ||
+    echo "test.sh: no GPU here: without the CUDA backend, which tools/test.sh --preset simulated tests (it takes nvcc alone)" ;;
+esac
+# What two presets compile alike, ccache gives the second: names are relative to the build folder.
+export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD}
+cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror "${cuda[@]}"
 cmake --build --preset "$preset" --parallel "$jobs"
 [ $build_only = no ] || exit 0
 [ -n "${DESCENT_DATA_DIR:-}" ] || echo "test.sh: DESCENT_DATA_DIR is not set: tests on real MNIST will be skipped"

@@ -148,6 +148,13 @@ TEST(ConvKernels, LongSumsOfEqualNumbersStayAccurate) {
   check_filter(q);
 }
 
+// So many partial sums that four threads add those of an element, and elements for more blocks than there are.
+TEST(ConvKernels, ManyPartialSumsOfAFilter) {
+  const ConvCase c{2, 40, 40, 1, 64, 3, 3, square(1, 1)};
+  EXPECT_GE(conv_filter_plan(c.shape(), false).splits, 32);
+  for_schedules([&] { check_filter(ConvProblem<float>(c)); });
+}
+
 TEST(ConvKernels, SizesOfZero) {
   // No images: nothing to write but the filter's gradient, which is zero.
   {

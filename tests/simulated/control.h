@@ -11,9 +11,9 @@
 
 namespace simulated {
 
-enum class Order : std::uint8_t { forward, reverse, random };   // of blocks, and of warps between barriers
-enum class Streams : std::uint8_t { lazy, eager, random };      // as late as they may, at once, or in random order
-enum class Epilogues : std::uint8_t { all, documented, none };  // what cuBLASLt has an algorithm for
+enum class Order : std::uint8_t { forward, reverse, random };  // of blocks, and of warps between barriers
+enum class Streams : std::uint8_t { lazy, eager, random };     // as late as they may, at once, or in random order
+enum class Epilogues : std::uint8_t { all, some, none };       // what cuBLASLt has an algorithm for
 
 struct Settings {
   std::uint64_t memory = std::uint64_t{8} << 30;  // bytes that cudaMalloc has             SIMULATED_MEMORY
@@ -26,7 +26,7 @@ struct Settings {
   bool races = true;          // look for races in shared and global memory: on, off        SIMULATED_RACES
   bool uninitialized = true;  // reading what nobody wrote is an error: on, off              SIMULATED_UNINITIALIZED
   bool counters = false;      // count sectors and bank conflicts too: on, off              SIMULATED_COUNTERS
-  Epilogues epilogues = Epilogues::all;  // all, documented, none                  SIMULATED_EPILOGUES
+  Epilogues epilogues = Epilogues::all;  // all, some, none                        SIMULATED_EPILOGUES
   bool cudnn = true;                     // off: cudnnCreate fails                                     SIMULATED_CUDNN
   bool verbose = false;                  // every fault on standard error as it happens: on, off       SIMULATED_VERBOSE
 };

@@ -1,4 +1,4 @@
-// Operands and results of comparisons (9.3.1, 9.7.6) and moves (9.7.9.5), by the text of NVIDIA's "Parallel Thread
+// Operands and results of comparisons (9.3.1, 9.7.6) and moves (9.7.9.3), by the text of NVIDIA's "Parallel Thread
 // Execution ISA", version 9.0.
 #pragma once
 

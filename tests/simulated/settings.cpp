@@ -63,7 +63,7 @@ Settings from_environment() {
   read_switch("SIMULATED_UNINITIALIZED", s.uninitialized);
   read_switch("SIMULATED_COUNTERS", s.counters);
   read_choice("SIMULATED_EPILOGUES", s.epilogues,
-              {{"all", Epilogues::all}, {"documented", Epilogues::documented}, {"none", Epilogues::none}});
+              {{"all", Epilogues::all}, {"some", Epilogues::some}, {"none", Epilogues::none}});
   read_switch("SIMULATED_CUDNN", s.cudnn);
   read_switch("SIMULATED_VERBOSE", s.verbose);
   return s;

@@ -8,6 +8,7 @@
 #include "training.h"
 
 namespace descent::cli {
+namespace bench_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -164,8 +165,10 @@ int bench(Options o) {
 }
 
 }  // namespace
+}  // namespace bench_command
 
 void add_bench(CLI::App& app, Run& run) {
+  using namespace bench_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "bench", "Time kernels, training and inference", kExamples);
   command->add_option("--train", o->train, "time training steps of mlp, lenet5, cnn, cnn-bn or a JSON file");

@@ -10,6 +10,7 @@
 #include "picture.h"
 
 namespace descent::cli {
+namespace data_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -105,8 +106,10 @@ int show(const Options& o) {
 }
 
 }  // namespace
+}  // namespace data_command
 
 void add_data(CLI::App& app, Run& run) {
+  using namespace data_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "data", "Obtain, check and look at datasets", kExamples);
   command->require_subcommand(1);

@@ -12,6 +12,7 @@
 #include "weights.h"
 
 namespace descent::cli {
+namespace eval_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -128,8 +129,10 @@ int evaluate_model(const Options& options) {
 }
 
 }  // namespace
+}  // namespace eval_command
 
 void add_eval(CLI::App& app, Run& run) {
+  using namespace eval_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "eval", "Measure a saved model on test images", kExamples);
   add_model_options(*command, o->model);

@@ -13,6 +13,7 @@
 #include "training.h"
 
 namespace descent::cli {
+namespace gradcheck_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -145,8 +146,10 @@ int check(const Options& o) {
 }
 
 }  // namespace
+}  // namespace gradcheck_command
 
 void add_gradcheck(CLI::App& app, Run& run) {
+  using namespace gradcheck_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "gradcheck", "Check gradients against central differences, in f64", kExamples);
   command->add_option("--model,-m", o->model, "mlp, lenet5, cnn, cnn-bn or a JSON file; without it: every op");

@@ -8,6 +8,7 @@
 #include "descent/version.h"
 
 namespace descent::cli {
+namespace info_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -120,8 +121,10 @@ int info(const Options& o) {
 }
 
 }  // namespace
+}  // namespace info_command
 
 void add_info(CLI::App& app, Run& run) {
+  using namespace info_command;
   auto o = std::make_shared<Options>();
   CLI::App* command =
       add_command(app, "info", "Version, devices, threads; with --peak what the machine can do", kExamples);

@@ -13,6 +13,7 @@
 #include "weights.h"
 
 namespace descent::cli {
+namespace inspect_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -172,8 +173,10 @@ int inspect(const Options& options) {
 }
 
 }  // namespace
+}  // namespace inspect_command
 
 void add_inspect(CLI::App& app, Run& run) {
+  using namespace inspect_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "inspect", "Summarize a model or a safetensors file", kExamples);
   command->add_option("what", o->what, "mlp, lenet5, cnn, cnn-bn, a JSON file, a safetensors file or a run folder")

@@ -17,6 +17,7 @@
 #include "weights.h"
 
 namespace descent::cli {
+namespace predict_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -205,8 +206,10 @@ int predict_images(const Options& options) {
 }
 
 }  // namespace
+}  // namespace predict_command
 
 void add_predict(CLI::App& app, Run& run) {
+  using namespace predict_command;
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "predict", "Classify PNG files or test images", kExamples);
   add_model_options(*command, o->model);

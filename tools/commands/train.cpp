@@ -22,6 +22,7 @@
 #include "weights.h"
 
 namespace descent::cli {
+namespace train_command {
 namespace {
 
 using Json = nlohmann::json;
@@ -305,8 +306,10 @@ int train_model(const Options& options) {
 }
 
 }  // namespace
+}  // namespace train_command
 
 void add_train(CLI::App& app, Run& run) {
+  using namespace train_command;
   auto options = std::make_shared<Options>();
   CLI::App* command = add_command(app, "train", "Train a model and write a run folder", kExamples);
   options->command = command;

@@ -5,6 +5,7 @@
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstdio>
@@ -235,8 +236,11 @@ Json ask(cublasLtHandle_t lt, const Question& q, const Buffers& buffers, Stopwat
   const cublasStatus_t status =
       cublasLtMatmulAlgoGetHeuristic(lt, desc.get(), first.get(), second.get(), result.get(), result.get(),
                                      preference.get(), static_cast<int>(found.size()), found.data(), &count);
-  Json row = {{"status", cublasLtGetStatusName(status)}, {"algorithms", count}};
-  if (status != CUBLAS_STATUS_SUCCESS || count == 0) return row;
+  // An entry whose own state is not a success holds no algorithm.
+  const auto end = std::remove_if(found.begin(), found.begin() + (status == CUBLAS_STATUS_SUCCESS ? count : 0),
+                                  [](const auto& result) { return result.state != CUBLAS_STATUS_SUCCESS; });
+  Json row = {{"status", cublasLtGetStatusName(status)}, {"algorithms", end - found.begin()}};
+  if (end == found.begin()) return row;
   const cublasLtMatmulHeuristicResult_t& best = found[0];
   row["id"] = config<std::int32_t>(best.algo, CUBLASLT_ALGO_CONFIG_ID);
   row["tile"] = config<std::uint32_t>(best.algo, CUBLASLT_ALGO_CONFIG_TILE_ID);

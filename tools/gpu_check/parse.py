@@ -141,14 +141,15 @@ def products(found):
 
 
 def kernels(cpu, cuda):
-    """Joins two kernel tables of `descent bench --json` by op and size."""
+    """Joins two kernel tables of `descent bench --json` by op and size. On a simulated device there are no times."""
     by_name = {(row["op"], row["size"]): row for row in cpu.get("kernels", [])}
     rows = []
     for row in cuda.get("kernels", []):
         base = by_name.get((row["op"], row["size"]))
-        rows.append({"op": row["op"], "size": row["size"], "cuda_us": row["seconds"] * 1e6,
+        seconds = None if cuda.get("device") == "simulated" else row["seconds"]
+        rows.append({"op": row["op"], "size": row["size"], "cuda_us": seconds and seconds * 1e6,
                      "cpu_us": base["seconds"] * 1e6 if base else None,
-                     "speedup": base["seconds"] / row["seconds"] if base and row["seconds"] > 0 else None,
+                     "speedup": base["seconds"] / seconds if base and seconds else None,
                      "gb_s": row.get("gb_s"), "gflops": row.get("gflops"), "share_of_peak": row.get("share_of_peak")})
     if not rows:
         raise Unreadable("descent bench printed no kernels")

@@ -38,6 +38,8 @@ class Tree:
     def __init__(self, root):
         self.root = os.path.abspath(root)
         self.descent = os.path.join(self.root, "bin", "descent")
+        # A build for the simulated device of tests/simulated: the check is rehearsed, with as little work as shows that it works.
+        self.simulated = os.path.exists(os.path.join(self.root, "lib", "libsimulated_cuda.so"))
 
     def programs(self):
         """Test programs by name; those of the kernels, built by nvcc, lie in a folder of their own."""
@@ -97,7 +99,7 @@ class Check:
         self.deadline = time.monotonic() + seconds
         self.started = time.monotonic()
         self.environment = dict(os.environ)
-        self.results = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "tree": tree.root, "stages": [], "passed": False}
+        self.results = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "tree": tree.root, "simulated": tree.simulated, "stages": [], "passed": False}
         self.log = None
         self.lock = threading.Lock()
         os.makedirs(self.out, exist_ok=True)

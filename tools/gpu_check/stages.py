@@ -28,6 +28,8 @@ SANITIZERS = {
     "initcheck": [],
     "synccheck": [],
 }
+# Of a rehearsal: one in so many tests of each program, the kernels whose name has this in it, and training's steps and images.
+REHEARSAL = {"share_of_tests": 64, "kernels": "softmax", "steps": 3, "batch": 16}
 # f64 kernels are the same templates; slow tests are slow on purpose.
 SANITIZER_FILTER = "-*/1.*:*Slow*"
 
@@ -54,7 +56,10 @@ def device(check, details):
 
 def _run_test(check, name, path, scratch):
     report = os.path.join(scratch, name + ".json")
-    done = check.run([path, "--gtest_brief=1", "--gtest_filter=-*Slow*", "--gtest_output=json:" + report], 120)
+    environment = dict(check.environment)
+    if check.tree.simulated:  # GoogleTest's way to divide tests among machines
+        environment.update(GTEST_TOTAL_SHARDS=str(REHEARSAL["share_of_tests"]), GTEST_SHARD_INDEX="0")
+    done = check.run([path, "--gtest_brief=1", "--gtest_filter=-*Slow*", "--gtest_output=json:" + report], 120, environment)
     row = {"program": name, "seconds": round(done.seconds, 1), "ran": 0, "failed": 0, "skipped": 0, "failures": []}
     try:
         with open(report, encoding="utf-8") as file:
@@ -147,6 +152,8 @@ def _sanitize(check, tool, which, name, path, scratch):
 def sanitizers(check, details):
     """compute-sanitizer over the tests of the kernels: memcheck over all of them first, then the other tools. What no time is left for,
     and a tool that refuses to work on this machine, is said and is no failure."""
+    if check.tree.simulated:
+        raise Skipped("compute-sanitizer watches GPUs alone")
     tool = shutil.which("compute-sanitizer") or "/usr/local/cuda/bin/compute-sanitizer"
     if not os.access(tool, os.X_OK):
         raise Skipped("compute-sanitizer, which comes with the CUDA Toolkit, is not here")
@@ -187,8 +194,12 @@ def sanitizers(check, details):
 
 def _train(check, scratch, name, words):
     folder = os.path.join(scratch, name)
-    done = check.run([check.tree.descent, "train", "--seed", "1", "--epochs", "1", "--batch-size", str(BATCH), "--out", folder, "--json",
-                      "--quiet", *words], 120)
+    if check.tree.simulated:
+        images = REHEARSAL["steps"] * REHEARSAL["batch"]
+        words = [*words, "--batch-size", str(REHEARSAL["batch"]), "--limit-train", str(images), "--limit-test", str(images)]
+    else:
+        words = ["--batch-size", str(BATCH), *words]
+    done = check.run([check.tree.descent, "train", "--seed", "1", "--epochs", "1", "--out", folder, "--json", "--quiet", *words], 120)
     if done.timed_out or done.code != 0:
         raise Failed(f"descent train {' '.join(words)}: " + ("timed out" if done.timed_out else f"ended with {done.code}: "
                                                              f"{done.err.strip()[-300:]}"))
@@ -210,11 +221,12 @@ def training(check, details):
     offers = check.run([check.tree.descent, "train", "--help"], 20).out
     complaints = []
     details["f64"], details["f32"], details["same_bits"] = {}, {}, {}
+    most = REHEARSAL["steps"] if check.tree.simulated else FIRST_STEPS
     with tempfile.TemporaryDirectory() as scratch:
         for dtype, bounds in LOSS_BOUNDS.items():
             for model in MODELS:
                 words = ["--model", model, "--data", data, "--dtype", dtype, "--metrics-every", "1"]
-                if dtype == "f64":
+                if dtype == "f64" and not check.tree.simulated:
                     words += ["--limit-train", str(FIRST_STEPS * BATCH), "--limit-test", "1000"]
                 try:
                     runs = {where: _train(check, scratch, f"{model}-{dtype}-{where}", [*words, "--device", where])
@@ -222,7 +234,8 @@ def training(check, details):
                 except (Failed, parse.Unreadable, OSError) as error:
                     complaints.append(f"{model} {dtype}: {error}")
                     continue
-                row = {"losses": [parse.compare_losses(runs["cpu"]["losses"], runs["cuda"]["losses"], *bound) for bound in bounds]}
+                row = {"losses": [parse.compare_losses(runs["cpu"]["losses"], runs["cuda"]["losses"], min(steps, most), bound)
+                                  for steps, bound in bounds]}
                 row["accuracy"] = {where: run["test_accuracy"] for where, run in runs.items()}
                 row["seconds"] = {where: run["seconds"] for where, run in runs.items()}
                 details[dtype][model] = row
@@ -253,8 +266,9 @@ def training(check, details):
 def bench(check, details):
     """The kernel table and whole training steps on both devices, in one go."""
     tables = {}
+    some = ["--op", REHEARSAL["kernels"]] if check.tree.simulated else []
     for where in ("cpu", "cuda"):
-        done = check.run([check.tree.descent, "bench", "--device", where, "--json"], 45)
+        done = check.run([check.tree.descent, "bench", "--device", where, "--json", *some], 45)
         if done.timed_out or done.code != 0:
             raise Failed(f"descent bench --device {where}: " + ("timed out" if done.timed_out else done.err.strip()[-300:]))
         tables[where] = parse.result(done.out)
@@ -268,9 +282,10 @@ def bench(check, details):
             done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *more], 25)
             if done.code == 0 and not done.timed_out:
                 told = parse.result(done.out)
-                row[where] = told["seconds_per_epoch"]
-                if told.get("graph_nodes"):  # of the captured step
-                    row.setdefault("nodes", {})[where] = told["graph_nodes"]
+                counted = told.get("device") == "simulated"  # nodes, and no times
+                row[where] = None if counted else told["seconds_per_epoch"]
+                if nodes := told.get("nodes" if counted else "graph_nodes"):  # of the captured step
+                    row.setdefault("nodes", {})[where] = nodes
             elif where in ("cpu", "cuda"):
                 raise Failed(f"descent bench --train {model} --device {where} ended with {done.code}: {done.err.strip()[-300:]}")
         details["jobs"].append(row)
@@ -280,6 +295,8 @@ def bench(check, details):
 
 def torch(check, details):
     """Training steps against PyTorch eager and one CUDA graph of its step, in class T; then, in what time is left, the MLP's compiled."""
+    if check.tree.simulated:
+        raise Skipped("PyTorch would need a GPU")
     if importlib.util.find_spec("torch") is None:
         raise Skipped(f"{sys.executable} has no PyTorch")
     with tempfile.TemporaryDirectory() as scratch:

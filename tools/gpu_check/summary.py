@@ -45,7 +45,7 @@ def _bench(details):
     lines = []
     for where in ("cpu", "cuda"):
         peak = details.get(where, {})
-        if peak:
+        if "gflops_f32" in peak:
             lines.append(f"- {where}: {peak.get('device_name', peak.get('device', ''))} {peak['gflops_f32']:,.0f} GFLOP/s, "
                          f"copy {peak['copy_gb_s']:,.0f} GB/s")
     lines += _table(["op", "size", "CPU us", "GPU us", "speed-up", "GB/s", "GFLOP/s", "of peak"],
@@ -89,6 +89,8 @@ SECTIONS = {"products": _products, "tests": _tests, "sanitizers": _sanitizers, "
 def markdown(results):
     lines = ["# GPU check", "", f"{'Passed' if results['passed'] else 'NOT passed'}; started {results['started']}, "
              f"{results.get('seconds', 0)} s.", ""]
+    if results.get("simulated"):
+        lines += ["**A rehearsal on a simulated device, with as little work as shows that the check works. Nothing here comes from a GPU.**", ""]
     lines += _table(["stage", "result", "seconds", ""],
                     [[stage["name"], stage["status"], stage["seconds"], stage["reason"]] for stage in results["stages"]])
     for stage in results["stages"]:

@@ -53,7 +53,7 @@ void conv_forward(Queue& q, const ConvShape& s, const T* x, const T* w, const T*
   if (s.images * s.out_height * s.out_width * s.out_channels == 0) return;
   const ConvGather job = conv_gather(s, false);
   const ForwardTarget<T> target{y, bias, activation == Activation::relu,
-                                quads_fit(y, job.target_channels(), job.target_group)};
+                                quads_fit(y, job.target_channels(), job.target_group) && aligned16(bias)};
   conv_run(q, conv_way<PixelOrder>(job, sizeof(T)), job,
            image_source(x, s.height, s.width, s.channels, job.source_group), w, target);
 }
@@ -63,7 +63,8 @@ template <class T>
 void conv_relu_pool(Queue& q, const ConvShape& s, const T* x, const T* w, const T* bias, T* y, std::uint8_t* code) {
   if (s.images * (s.out_height / 2) * (s.out_width / 2) * s.out_channels == 0) return;
   const ConvGather job = conv_gather(s, false);
-  const PooledTarget<T> target{y, code, bias, quads_fit(y, job.target_channels(), job.target_group, code)};
+  const PooledTarget<T> target{y, code, bias,
+                               quads_fit(y, job.target_channels(), job.target_group, code) && aligned16(bias)};
   conv_run(q, conv_way<WindowOrder>(job, sizeof(T)), job,
            image_source(x, s.height, s.width, s.channels, job.source_group), w, target);
 }

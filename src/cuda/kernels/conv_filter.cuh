@@ -11,20 +11,25 @@
 namespace descent::gpu {
 
 // A block's tile is rows (output channels) by columns (elements of the filter; one more after the last, always 1, gives
-// the bias). A thread sums 8 x 4 of it. Where a tile has less than a block's worth of these, the block's threads
-// form slices that take every slices-th pixel.
+// the bias). A thread sums 8 x 4 of it, four rows of each half of the tile. Where a tile has less than a block's worth
+// of these, the block's threads form slices that take every slices-th pixel.
+//
+// In shared memory a step is [half][pixel][rows / 2] of the gradient and then [pixel][columns] of the source, so that
+// neighbouring threads, of one slice or the next, read neighbouring quads.
 struct ConvFilterPlan {
   static constexpr int kThreads = 128, kQuads = 4;  // of a thread per step
   int depth = 0, width = 0;                         // elements of a filter; columns of all tiles
   int rows = 0, columns = 0, row_tiles = 0, column_tiles = 0;
   int slices = 0;
   int pixels = 0;                                      // of a step
+  int half = 0;                                        // elements from one half of the gradient's rows to the other
   int step_image = 0, step_down = 0, step_across = 0;  // the same as images, rows and single pixels
   int chain_steps = 0;
   int splits = 0;
   std::int64_t split_pixels = 0;
 
-  __host__ __device__ int step() const { return pixels * (rows + columns); }  // elements
+  __host__ __device__ int source() const { return 2 * half; }                   // where the source begins
+  __host__ __device__ int step() const { return source() + pixels * columns; }  // elements
   std::int64_t partials(const ConvShape& s) const { return s.out_channels * width; }
 };
 
@@ -42,6 +47,8 @@ inline ConvFilterPlan conv_filter_plan(const ConvShape& s, bool with_bias) {
   cut(p.width, 4, p.columns, p.column_tiles);
   p.slices = p.kThreads / (p.rows / 8 * (p.columns / 4));
   p.pixels = p.kThreads * p.kQuads * 4 / (p.rows + p.columns) / p.slices * p.slices;
+  p.half = p.pixels * p.rows / 2;
+  p.half += ((p.rows / 2 - p.half) % 32 + 32) % 32;  // the halves of a pixel, stored together, on neighbouring banks
 
   const std::int64_t all = s.images * s.out_height * s.out_width,
                      tiles = s.geometry.groups * p.row_tiles * p.column_tiles;
@@ -72,12 +79,20 @@ class ConvFilterQuad {
     const int quads = (gradient_ ? plan.rows : plan.columns) / 4;
     if (!gradient_) number -= of_gradient;
     const int pixel = number / quads, quad = (number - pixel * quads) * 4;
+    const bool second = gradient_ && quad >= plan.rows / 2;
+    to_ = gradient_ ? pixel * (plan.rows / 2) + quad + (second ? plan.half - plan.rows / 2 : 0)
+                    : plan.source() + pixel * plan.columns + quad;
+    inside_ = pixel < plan.pixels;
     left_ = pixel < plan.pixels ? end - first - pixel : 0;
     const ConvAxis down = forward_axis(job.rows), across = forward_axis(job.columns);
     spot_ = PixelOrder::spot(first + pixel, job.images, down, across);
     at_ = (gradient_ ? row : column) + quad;
     channel_ = gradient_ ? group * job.target_group + at_ : group * job.source_group;
     if (!gradient_ && at_ < plan.depth) place_.set(at_, across, job.source_group);
+  }
+
+  __device__ void store(T* buffer, const Quad<T>& quad) const {
+    if (inside_) store_quad(buffer + to_, quad);
   }
 
   // And moves on to the next step.
@@ -131,9 +146,10 @@ class ConvFilterQuad {
     return quad;
   }
 
-  bool gradient_;
-  int at_, channel_;   // the quad's row or column; its channel, for the source its group's first
-  std::int64_t left_;  // pixels of the range that are not yet done
+  bool gradient_, inside_;  // of the gradient; of the step
+  int to_;                  // in the buffer
+  int at_, channel_;        // the quad's row or column; its channel, for the source its group's first
+  std::int64_t left_;       // pixels of the range that are not yet done
   ConvSpot spot_;
   ConvDepth place_{};
 };
@@ -147,7 +163,7 @@ __global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int firs
   T* const buffers = dynamic_shared<T>();
   const int thread = static_cast<int>(threadIdx.x);
   const int micros = plan.rows / 8 * (plan.columns / 4), slice = thread / micros, micro = thread - slice * micros;
-  const int my_row = micro / (plan.columns / 4) * 8, my_column = micro % (plan.columns / 4) * 4;
+  const int my_row = micro / (plan.columns / 4) * 4, my_column = micro % (plan.columns / 4) * 4;  // of each half
   const int column_tiles = plan.column_tiles - first_column_tile;
   const std::int64_t pixels = PixelOrder::pixels(job.images, forward_axis(job.rows), forward_axis(job.columns));
   const std::int64_t tiles = static_cast<std::int64_t>(column_tiles) * plan.row_tiles * job.groups;
@@ -173,10 +189,7 @@ __global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int firs
         for (int j = 0; j < ConvFilterPlan::kQuads; ++j) loaded[j] = quads[j].load(job, plan, x, dy);
       }
 #pragma unroll
-      for (int j = 0; j < ConvFilterPlan::kQuads; ++j) {
-        const int number = thread + j * ConvFilterPlan::kThreads;
-        if (number * 4 < plan.step()) store_quad(buffer + number * 4, loaded[j]);
-      }
+      for (int j = 0; j < ConvFilterPlan::kQuads; ++j) quads[j].store(buffer, loaded[j]);
       __syncthreads();
       if (first + done + plan.pixels < end) {  // on their way while these are multiplied
 #pragma unroll
@@ -184,13 +197,13 @@ __global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int firs
       }
       if (slice < plan.slices) {
         const T* const a = buffer + my_row;
-        const T* const b = buffer + plan.pixels * plan.rows + my_column;
+        const T* const b = buffer + plan.source() + my_column;
 #pragma unroll 2
         for (int p = slice; p < plan.pixels; p += plan.slices) {
           const Quad<T> right = load_quad(b + p * plan.columns);
 #pragma unroll
           for (int m = 0; m < 2; ++m) {
-            const Quad<T> left = load_quad(a + p * plan.rows + 4 * m);
+            const Quad<T> left = load_quad(a + m * plan.half + p * (plan.rows / 2));
 #pragma unroll
             for (int r = 0; r < 4; ++r) {
 #pragma unroll
@@ -211,8 +224,8 @@ __global__ void conv_filter_kernel(ConvGather job, ConvFilterPlan plan, int firs
       T* const to = buffers + (slice * plan.rows + my_row) * plan.columns + my_column;
 #pragma unroll
       for (int r = 0; r < 8; ++r) {
-#pragma unroll
-        for (int c = 0; c < 4; ++c) to[r * plan.columns + c] = totals[r / 4].v[r % 4][c];
+        const T(&four)[4] = totals[r / 4].v[r % 4];
+        store_quad(to + (r / 4 * (plan.rows / 2) + r % 4) * plan.columns, Quad<T>{four[0], four[1], four[2], four[3]});
       }
     }
     __syncthreads();

@@ -17,7 +17,9 @@ struct ConvPatch {
   int depth = 0;              // of the filter, at most
   int threads = 0;
 
-  __host__ __device__ int filter_size() const { return depth * packs * 4; }
+  // Four more than the filter's columns, or neighbours in depth would fall on the same banks.
+  __host__ __device__ int filter_pitch() const { return packs * 4 + 4; }
+  __host__ __device__ int filter_size() const { return depth * filter_pitch(); }
   std::int64_t size() const { return filter_size() + std::int64_t{rows} * columns * pitch; }
 };
 
@@ -55,7 +57,8 @@ ConvPatch conv_patch(const ConvGather& job, std::size_t element) {
   return p;
 }
 
-// The filter of a group as [depth][packs * 4], filled up with zeros. All threads of the block take part.
+// The filter of a group as [depth][filter_pitch], filled up with zeros to whole packs. All threads of the block take
+// part.
 template <class T>
 __device__ void load_patch_filter(const ConvGather& job, const ConvPatch& plan, const ConvAxis& down,
                                   const ConvAxis& across, const T* weights, T* filter) {
@@ -65,10 +68,10 @@ __device__ void load_patch_filter(const ConvGather& job, const ConvPatch& plan, 
     ConvDepth place;
     place.set(k, across, job.source_group);
     const int ky = down.tap + place.j_down * down.tap_step, kx = across.tap + place.j_across * across.tap_step;
-    filter[k * columns + column] = column < job.target_group
-                                       ? weights[column * job.weight_target + place.channel * job.weight_source +
-                                                 (ky * job.columns.kernel + kx) * job.weight_tap]
-                                       : T{0};
+    filter[k * plan.filter_pitch() + column] =
+        column < job.target_group ? weights[column * job.weight_target + place.channel * job.weight_source +
+                                            (ky * job.columns.kernel + kx) * job.weight_tap]
+                                  : T{0};
   }
 }
 
@@ -116,7 +119,7 @@ __device__ ConvBlock<T> multiply_patch(const ConvGather& job, const ConvPatch& p
   const bool whole_rows = across.reach == 1 && plan.pitch == job.source_group;  // a row of taps is contiguous
   const int runs = whole_rows ? 1 : across.taps, run = whole_rows ? across.taps * job.source_group : job.source_group;
   const int depth = down.taps * across.taps * job.source_group, chain = conv_chain(depth),
-            filter_pitch = plan.packs * 4;
+            filter_pitch = plan.filter_pitch();
   ConvBlock<T> sums[1] = {}, totals[1] = {};
   int left = chain;
   for (int j_down = 0; j_down < down.taps; ++j_down) {

@@ -85,7 +85,8 @@ struct WindowOrder {
 };
 
 // A target's operator() writes `channels` (1 to 4) channels, from `channel` on, counted over all groups, of four
-// pixels. `quads`: a whole four may be written at once where `channel` within its group is a multiple of four.
+// pixels. `quads`: a whole four may be written at once, and read of the bias, where `channel` within its group is a
+// multiple of four.
 
 template <class T>
 __device__ void write_channels(T* to, const T (&values)[4], int channels, bool quads) {
@@ -94,6 +95,19 @@ __device__ void write_channels(T* to, const T (&values)[4], int channels, bool q
   for (int c = 0; c < 4; ++c) {
     if (c < channels) to[c] = values[c];
   }
+}
+
+// Four channels of the bias from `channel` on, of which `channels` are there; null is zeros.
+template <class T>
+__device__ Quad<T> load_bias(const T* bias, int channel, int channels, bool quads) {
+  Quad<T> quad = {};
+  if (bias == nullptr) return quad;
+  if (quads && channels == 4) return load_quad(bias + channel);
+#pragma unroll
+  for (int c = 0; c < 4; ++c) {
+    if (c < channels) quad.v[c] = bias[channel + c];
+  }
+  return quad;
 }
 
 // NaN passes, as in the contract.
@@ -112,12 +126,13 @@ struct ForwardTarget {
 
   __device__ void operator()(const ConvGather& job, const ConvAxis&, const ConvAxis&, const ConvSpot* spots,
                              int channel, int channels, ConvBlock<T> block) const {
+    const Quad<T> shift = load_bias(bias, channel, channels, quads);
 #pragma unroll
     for (int p = 0; p < 4; ++p) {
       if (spots[p].image < 0) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        if (bias != nullptr && c < channels) block.v[p][c] += bias[channel + c];
+        if (bias != nullptr) block.v[p][c] += shift.v[c];
         if (relu) block.v[p][c] = relu_or_nan(block.v[p][c]);
       }
       const std::int64_t row = static_cast<std::int64_t>(spots[p].image) * job.target_height + spots[p].t_down;
@@ -140,15 +155,15 @@ struct PooledTarget {
   __device__ void operator()(const ConvGather& job, const ConvAxis&, const ConvAxis&, const ConvSpot* spots,
                              int channel, int channels, ConvBlock<T> block) const {
     if (spots[0].image < 0) return;
+    const Quad<T> shift = load_bias(bias, channel, channels, quads);
     T best[4];
     Pack<std::uint8_t, 4> codes;
 #pragma unroll
     for (int c = 0; c < 4; ++c) {
-      const T shift = bias != nullptr && c < channels ? bias[channel + c] : T{0};
       int place = 0;
 #pragma unroll
       for (int p = 0; p < 4; ++p) {
-        const T value = relu_or_nan(bias != nullptr ? block.v[p][c] + shift : block.v[p][c]);
+        const T value = relu_or_nan(bias != nullptr ? block.v[p][c] + shift.v[c] : block.v[p][c]);
         const bool wins = p == 0 || (!(value <= best[c]) && !isnan(best[c]));  // greater, or the first NaN
         best[c] = wins ? value : best[c];
         place = wins ? p : place;

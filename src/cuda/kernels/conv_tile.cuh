@@ -14,13 +14,17 @@ struct ConvTile {
   static constexpr int kRows = kRows_, kColumns = kColumns_, kMicro = kMicro_;
   static constexpr int kDepth = 16;  // products between two barriers
   static constexpr int kThreads = kRows / kMicro * (kColumns / 4);
-  static constexpr int kRowPitch = kRows + 4, kColumnPitch = kColumns + 4;  // spreads transposing stores over banks
+  static constexpr int kRowPitch = kRows + 4, kColumnPitch = kColumns + 4;
   static constexpr int kBuffer = kDepth * (kRowPitch + kColumnPitch);
   static constexpr int kRowQuads = kRows * kDepth / 4 / kThreads;
   static constexpr int kColumnQuads = (kColumns * kDepth / 4 + kThreads - 1) / kThreads;
   static constexpr std::size_t kShared = 2 * kBuffer * sizeof(T) + kRows * sizeof(ConvSpot);
   static_assert(kRows * kDepth / 4 % kThreads == 0 && kThreads % kWarp == 0 && kShared <= 48 * 1024);
 };
+
+// Where element `i` of slice k lies. Lanes store transposed: eight neighbours of slices k, k + 4, k + 8 and k + 12 at
+// once. The pitch keeps the first two of these on different banks, and this the last two from theirs.
+__device__ inline int conv_tile_place(int k, int pitch, int i) { return k * pitch + (i ^ (k & 8)); }
 
 // Brings kDepth slices of both factors to shared memory, [depth][row] and [depth][column], by way of registers so that
 // the next ones are on their way while these are multiplied.
@@ -66,7 +70,7 @@ class ConvTileLoader {
     for (int i = 0; i < Tile::kRowQuads; ++i) {
       const int row = thread() / 4 + i * (Tile::kThreads / 4);
 #pragma unroll
-      for (int j = 0; j < 4; ++j) buffer[(k + j) * Tile::kRowPitch + row] = rows_[i].v[j];
+      for (int j = 0; j < 4; ++j) buffer[conv_tile_place(k + j, Tile::kRowPitch, row)] = rows_[i].v[j];
     }
     T* const to = buffer + Tile::kDepth * Tile::kRowPitch;
 #pragma unroll
@@ -74,11 +78,11 @@ class ConvTileLoader {
       if (thread() + i * Tile::kThreads >= Tile::kColumns * Tile::kDepth / 4) break;
       if (kData) {
         const int slice = thread() / kColumnGroups + i * (Tile::kThreads / kColumnGroups);
-        store_quad(to + slice * Tile::kColumnPitch + thread() % kColumnGroups * 4, columns_[i]);
+        store_quad(to + conv_tile_place(slice, Tile::kColumnPitch, thread() % kColumnGroups * 4), columns_[i]);
       } else {
         const int column = thread() / 4 + i * (Tile::kThreads / 4);
 #pragma unroll
-        for (int j = 0; j < 4; ++j) to[(k + j) * Tile::kColumnPitch + column] = columns_[i].v[j];
+        for (int j = 0; j < 4; ++j) to[conv_tile_place(k + j, Tile::kColumnPitch, column)] = columns_[i].v[j];
       }
     }
   }
@@ -170,14 +174,14 @@ template <class Tile>
 __device__ void multiply_tile(const typename Tile::Element* buffer, ConvSums<Tile>& sums) {
   using T = typename Tile::Element;
   const int thread = static_cast<int>(threadIdx.x);
-  const T* rows = buffer + thread / (Tile::kColumns / 4) * Tile::kMicro;
-  const T* columns = buffer + Tile::kDepth * Tile::kRowPitch + thread % (Tile::kColumns / 4) * 4;
+  const int row = thread / (Tile::kColumns / 4) * Tile::kMicro, column = thread % (Tile::kColumns / 4) * 4;
+  const T* const columns = buffer + Tile::kDepth * Tile::kRowPitch;
 #pragma unroll
   for (int k = 0; k < Tile::kDepth; ++k) {
-    const Quad<T> b = load_quad(columns + k * Tile::kColumnPitch);
+    const Quad<T> b = load_quad(columns + conv_tile_place(k, Tile::kColumnPitch, column));
 #pragma unroll
     for (int m = 0; m < Tile::kMicro / 4; ++m) {
-      const Quad<T> a = load_quad(rows + k * Tile::kRowPitch + 4 * m);
+      const Quad<T> a = load_quad(buffer + conv_tile_place(k, Tile::kRowPitch, row + 4 * m));
 #pragma unroll
       for (int p = 0; p < 4; ++p) {
 #pragma unroll

@@ -6,11 +6,6 @@
 
 namespace descent::gpu {
 
-template <class T>
-__device__ T rectified(T value) {
-  return value < T(0) ? T(0) : value;
-}
-
 // The running statistics as scale and shift. A thread per channel.
 template <class T>
 __global__ void batch_scale_kernel(std::int64_t channels, BatchParameters<T> p, T* scale, T* shift) {
@@ -24,15 +19,18 @@ __global__ void batch_scale_kernel(std::int64_t channels, BatchParameters<T> p, 
 template <class T, class W>
 struct ChannelNormalizer {  // of a thread's channels
   Pack<T, W::kN> mean, scale, shift;
+  // ReLU's, or one below every value: the same for all of them, without a branch.
+  T least;
 
-  __device__ ChannelNormalizer(const ChannelScale<T>& s, std::int64_t channel)
+  __device__ ChannelNormalizer(const ChannelScale<T>& s, std::int64_t channel, bool relu)
       : mean(channel_values<T, W>(s.mean, channel, T(0))),
         scale(channel_values<T, W>(s.scale, channel, T(1))),
-        shift(channel_values<T, W>(s.shift, channel, T(0))) {}
-  __device__ Pack<T, W::kN> apply(Pack<T, W::kN> x, bool relu) const {
+        shift(channel_values<T, W>(s.shift, channel, T(0))),
+        least(relu ? T(0) : -static_cast<T>(INFINITY)) {}
+  __device__ Pack<T, W::kN> apply(Pack<T, W::kN> x) const {
     for (int v = 0; v < W::kN; ++v) {
       const T value = (x.v[v] - mean.v[v]) * scale.v[v] + shift.v[v];
-      x.v[v] = relu ? rectified(value) : value;
+      x.v[v] = value < least ? least : value;  // NaN stays
     }
     return x;
   }
@@ -42,27 +40,24 @@ template <class T, class W>
 struct NormalizeBody {
   static constexpr int kInFlight = 4;
   using Item = Pack<Wide<T>, W::kN>;
-  const T* x;  // x and y from the thread's channel on
+  const T* x;
   T* y;
-  std::int64_t channels;
-  bool relu;
+  std::int64_t groups, group;
   ChannelNormalizer<Wide<T>, W> normalizer;
 
-  __device__ Item load(std::int64_t row) const { return load_group<T, W>(x + row * channels); }
+  __device__ Item load(std::int64_t row) const { return load_group<T, W>(x + (row * groups + group) * W::kN); }
   __device__ void use(std::int64_t row, const Item& item) {
-    store_group<T, W>(y + row * channels, normalizer.apply(item, relu));
+    store_nth_group<T, W>(y, row * groups + group, normalizer.apply(item));
   }
 };
 
 // Threads and data as in batch_moments_kernel. Reads x and writes y once; arithmetic in Wide<T>.
 template <class T, class W>
 __global__ void batch_normalize_kernel(NormColumns c, const T* x, ChannelScale<Wide<T>> s, bool relu, T* y) {
-  const std::int64_t channels = c.groups * W::kN;
   for (std::int64_t job = blockIdx.x; job < c.jobs; job += gridDim.x) {
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
-    const std::int64_t channel = p.group * W::kN;
-    NormalizeBody<T, W> body{x + channel, y + channel, channels, relu, ChannelNormalizer<Wide<T>, W>(s, channel)};
+    NormalizeBody<T, W> body{x, y, c.groups, p.group, ChannelNormalizer<Wide<T>, W>(s, p.group * W::kN, relu)};
     walk_rows(c, p, body);
   }
 }
@@ -75,7 +70,7 @@ void batch_normalize(Queue& q, std::int64_t rows, std::int64_t channels, const T
     const NormColumns c = norm_columns(rows, channels / W::kN);
     launch_columns(q, "batch_normalize", batch_normalize_kernel<T, W>, c, 0, x, s, activation == Activation::relu, y);
   };
-  with_norm_width<T>(channels, run, x, y);
+  with_norm_width<T>(channels, run, x, y, s.mean, s.scale, s.shift);
 }
 
 template <class T>

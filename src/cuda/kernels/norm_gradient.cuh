@@ -265,7 +265,7 @@ void batch_backward(Queue& q, bool training, Activation activation, std::int64_t
     const ChannelGradient<V> g{saved.mean, out.scale, training ? out.offset : nullptr, out.slope};
     launch_columns(q, "batch_gradient", batch_gradient_kernel<T, W>, c, 0, x, mask, dy, g, dx);
   };
-  with_norm_width<T>(channels, run, x, mask, dy, static_cast<const T*>(dx.data));
+  with_norm_width<T>(channels, run, x, mask, dy, static_cast<const T*>(dx.data), saved.mean);
 }
 
 }  // namespace descent::gpu

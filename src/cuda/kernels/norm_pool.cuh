@@ -38,15 +38,15 @@ __global__ void batch_pool_kernel(NormColumns c, PooledShape s, const T* x, Chan
     const NormPlace p = norm_place(c, job);
     if (p.count == 0) continue;
     const std::int64_t channel = p.group * W::kN;
-    const ChannelNormalizer<V, W> normalizer(scale, channel);
+    const ChannelNormalizer<V, W> normalizer(scale, channel, true);
     for (std::int64_t window = p.row; window < p.end; window += c.row_lanes) {
       const PooledWindow at(window, s.out_h, s.out_w);
       Pack<V, W::kN> pixels[4];
       for (int k = 0; k < 4; ++k) pixels[k] = load_group<T, W>(x + pooled_pixel(s, at, k) + channel);
-      Pack<V, W::kN> best = normalizer.apply(pixels[0], true);
+      Pack<V, W::kN> best = normalizer.apply(pixels[0]);
       Pack<std::uint8_t, W::kN> winner{};
       for (int k = 1; k < 4; ++k) {
-        const Pack<V, W::kN> value = normalizer.apply(pixels[k], true);
+        const Pack<V, W::kN> value = normalizer.apply(pixels[k]);
         for (int v = 0; v < W::kN; ++v) {
           if (value.v[v] <= best.v[v] || isnan(best.v[v])) continue;  // greater, or the first NaN
           best.v[v] = value.v[v];
@@ -137,7 +137,8 @@ void batch_train_relu_pool(Queue& q, const PooledShape& s, const BatchParameters
     const ChannelScale<V> channel_scale{mean, scale.data(), shift.data()};
     launch_columns(q, "batch_pool", batch_pool_kernel<T, W>, c, 0, s, x, channel_scale, y, code);
   };
-  with_norm_width<T>(s.c, run, x, static_cast<const T*>(y), static_cast<const std::uint8_t*>(code));
+  with_norm_width<T>(s.c, run, x, static_cast<const T*>(y), static_cast<const std::uint8_t*>(code),
+                     static_cast<const V*>(mean));
 }
 
 template <class T>
@@ -161,7 +162,7 @@ void batch_backward_relu_pool(Queue& q, const PooledShape& s, const T* x, const 
     const ChannelGradient<V> g{saved.mean, out.scale, out.offset, out.slope};
     launch_columns(q, "batch_pool_gradient", batch_pool_gradient_kernel<T, W>, all, 0, s, x, dy, code, g, dx);
   };
-  with_norm_width<T>(s.c, run, x, dy, code, static_cast<const T*>(dx.data));
+  with_norm_width<T>(s.c, run, x, dy, code, static_cast<const T*>(dx.data), saved.mean);
 }
 
 }  // namespace descent::gpu

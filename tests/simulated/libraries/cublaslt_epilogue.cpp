@@ -50,8 +50,8 @@ Matrix aux_matrix(const EpilogueBuffers& buffers, const Product& product) {
   return {buffers.aux, product.d.type, product.m, product.n, buffers.aux_ld, buffers.aux_stride};
 }
 
-// Column j of matrix z: bit i % 8 of byte i / 8 belongs to row i. (The bit order is the project's finding, also that of
-// numpy.unpackbits(bitorder="little") in NVIDIA's samples of nvmath-python; cublasLt.h only says "bit-mask".)
+// Column j of matrix z: bit i % 8 of byte i / 8 belongs to row i. (The bit order is the project's finding, and that of
+// NVIDIA's nvmath-python, whose test_epilog.py reads the bits; cublasLt.h only says "bit-mask".)
 std::size_t byte_of(std::int64_t i) { return static_cast<std::size_t>(i / 8); }
 
 char* bits_at(const EpilogueBuffers& buffers, std::int64_t z, std::int64_t j) {
@@ -129,7 +129,8 @@ std::vector<float> column_sums(const std::vector<float>& values, std::int64_t co
   return sums;
 }
 
-// cublasLt.h: of the result's columns after the activation's gradient; BGRADA and BGRADB reduce op(A) and op(B) over k.
+// Of the result's columns after the activation's gradient: so nvmath-python's test_epilog.py, where cublasLt.h applies
+// both gradients "independently". cublasLt.h: BGRADA and BGRADB reduce op(A) and op(B) over k.
 bool write_sums(Sums kind, const EpilogueBuffers& buffers, const Product& product, std::int64_t z,
                 const std::vector<float>& result, const std::string& who) {
   std::vector<float> sums;

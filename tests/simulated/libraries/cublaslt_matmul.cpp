@@ -24,7 +24,7 @@ enum class Method : std::uint32_t {
   whole,         // one part
   compute_type,  // two, f32 in the workspace, added in a step of their own
   in_place,      // two, added to the result in its type; the workspace holds counters
-  output_type,   // two, in the result's type
+  output_type,   // two, in the result's type; here without the workspace in which the library keeps them
 };
 
 // What cublasLtMatmulAlgo_t holds: a method for one problem, and what the preference promised for it.
@@ -111,7 +111,8 @@ const char* misaligned(const Algorithm& algorithm, const MatmulProblem& problem)
   return nullptr;
 }
 
-// doc, "cublasLtMatmul()": in place (C == D, and Cdesc == Ddesc) or out of place; nothing else may overlap.
+// doc, "cublasLtMatmul()": in place (C == D and Cdesc == Ddesc) or out of place. That nothing else may overlap, it does
+// not say.
 const char* overlapping(const Product& p, const Workspace& workspace) {
   const Extent d = extent_of(p.d, p.batch), w = {static_cast<const char*>(workspace.data), workspace.bytes};
   const Extent a = extent_of(p.a, p.batch), b = extent_of(p.b, p.batch);
@@ -277,14 +278,17 @@ SIMULATED_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMat
   return simulated::launch(call, algorithm, problem, workspace, stream);
 }
 
-// doc, "cublasLtMatmulAlgoConfigGetAttribute()" and cublasLtMatmulAlgoConfigAttributes_t: what there is to say of the
-// simulated algorithms, which have no tiles and stages (0: undefined).
+// header, cublasLtMatmulAlgoConfigGetAttribute: the size of the value, or 0 to ask for it.
+// cublasLtMatmulAlgoConfigAttributes_t: what there is to say of the simulated algorithms, which have no tiles and no
+// stages (0: undefined).
 SIMULATED_API cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algo,
                                                                   cublasLtMatmulAlgoConfigAttributes_t attribute,
                                                                   void* value, size_t bytes, size_t* written) {
   const Call call("cublasLtMatmulAlgoConfigGetAttribute");
   if (call.failure()) return *call.failure();
-  if (algo == nullptr || value == nullptr) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "null");
+  if (algo == nullptr || (bytes == 0 ? written == nullptr : value == nullptr)) {
+    return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "null");
+  }
   Algorithm algorithm;
   std::memcpy(static_cast<void*>(&algorithm), algo, sizeof algorithm);
   if (algorithm.magic != Algorithm::kMagic) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "no algorithm");
@@ -307,8 +311,8 @@ SIMULATED_API cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLt
     default:
       return call.refuse(CUBLAS_STATUS_NOT_SUPPORTED, "this attribute is not simulated");
   }
-  if (bytes < sizeof answer) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "the buffer is too small");
-  std::memcpy(value, &answer, sizeof answer);
+  if (bytes != 0 && bytes != sizeof answer) return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "size of a value");
+  if (bytes != 0) std::memcpy(value, &answer, sizeof answer);
   if (written != nullptr) *written = sizeof answer;
   return CUBLAS_STATUS_SUCCESS;
 }

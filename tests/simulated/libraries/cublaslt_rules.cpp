@@ -29,7 +29,8 @@ std::optional<Refusal> check_layout(const MatrixLayout& layout, const char* name
   constexpr std::uint64_t most = std::numeric_limits<std::int32_t>::max();
   if (layout.rows == 0 || layout.columns == 0) return invalid(std::string(name) + " is empty");
   if (layout.rows > most || layout.columns > most) return unsupported(std::string(name) + ": more than 2^31 - 1");
-  // doc, "cublasLtMatmul()", footnote of the table of types: epilogues are not supported with CUBLASLT_ORDER_ROW.
+  // doc, "cublasLtMatmul()", footnote of the table of types: epilogues of an activation and a bias are not supported
+  // where D's order is CUBLASLT_ORDER_ROW. Other orders than columns are not simulated, of any matrix.
   if (layout.order != CUBLASLT_ORDER_COL) return unsupported(std::string(name) + ": an order other than columns");
   if (layout.batch < 1) return invalid(std::string(name) + ": batch count");
   const auto rows = static_cast<std::int64_t>(layout.rows), columns = static_cast<std::int64_t>(layout.columns);
@@ -42,8 +43,8 @@ std::optional<Refusal> check_layout(const MatrixLayout& layout, const char* name
   return std::nullopt;
 }
 
-// doc, "cublasLtMatmul()", the table of compute type, scale type, Atype/Btype, Ctype and bias type. Rows of f16, f8,
-// f64, integers and complex numbers are not simulated.
+// doc, "cublasLtMatmul()", the table of compute type, scale type, Atype/Btype, Ctype and bias type. Not simulated: rows
+// of f16, f8, f64, integers and complex numbers, and f32's other compute types (FAST_16F, FAST_16BF, EMULATED_16BFX9).
 bool supports_types(std::int32_t compute, std::int32_t scale, std::uint32_t ab, std::uint32_t cd) {
   if (scale != CUDA_R_32F) return false;
   switch (compute) {
@@ -61,16 +62,18 @@ std::optional<Refusal> check_auxiliary(const MatmulProblem& problem, const Matmu
   const Product& p = problem.product;
   const bool relu = problem.epilogue.is_relu();
   if (desc.aux == nullptr) return invalid("no CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER");
-  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD and _AUX_BATCH_STRIDE: ReLU's bits by 128, GELU's argument by 8.
+  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD and _AUX_BATCH_STRIDE: ReLU's bits by 128, GELU's argument by 8. That
+  // the matrices of a batch lie apart is our rule: one that all of a batch read (nvmath: stride 0) is not simulated.
   const std::int64_t multiple = relu ? 128 : 8;
   if (desc.aux_ld < p.m) return invalid("leading dimension of the auxiliary buffer below the rows of D");
   if (desc.aux_ld % multiple != 0) return invalid("leading dimension of the auxiliary buffer: not a multiple");
   if (p.batch > 1 && (desc.aux_batch_stride % multiple != 0 || desc.aux_batch_stride < desc.aux_ld * p.n)) {
     return invalid("batch stride of the auxiliary buffer");
   }
-  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: D's type unless D is f8; ReLU's is a bit-mask.
+  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: D's type unless D is f8; ReLU's is a bit-mask. "If set for an
+  // unsupported ... combination, calling cublasLtMatmul() will return CUBLAS_INVALID_VALUE".
   if (desc.aux_type != -1 && (relu || desc.aux_type != static_cast<std::int32_t>(p.d.type))) {
-    return unsupported("type of the auxiliary buffer");
+    return invalid("type of the auxiliary buffer");
   }
   return std::nullopt;
 }
@@ -84,18 +87,21 @@ std::optional<Refusal> check_bias(const MatmulProblem& problem, const MatmulDesc
   if (desc.bias_type != -1 && desc.bias_type != static_cast<std::int32_t>(p.d.type)) {
     return unsupported("type of the bias");
   }
-  // header, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE: 0 gives all of a batch the same bias; sums would overwrite another.
+  // header, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE: 0 is the default, all of a batch have the same bias (nvmath,
+  // BiasHandler). Sums would overwrite one another.
   const std::int64_t length = sums == Sums::of_b ? p.n : p.m;
   if (p.batch > 1 && sums != Sums::none && desc.bias_batch_stride < length) return invalid("batch stride of the sums");
   return std::nullopt;
 }
 
-// Settings::epilogues. `documented` holds only what the installed header says word by word, read narrowly:
-//  - CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER lists RELU_AUX, RELU_AUX_BIAS, DRELU_BGRAD, GELU_AUX_BIAS and
-//  DGELU_BGRAD as
-//    the epilogues with an auxiliary buffer. GELU_AUX, DRELU and DGELU are enumerators without a word on it.
-//  - CUBLASLT_MATMUL_DESC_BIAS_POINTER: gradients of a bias have the type of the output. That the library sums operands
-//    of another type into it, no document says: gradients with bf16 operands and an f32 result are left out.
+// Settings::epilogues. `some` stands for a library that has no algorithm for some epilogues. It is narrower than
+// the documentation:
+//  - Of the epilogues with an auxiliary buffer it has those that the header lists at
+//    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER: RELU_AUX, RELU_AUX_BIAS, DRELU_BGRAD, GELU_AUX_BIAS and DGELU_BGRAD.
+//    It has not GELU_AUX, DRELU and DGELU, though the header's comments on them refer to that buffer, and though doc,
+//    "cublasLtMatmulDescAttributes_t", lists the last two with it.
+//  - It has no gradients of bf16 operands with an f32 result, though doc's table of types gives that row a bias type,
+//    f32: that the library sums operands of one type into another, no document says outright.
 std::optional<Refusal> check_table(const MatmulProblem& problem) {
   if (problem.epilogue_number == CUBLASLT_EPILOGUE_DEFAULT || settings().epilogues == Epilogues::all) {
     return std::nullopt;
@@ -131,8 +137,9 @@ std::optional<Refusal> check_epilogue(MatmulProblem& problem, const MatmulDesc& 
   // cuBLASLt 12.3.4.)
   const bool of_activation = epilogue.is_gradient() && epilogue.aux;
   if (of_activation && p.k == 1) return unsupported("k = 1 with the gradient of an activation");
-  // Which orientations BGRADA and BGRADB take is not documented. NVIDIA's Transformer Engine, where they come from,
-  // asks for them with B transposed only (the gradient of a weight); the mirror image for A is A as it lies.
+  // Which orientations BGRADA and BGRADB take is not documented. nvmath's examples (example12_epilog_bgrada.py: "it's
+  // required that 'a' is in column-major layout"; _bgradb.py: b in rows) ask for A as it lies and for B transposed,
+  // NVIDIA's Transformer Engine (cublaslt_gemm.cu) for BGRADB with B transposed, the gradient of a weight.
   if (epilogue.sums == Sums::of_b && !p.transpose_b) return unsupported("BGRADB of B that is not transposed");
   if (epilogue.sums == Sums::of_a && p.transpose_a) return unsupported("BGRADA of A that is transposed");
   problem.buffers = {desc.bias, desc.bias_batch_stride, desc.aux, desc.aux_ld, desc.aux_batch_stride};

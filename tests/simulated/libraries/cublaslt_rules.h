@@ -25,8 +25,8 @@ struct Refusal {
   std::string why;
 };
 
-// Null pointers and foreign descriptors are refused too. `c` may be null: "If Cdesc is omitted, it is assumed to be
-// equal to Ddesc" (documentation, "cublasLtMatmul()").
+// Null pointers and foreign descriptors are refused too. `c` may be null: "If Cdesc is omitted, this function assumes
+// it to be equal to Ddesc" (documentation, "cublasLtMatmul()").
 std::optional<Refusal> make_problem(cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                     cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, MatmulProblem& problem);
 

@@ -1,5 +1,6 @@
 // What single descriptors of cuDNN's backend API must hold when they are finalized. Source: the documentation of the
-// backend API (cudnn_graph library), by descriptor.
+// backend API (cudnn_graph library), by descriptor. Tensors, geometries and convolutions that do not hold it are
+// CUDNN_STATUS_BAD_PARAM, as cuDNN 9.19 answers.
 #include <algorithm>
 
 #include "libraries/cudnn_problem.h"
@@ -11,7 +12,8 @@ CudnnRefusal bad(std::string why) { return {CUDNN_STATUS_BAD_PARAM, std::move(wh
 
 using Sizes = std::vector<std::int64_t>;
 
-// CUDNN_BACKEND_TENSOR_DESCRIPTOR: as many strides as sizes, positive; the alignment is a power of two.
+// CUDNN_BACKEND_TENSOR_DESCRIPTOR: as many strides as sizes, positive (cuDNN 9.19 takes 0 too); the alignment is a
+// multiple of the elements' size.
 CudnnRefusal check_tensor(const Descriptor& d) {
   const auto sizes = d.list<std::int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS);
   const auto strides = d.list<std::int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
@@ -20,7 +22,11 @@ CudnnRefusal check_tensor(const Descriptor& d) {
   if (!std::all_of(sizes.begin(), sizes.end(), positive)) return bad("a tensor's size below 1");
   if (!std::all_of(strides.begin(), strides.end(), positive)) return bad("a tensor's stride below 1");
   const auto alignment = d.value<std::int64_t>(CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT);
-  if (alignment <= 0 || (alignment & (alignment - 1)) != 0) return bad("a tensor's alignment is no power of two");
+  const std::int64_t element = d.value<cudnnDataType_t>(CUDNN_ATTR_TENSOR_DATA_TYPE) == CUDNN_DATA_FLOAT ? 4 : 2;
+  if (alignment <= 0 || alignment % element != 0) return bad("a tensor's alignment is no multiple of an element");
+  if ((alignment & (alignment - 1)) != 0) {
+    return CudnnRefusal{CUDNN_STATUS_NOT_SUPPORTED, "an alignment that is no power of two is not simulated"};
+  }
   if (d.value<std::int64_t>(CUDNN_ATTR_TENSOR_VECTOR_COUNT, 1) != 1 ||
       d.value<char>(CUDNN_ATTR_TENSOR_IS_BY_VALUE) != 0 ||
       d.value<std::int32_t>(CUDNN_ATTR_TENSOR_REORDERING_MODE) != CUDNN_TENSOR_REORDERING_NONE) {
@@ -62,12 +68,12 @@ CudnnRefusal check_shapes(const CudnnTensor& x, const CudnnTensor& w, const Cudn
   const Sizes stride = list(CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES), dilation = list(CUDNN_ATTR_CONVOLUTION_DILATIONS);
   if (x.sizes[0] != y.sizes[0] || w.sizes[0] != y.sizes[1] || x.sizes[1] % w.sizes[1] != 0 ||
       w.sizes[0] % (x.sizes[1] / w.sizes[1]) != 0) {
-    return {CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "images or channels"};
+    return bad("images or channels");
   }
   for (std::size_t i = 0; i < 2; ++i) {
     const std::int64_t capacity = x.sizes[i + 2] + pre[i] + post[i] - (w.sizes[i + 2] - 1) * dilation[i] - 1;
     if (capacity < 0 || y.sizes[i + 2] != 1 + capacity / stride[i]) {
-      return {CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "height or width of the result"};
+      return bad("height or width of the result");
     }
   }
   return {};
@@ -80,14 +86,15 @@ CudnnRefusal check_convolution(const Descriptor& d, const ConvolutionAttributes&
     if (!is_kind(tensor, CUDNN_BACKEND_TENSOR_DESCRIPTOR)) return bad("no tensor descriptor");
     if (rank(*tensor) !=
         static_cast<std::size_t>(geometry->value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS)) + 2) {
-      return {CUDNN_STATUS_BAD_PARAM_SHAPE_MISMATCH, "spatial dimensions"};
+      return bad("spatial dimensions");
     }
   }
   if (rank(*x) != 4) return CudnnRefusal{CUDNN_STATUS_NOT_SUPPORTED_SHAPE, "two spatial dimensions are simulated"};
   return check_shapes(tensor_of(*x), tensor_of(*w), tensor_of(*y), *geometry);
 }
 
-// CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: x and y alike; b like them or 1.
+// CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: x and y alike; b like them or 1. (cuDNN 9.19 does not compare these
+// sizes when it finalizes the operation.)
 CudnnRefusal check_pointwise(const Descriptor& d) {
   const auto mode = d.part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
   const auto x = d.part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC), y = d.part(CUDNN_ATTR_OPERATION_POINTWISE_YDESC);

@@ -53,8 +53,9 @@ inline std::uint16_t to_bf16(float value) {
   return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(round_bits(value, 16)) >> 16);
 }
 
-// TF32: f32 with 10 bits of mantissa (PTX ISA, "Alternate Floating-Point Data Formats"). How the libraries round
-// operands to it is not documented; here to nearest, ties to even.
+// TF32: f32 with 10 bits of mantissa (PTX ISA, "Alternate Floating-Point Data Formats"), rounded to nearest, ties to
+// even: so cuBLAS (documentation, "cublasComputeType_t", CUBLAS_COMPUTE_32F_FAST_TF32). How cuDNN rounds is not
+// documented.
 inline float to_tf32(float value) { return round_bits(value, 13); }
 
 }  // namespace simulated

@@ -1,4 +1,4 @@
-// Calls of functions (9.7.12.4): the function's instructions are read anew in the place of each call. Its parameters
+// Calls of functions (9.7.12.5): the function's instructions are read anew in the place of each call. Its parameters
 // are the caller's variables of .param space, and its `ret` a branch to the end.
 #include <algorithm>
 

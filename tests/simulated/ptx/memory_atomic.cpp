@@ -1,4 +1,4 @@
-// Atomic updates (PTX ISA, "9.7.13.3 atom", "9.7.13.5 red"): of the lanes one after the other, lowest first. Without
+// Atomic updates (PTX ISA, "9.7.13.5 atom", "9.7.13.6 red"): of the lanes one after the other, lowest first. Without
 // another word they are relaxed, says the ISA.
 #include <type_traits>
 

@@ -24,7 +24,7 @@ using Operations = std::map<std::string, Operation, std::less<>>;
 const Operations& arithmetic();   // targets[0] from sources
 const Operations& conversions();  // cvt, cvta
 
-// mov with braces (9.7.9.6): targets[0] from the `count` parts in sources, and the other way round. A part of an
+// mov with braces (9.7.9.4): targets[0] from the `count` parts in sources, and the other way round. A part of an
 // unpacking mov that nobody wants ("_") is kNone. The widths of the parts and of the whole are the instruction's.
 void pack(Warp& warp, const Instruction& instruction);
 void unpack(Warp& warp, const Instruction& instruction);
