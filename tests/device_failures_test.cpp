@@ -43,6 +43,19 @@ TEST(DeviceFailures, OfAMatrixProduct) {
   }
 }
 
+// cuBLAS's handle, which products of f64 use, is made at the first of them: if that fails half-way the next begins anew,
+// and nothing is lost.
+TEST(DeviceFailures, OfALibrarysHandle) {
+  const Tensor x = Generator(1).normal({8, 8}, 0, 1, DType::f64).to(Device::cuda());
+  simulated::reset_calls();
+  simulated::fail("cublasSetMathMode", CUBLAS_STATUS_INTERNAL_ERROR);
+  EXPECT_ERROR("Error", "cublasSetMathMode", matmul(x, x));
+  EXPECT_EQ(matmul(x, x).shape(), x.shape());
+  EXPECT_EQ(simulated::calls_of("cublasCreate"), 2);
+  EXPECT_EQ(simulated::calls_of("cublasDestroy"), 1);
+  simulated::clear_failures();
+}
+
 TEST(DeviceFailures, OfAConvolution) {
   if (!cudnn_unavailable_reason(Device::cuda()).empty()) GTEST_SKIP() << cudnn_unavailable_reason(Device::cuda());
   const Tensor x = Generator(1).normal({2, 8, 8, 16}).to(Device::cuda());

@@ -4,8 +4,8 @@
 # summary.md and logs of the stages. Exit code 0 when everything ran and passed.
 #   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
 #   tools/gpu_check.sh --pack DIR [--build DIR]
-# --only takes stages of: device, products, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together; what
-# of sanitizers and torch none are left for is skipped, any other stage has not passed. --dry-run says what would run.
+# --only takes stages of: device, products, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together:
+# when they run out, sanitizers and torch are skipped, and any other stage has not passed. --dry-run says what would run.
 # --pack DIR writes DIR/gpu_check.tar.xz: programs, tests and the libraries they need but CUDA's own, for --prebuilt on a
 # machine that has neither GoogleTest nor the rest. --build DIR takes that build folder instead of making one; with
 # build/simulated the check is rehearsed on the simulated device, with as little work as shows that it works.
@@ -65,7 +65,7 @@ build_all() { # ARCHITECTURES SECONDS: into $build
 # The test programs that travel: not those that look for the command and for files where they were built.
 programs_of() { # TREE
   find "$1/tests" -maxdepth 2 -type f -perm -u+x -not -path '*/CMakeFiles/*' -not -name '*.*' \
-    -not -name 'cli_*' -not -name torch_test -not -name model_json_test | sort
+    -not -name 'cli_*' -not -name torch_test -not -name model_json_test -not -name io_safetensors_test | sort
 }
 
 # What the loader finds for the programs given, but for the C library, whose parts must be the machine's own, and CUDA's.
@@ -97,7 +97,7 @@ pack_tree() { # DIR
     to=$tree/deps
     case $name in libstdc++.so* | libgcc_s.so*) to=$tree/deps/system ;; esac
     cp -L "$path" "$to/$name"
-  done < <(libraries_of "$build/bin/descent" "$build/bin/cublaslt_probe" "$build"/lib/libdescent.so.? "${programs[@]}")
+  done < <(libraries_of "$build/bin/descent" "$build/bin/cublaslt_probe" "$build/lib/libdescent.so" "${programs[@]}")
   find "$tree/bin" "$tree/lib" "$tree/tests" "$tree/deps" -type f -exec strip --strip-unneeded {} +
   cp -r "$source/tools/gpu_check" "$source/tools/gpu_check.sh" "$tree/tools/"
   cp "$source"/bench/*.py "$tree/bench/"

@@ -3,7 +3,7 @@
 #   tools/test.sh [--preset NAME] [--werror] [--build-only] [-- CTEST_ARGUMENTS...]
 # Without a GPU the CUDA backend is left to --preset simulated, which runs it on a simulated device.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it the real-data tests say "skipped"), DESCENT_JOBS,
-# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here; set it to compile for another).
+# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here, for the preset cuda without one 90-real).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -31,6 +31,8 @@ if [ -n "${DESCENT_CUDA_ARCHITECTURES:-}" ]; then
   cuda=("-DCMAKE_CUDA_ARCHITECTURES=$DESCENT_CUDA_ARCHITECTURES")
 elif [ "$preset" != simulated ] && nvidia-smi -L >/dev/null 2>&1; then
   cuda=(-DCMAKE_CUDA_ARCHITECTURES=native)
+elif [ "$preset" = cuda ]; then
+  cuda=(-DCMAKE_CUDA_ARCHITECTURES=90-real)
 fi
 case $preset in release | debug)
   cuda+=("-DDESCENT_CUDA=$([ ${#cuda[@]} -gt 0 ] && echo AUTO || echo OFF)")

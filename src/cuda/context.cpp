@@ -76,17 +76,19 @@ Queue& Context::queue() {
   return *this;
 }
 
-// A handle is kept only when it is whole. One that isn't is left behind: an error like that ends the process soon.
+// A handle is kept only when it is whole: after an error, out of memory for example, the next call begins anew.
 cublasHandle_t Context::blas() {
   const std::lock_guard lock(mutex_);
   if (blas_ != nullptr) return blas_;
   queue();
+  if (blas_workspace_ == nullptr) blas_workspace_ = allocator_.allocate_for_ever(kBlasWorkspace);
   cublasHandle_t handle = nullptr;
   check(cublasCreate(&handle), "cublasCreate");
+  std::unique_ptr<cublasContext, decltype(&cublasDestroy)> owner(handle, &cublasDestroy);
   check(cublasSetStream(handle, stream), "cublasSetStream");
   check(cublasSetMathMode(handle, CUBLAS_PEDANTIC_MATH), "cublasSetMathMode");
-  check(cublasSetWorkspace(handle, allocator_.allocate_for_ever(kBlasWorkspace), kBlasWorkspace), "cublasSetWorkspace");
-  return blas_ = handle;
+  check(cublasSetWorkspace(handle, blas_workspace_, kBlasWorkspace), "cublasSetWorkspace");
+  return blas_ = owner.release();
 }
 
 cublasLtHandle_t Context::blas_lt() {

@@ -48,6 +48,7 @@ class Context final : public Queue {
   Allocator allocator_;
   std::mutex mutex_;  // of what follows
   cublasHandle_t blas_ = nullptr;
+  void* blas_workspace_ = nullptr;
   cublasLtHandle_t blas_lt_ = nullptr;
   void* lt_workspace_ = nullptr;
   std::vector<std::shared_ptr<const void>> kept_;

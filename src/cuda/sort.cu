@@ -1,6 +1,6 @@
 // Thrust where a whole algorithm is wanted, CUB where the number of bits matters. Thrust's policy is par_nosync: none
 // of the algorithms used here waits for the stream then (sort_by_key and sort are CUB's radix sort and a copy within
-// the device; for_each, transform and upper_bound are one kernel), and none may be added that does: what returns a
+// the device; for_each_n and upper_bound are one kernel), and none may be added that does: what returns a
 // value or the end of a range (reduce, unique, reduce_by_key, copy_if) has to read it.
 #include "cuda/sort.h"
 

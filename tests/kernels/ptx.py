@@ -12,8 +12,8 @@ import subprocess
 import sys
 import tempfile
 
-# Kernels that move 16 bytes at a time, of which every instance that is named so must: what must be there, and a regular
-# expression on the demangled name. Other instances are for pointers or sizes that don't allow it; random numbers come by
+# Kernels that move 16 bytes at a time, of which every instance that is named so must: what must be there (and how often,
+# where parameters are loaded so too), and a regular expression on the demangled name. Other instances are for pointers or sizes that don't allow it; random numbers come by
 # fours, which of bf16 are 8 bytes; so are the four of f32 that are converted to or from them.
 VECTOR_KERNELS = [line.split(None, 1) for line in r"""
 load,store ::map_kernel<
@@ -30,8 +30,9 @@ load,store ::(gather_rows|copy_block)_kernel<descent::gpu::Pack<
 store      ::gather_images_kernel<[a-z]+, 4>
 load,store ::(max|average|global_average)_pool(_backward)?_kernel<[a-z0-9_]+, [248][,>]
 load,store ::max_pool_2x2(_backward)?_kernel<[a-z0-9_]+, [248], descent::gpu::Place(Bytes|Bits), true>
-load,store ::batch_(gradient|pool|pool_gradient)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
-load,store ::batch_normalize_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load:7,store ::batch_pool_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load,store ::batch_(gradient|pool_gradient)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
+load:8,store ::batch_normalize_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
 load,store ::layer(_gradient)?_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
 load       ::(batch_moments|gradient_sums)_kernel<[a-z0-9_]+, descent::gpu::NormWidth<[248], true>
 load       ::reduce_(short|long)_rows_kernel<descent::gpu::[A-Z][A-Za-z<>]*, (float|double|__nv_bfloat16),
@@ -39,7 +40,7 @@ load       ::reduce_(columns|few_rows)_kernel<descent::gpu::[A-Z][A-Za-z<>]*, [2
 store      ::max_backward_zero_kernel<
 load,store ::(softmax|softmax_backward|cross_entropy)_streamed_kernel<
 load,store ::pairwise_loss_kernel<
-load,store ::conv_(tile|patch)_kernel<
+load:2,store ::conv_(tile|patch)_kernel<
 load       ::conv_filter_kernel<
 """.strip().splitlines()]
 # Kernels that may use local memory; none of them is hot: those of f64, which serves to check gradients, and normal, whose
@@ -123,10 +124,11 @@ def check(ptxas, path):
                 complaints.append(f"{name}: {', '.join(sorted(set(atomics)))}")
             for needs, pattern in VECTOR_KERNELS:
                 if re.search(pattern, name):
-                    if "load" in needs and loads == 0:
-                        complaints.append(f"{name} loads no 16 bytes at once")
-                    if "store" in needs and stores == 0:
-                        complaints.append(f"{name} stores no 16 bytes at once")
+                    for need in needs.split(","):
+                        what, _, least = need.partition(":")
+                        found_of = loads if what == "load" else stores
+                        if found_of < int(least or 1):
+                            complaints.append(f"{name}: {found_of} {what}s of 16 bytes, expected {least or 1} at least")
         taken = resources(ptxas, ptx)
         for name, (registers, frame, spilled) in zip(demangle(taken), taken.values()):
             if FOREIGN.search(name):

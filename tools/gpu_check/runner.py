@@ -44,9 +44,11 @@ class Tree:
     def programs(self):
         """Test programs by name; those of the kernels, built by nvcc, lie in a folder of their own."""
         found = {}
+        # Tests of the simulated device itself, which a build folder may also still have in their former place.
+        simulated = {os.path.basename(path) for path in glob.glob(os.path.join(self.root, "tests", "simulated", "*"))}
         for path in sorted(glob.glob(os.path.join(self.root, "tests", "*")) + glob.glob(os.path.join(self.root, "tests", "kernels", "*"))):
             name = os.path.basename(path)
-            if is_program(path) and "." not in name and not name.endswith(("_asan", "_race")):
+            if is_program(path) and "." not in name and name not in simulated:
                 found[name] = path
         return found
 
@@ -118,7 +120,7 @@ class Check:
             self.environment["LD_LIBRARY_PATH"] = ":".join(filter(None, [*folders, *more, given]))
 
         use([])
-        programs = [self.tree.descent, *glob.glob(os.path.join(self.tree.root, "lib", "libdescent.so.?")), *self.tree.programs().values()]
+        programs = [self.tree.descent, *glob.glob(os.path.join(self.tree.root, "lib", "libdescent.so")), *self.tree.programs().values()]
         found = library_folders([program for program in programs[:4] if os.path.exists(program)], self.environment)
         use(found)
         system = os.path.join(self.tree.root, "deps", "system")

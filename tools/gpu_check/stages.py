@@ -28,8 +28,7 @@ SANITIZERS = {
     "initcheck": [],
     "synccheck": [],
 }
-# Of a rehearsal: one in so many tests of each program, the kernels whose name has this in it, and training's steps and images; the
-# captured graph is replayed from the fourth step on.
+# A rehearsal runs one in 64 tests, the kernels named so, and trainings of 5 steps of 4 images: enough to replay the captured graph.
 REHEARSAL = {"share_of_tests": 64, "kernels": "softmax", "steps": 5, "batch": 4}
 # f64 kernels are the same templates; slow tests are slow on purpose.
 SANITIZER_FILTER = "-*/1.*:*Slow*"
@@ -279,10 +278,12 @@ def bench(check, details):
         details[where] = {key: value for key, value in tables[where].items() if key != "kernels"}
     details["kernels"] = parse.kernels(tables["cpu"], tables["cuda"])
     details["jobs"] = []
+    variants = [("cpu", []), ("cuda", [])]
+    if not check.tree.simulated:
+        variants += [("cuda, no graph", ["--no-graph"]), ("cuda, tf32", ["--precision", "tf32"]), ("cuda, bf16", ["--precision", "bf16"])]
     for model in ("mlp", "lenet5", "cnn", "cnn-bn"):
         row = {"model": model}
-        for where, more in (("cpu", []), ("cuda", []), ("cuda, no graph", ["--no-graph"]), ("cuda, tf32", ["--precision", "tf32"]),
-                            ("cuda, bf16", ["--precision", "bf16"])):
+        for where, more in variants:
             done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *least, *more], 25)
             if done.code == 0 and not done.timed_out:
                 told = parse.result(done.out)
@@ -291,7 +292,8 @@ def bench(check, details):
                 if nodes := told.get("nodes" if counted else "graph_nodes"):  # of the captured step
                     row.setdefault("nodes", {})[where] = nodes
             elif where in ("cpu", "cuda"):
-                raise Failed(f"descent bench --train {model} --device {where} ended with {done.code}: {done.err.strip()[-300:]}")
+                raise Failed(f"descent bench --train {model} --device {where} " + ("timed out" if done.timed_out else
+                                                                                    f"ended with {done.code}: {done.err.strip()[-300:]}"))
         details["jobs"].append(row)
     best = max((row for row in details["kernels"] if row["share_of_peak"] is not None), key=lambda row: row["share_of_peak"], default=None)
     return f"{len(details['kernels'])} kernels" + (f"; {best['op']} at {best['share_of_peak']:.0%} of the peak" if best else "")

@@ -41,7 +41,7 @@ def _training(details):
     return lines
 
 
-def _bench(details):
+def _bench(details, simulated):
     lines = []
     for where in ("cpu", "cuda"):
         peak = details.get(where, {})
@@ -54,8 +54,9 @@ def _bench(details):
                       _number(row["share_of_peak"], ".0%")] for row in details.get("kernels", [])])
     if details.get("jobs"):
         heads = list(dict.fromkeys(key for row in details["jobs"] for key in row if key not in ("model", "nodes")))
-        lines += ["", "Seconds per training epoch of 60,000 images, batch 128:", ""]
-        lines += _table(["model", *heads], [[row["model"], *(_number(row.get(head), ".4f") for head in heads)] for row in details["jobs"]])
+        if not simulated:
+            lines += ["", "Seconds per training epoch of 60,000 images, batch 128:", ""]
+            lines += _table(["model", *heads], [[row["model"], *(_number(row.get(head), ".4f") for head in heads)] for row in details["jobs"]])
         nodes = {row["model"]: row["nodes"] for row in details["jobs"] if row.get("nodes")}
         if nodes:
             heads = list(dict.fromkeys(key for counts in nodes.values() for key in counts))
@@ -98,7 +99,8 @@ def markdown(results):
         if section is None or not stage["details"]:
             continue
         try:
-            body = section(stage["details"])
+            more = (results.get("simulated", False),) if section is _bench else ()
+            body = section(stage["details"], *more)
         except (KeyError, TypeError, ValueError) as error:  # a stage that was cut short left its details half written
             body = [f"(incomplete: {type(error).__name__} {error})"]
         lines += ["", f"## {stage['name']}", "", *body]

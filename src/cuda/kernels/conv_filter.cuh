@@ -67,8 +67,7 @@ inline ConvFilterPlan conv_filter_plan(const ConvShape& s, bool with_bias) {
   return p;
 }
 
-// Four elements of a step that a thread brings to shared memory: of the gradient [pixel][row], or of the source
-// [pixel][column], which lies behind.
+// Four neighbouring elements of a step, of the gradient or of the source, that a thread brings to shared memory.
 template <class T, class Gradient>
 class ConvFilterQuad {
  public:

@@ -17,8 +17,8 @@ struct ConvPatch {
   int depth = 0;              // of the filter, at most
   int threads = 0;
 
-  // Four more than the filter's columns, or neighbours in depth would fall on the same banks.
-  __host__ __device__ int filter_pitch() const { return packs * 4 + 4; }
+  // An odd number of quads, or neighbours in depth would share banks.
+  __host__ __device__ int filter_pitch() const { return (packs | 1) * 4; }
   __host__ __device__ int filter_size() const { return depth * filter_pitch(); }
   std::int64_t size() const { return filter_size() + std::int64_t{rows} * columns * pitch; }
 };

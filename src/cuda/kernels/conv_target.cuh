@@ -86,7 +86,7 @@ struct WindowOrder {
 
 // A target's operator() writes `channels` (1 to 4) channels, from `channel` on, counted over all groups, of four
 // pixels. `quads`: a whole four may be written at once, and read of the bias, where `channel` within its group is a
-// multiple of four.
+// multiple of four; the bias of a flat parameter buffer is always aligned for it.
 
 template <class T>
 __device__ void write_channels(T* to, const T (&values)[4], int channels, bool quads) {

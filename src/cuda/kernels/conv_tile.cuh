@@ -23,7 +23,7 @@ struct ConvTile {
 };
 
 // Where element `i` of slice k lies. Lanes store transposed: eight neighbours of slices k, k + 4, k + 8 and k + 12 at
-// once. The pitch keeps the first two of these on different banks, and this the last two from theirs.
+// once. The pitch puts slices k and k + 4 on different banks, the exclusive or moves k + 8 and k + 12 away from them.
 __device__ inline int conv_tile_place(int k, int pitch, int i) { return k * pitch + (i ^ (k & 8)); }
 
 // Brings kDepth slices of both factors to shared memory, [depth][row] and [depth][column], by way of registers so that

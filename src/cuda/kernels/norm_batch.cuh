@@ -19,8 +19,7 @@ __global__ void batch_scale_kernel(std::int64_t channels, BatchParameters<T> p, 
 template <class T, class W>
 struct ChannelNormalizer {  // of a thread's channels
   Pack<T, W::kN> mean, scale, shift;
-  // ReLU's, or one below every value: the same for all of them, without a branch.
-  T least;
+  T least;  // lower bound: 0 for ReLU, else -infinity
 
   __device__ ChannelNormalizer(const ChannelScale<T>& s, std::int64_t channel, bool relu)
       : mean(channel_values<T, W>(s.mean, channel, T(0))),

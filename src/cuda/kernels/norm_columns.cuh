@@ -158,8 +158,8 @@ __device__ void store_group(T* to, Pack<Wide<T>, W::kN> group) {
   }
 }
 
-// The same at a place counted in groups. Where nvcc loses sight of the alignment of to + i it stores element by
-// element; of this it doesn't.
+// store_group at index n, counted in groups. Indexing packs keeps the alignment visible to nvcc, which otherwise may
+// store element by element.
 template <class T, class W>
 __device__ void store_nth_group(T* to, std::int64_t n, Pack<Wide<T>, W::kN> group) {
   if constexpr (W::kAligned) {
@@ -170,7 +170,8 @@ __device__ void store_nth_group(T* to, std::int64_t n, Pack<Wide<T>, W::kN> grou
   }
 }
 
-// A thread's elements of an array [channels]; null gives `otherwise`.
+// A thread's elements of an array [channels]; null gives `otherwise`. Where W::kAligned the array is aligned to 16
+// bytes, as slices of scratch memory are, whose lengths are multiples of W::kN then.
 template <class T, class W>
 __device__ Pack<T, W::kN> channel_values(const T* from, std::int64_t channel, T otherwise) {
   if (from != nullptr) return load_group<T, W>(from + channel);
