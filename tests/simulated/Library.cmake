@@ -16,7 +16,7 @@ target_include_directories(simulated_cuda SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DI
 # Always optimized: tests of a debug build would take hours. Contraction would change what mul and add give.
 target_compile_options(simulated_cuda PRIVATE -O2 -ftree-vectorize -fvect-cost-model=dynamic -march=x86-64-v3
                                               -ffp-contract=off)
-# Tests use more of it than CUDA's functions (control.h, and what they test from inside): everything is exported. Behind
+# Tests use more of it than CUDA's functions (control.h, and what they test from inside): everything is exported. After
 # descent_flags, which hides symbols.
 add_library(simulated_exports INTERFACE)
 target_compile_options(simulated_exports INTERFACE -fvisibility=default -fno-visibility-inlines-hidden)

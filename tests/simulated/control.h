@@ -51,10 +51,11 @@ void recover();
 enum class WorkKind : std::uint8_t { kernel, library, copy, memset };
 struct Work {
   WorkKind kind = WorkKind::kernel;
-  std::string name;         // of the kernel, demangled; of the library function with what it computed
-  std::uint64_t bytes = 0;  // read and written in global memory; a library's: operands once
-  std::uint64_t flops = 0;  // a multiply-add counts as 2
-  ptx::Counters counters;   // of a kernel
+  std::string name;             // of the kernel, demangled; of the library function with what it computed
+  std::uint64_t bytes = 0;      // read and written in global memory; a library's: operands once
+  std::uint64_t flops = 0;      // a multiply-add counts as 2
+  std::uint64_t flops_f64 = 0;  // of these, the ones in f64
+  ptx::Counters counters;       // of a kernel
 };
 std::vector<Work> take_work();
 void record_work(bool on);  // off at start-up

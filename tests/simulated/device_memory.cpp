@@ -16,9 +16,7 @@ namespace {
 constexpr std::uint64_t kPage = 4096;
 constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;  // of addresses, for all allocations of the process
 constexpr std::uint64_t kFewestBytes = std::uint64_t{16} << 30;
-constexpr std::uint64_t kGuard = 512;  // bytes that belong to nobody, before and behind an allocation
-// Fresh memory: NaN as f32, f64, f16 and bf16, and -1 as an integer, so that who reads it unchecked sees it.
-constexpr int kPoison = 0xFF;
+constexpr std::uint64_t kGuard = 512;  // bytes that belong to nobody, before and after an allocation
 
 void* map(std::uint64_t bytes, int protection, int flags, int file) {
   void* const at = mmap(nullptr, bytes, protection, flags | MAP_NORESERVE, file, 0);

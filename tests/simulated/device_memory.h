@@ -13,6 +13,10 @@ namespace simulated {
 constexpr std::uint8_t kAccessible = 1;   // allocated, and not freed
 constexpr std::uint8_t kInitialized = 2;  // written since
 
+// Fresh memory, of the device, of a block and of the host: NaN as f32, f64, f16 and bf16, and -1 as an integer, so that
+// an unchecked read is noticeable.
+constexpr int kPoison = 0xFF;
+
 class DeviceMemory {
  public:
   static DeviceMemory& instance();

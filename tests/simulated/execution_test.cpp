@@ -8,6 +8,7 @@
 
 #include "kernel_fixture.h"
 #include "ptx/opcode.h"
+#include "ptx/registers.h"
 #include "ptx/scheduler.h"
 
 namespace simulated::ptx {
@@ -57,6 +58,9 @@ TEST_F(Execution, SpecialRegisters) {
       {"lanemask_ge", [](auto, auto t) { return ~((1u << t % 32) - 1); }},
       {"lanemask_gt", [](auto, auto t) { return ~static_cast<std::uint32_t>((2ull << t % 32) - 1); }},
   };
+  std::vector<std::string> names;
+  for (const auto& row : expected) names.push_back("%" + row.first);
+  EXPECT_EQ(names, accepted_specials());
   for (const auto& [name, value] : expected) {
     SCOPED_TRACE(name);
     // The place: ((ctaid.z * 3 + ctaid.y) * 2 + ctaid.x) * 60 + (tid.z * 3 + tid.y) * 4 + tid.x.
@@ -132,6 +136,52 @@ TEST_F(Execution, GuardsAndBranches) {
   });
 }
 
+// What each leaves in %r1 of thread t, %p0 being t < 16; poison in threads that left.
+TEST_F(Execution, EveryBranchAndBarrier) {
+  struct ControlRow {
+    std::string body;
+    std::uint32_t low, high;  // of the threads below 16, and of the others
+  };
+  const std::string skipped = "mov.u32 %r1, 6;\n$on:\n";
+  const std::map<std::string, ControlRow> rows = {
+      {"bra", {"@%p0 bra $on;\n" + skipped, 5, 6}},
+      {"bra.uni", {"bra.uni $on;\n" + skipped, 5, 5}},
+      {"ret", {"@%p0 ret;\n", kAllLanes, 5}},
+      {"ret.uni", {"ret.uni;\n", kAllLanes, kAllLanes}},
+      {"exit", {"@!%p0 exit;\n", 5, kAllLanes}},
+      {"trap", {"setp.gt.u32 %p1, %t, 99;\n@%p1 trap;\n", 5, 5}},
+      {"bar.sync", {"bar.sync 0;\n", 5, 5}},
+      {"barrier.sync", {"barrier.sync 0;\n", 5, 5}},
+      {"barrier.sync.aligned", {"barrier.sync.aligned 0;\n", 5, 5}},
+      {"bar.red.popc.u32", {"bar.red.popc.u32 %r1, 0, %p0;\n", 16, 16}},
+      {"bar.red.and.pred", {"bar.red.and.pred %p1, 0, %p0;\n@%p1 mov.u32 %r1, 6;\n", 5, 5}},
+      {"bar.red.or.pred", {"bar.red.or.pred %p1, 0, %p0;\n@%p1 mov.u32 %r1, 6;\n", 6, 6}},
+      {"bar.warp.sync", {"bar.warp.sync -1;\n", 5, 5}},
+  };
+  std::vector<std::string> names;
+  for (const auto& row : rows) names.push_back(row.first);
+  EXPECT_EQ(names, accepted_control());
+  for (const auto& [name, row] : rows) {
+    SCOPED_TRACE(name);
+    const Values y =
+        results("mov.u32 %r1, 5;\nsetp.lt.u32 %p0, %t, 16;\n" + row.body + store_g("%r1"), shape(1, 32), 32);
+    for (std::uint32_t t = 0; t < 32; ++t) EXPECT_EQ(y[t], t < 16 ? row.low : row.high) << t;
+  }
+}
+
+TEST_F(Execution, UniformBranchesMustNotDiverge) {
+  const auto fault = [](const std::string& body, std::uint32_t below) {
+    return fault_of("setp.lt.u32 %p0, %t, " + std::to_string(below) + ";\n" + body, shape(1, 32), {});
+  };
+  for_orders([&] {
+    for (const std::string body : {"@%p0 bra.uni $on;\nmov.u32 %r1, 6;\n$on:\n", "@%p0 ret.uni;\n"}) {
+      EXPECT_FAULT(fault(body, 16), other, ".uni");
+      EXPECT_NO_FAULT(fault(body, 0));
+      EXPECT_NO_FAULT(fault(body, 32));
+    }
+  });
+}
+
 TEST_F(Execution, LoopsOfDifferentLength) {  // sum of 0..t, with the lanes of odd t leaving in the middle of the loop
   const std::string body =
       "mov.u32 %r0, 0;\nmov.u32 %r1, 0;\nand.b32 %r3, %t, 1;\nsetp.eq.u32 %p1, %r3, 1;\n$loop:\nadd.u32 %r1, %r1, "
@@ -199,9 +249,9 @@ TEST_F(Execution, BarriersThatVote) {
     for (std::uint32_t few : {0u, 5u, 70u}) {
       for_orders([&] {
         const std::string condition = "setp.lt.u32 %p0, %t, " + std::to_string(few) + ";\n";
-        const auto vote = [&](const std::string& op, const std::string& target, const std::string& behind) {
+        const auto vote = [&](const std::string& op, const std::string& target, const std::string& after) {
           return results(
-              condition + "bar.red." + op + " " + target + ", 0, " + sign + "%p0;\n" + behind + store_g("%r0"),
+              condition + "bar.red." + op + " " + target + ", 0, " + sign + "%p0;\n" + after + store_g("%r0"),
               shape(1, 70), 70);
         };
         const std::uint32_t yes = sign.empty() ? few : 70 - few;

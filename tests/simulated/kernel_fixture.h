@@ -116,10 +116,7 @@ inline Fault fault_of(const std::string& body, const Shape& shape, const std::ve
 // Settings are put back after each test.
 class KernelTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    settings() = Settings{};
-    settings().races = true;
-  }
+  void SetUp() override { settings() = Settings{}; }
   void TearDown() override { settings() = before_; }
 
  private:

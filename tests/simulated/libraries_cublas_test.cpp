@@ -95,9 +95,12 @@ TEST_F(Cublas, Tf32RoundsToEvenAtTenBits) {
   EXPECT_EQ(download(c, 2, CUDA_R_32F), (std::vector<double>{1, 1 + 4 * half}));
   ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, one, 0, c), CUBLAS_STATUS_SUCCESS);
   EXPECT_EQ(download(c, 2, CUDA_R_32F), (std::vector<double>{1 + half, 1 + 3 * half}));
-  ASSERT_EQ(cublasSetMathMode(handle_, CUBLAS_TF32_TENSOR_OP_MATH), CUBLAS_STATUS_SUCCESS);
-  ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, one, 0, c), CUBLAS_STATUS_SUCCESS);
-  EXPECT_EQ(download(c, 2, CUDA_R_32F), (std::vector<double>{1, 1 + 4 * half}));
+  for (const int flag : {0, static_cast<int>(CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION)}) {
+    const auto mode = static_cast<cublasMath_t>(CUBLAS_TF32_TENSOR_OP_MATH | flag);
+    ASSERT_EQ(cublasSetMathMode(handle_, mode), CUBLAS_STATUS_SUCCESS);
+    ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, one, 0, c), CUBLAS_STATUS_SUCCESS);
+    EXPECT_EQ(download(c, 2, CUDA_R_32F), (std::vector<double>{1, 1 + 4 * half})) << flag;
+  }
 }
 
 // bf16 has 8 bits: 1 + 2^-8 is halfway and becomes 1, 1 + 3 2^-8 becomes 1 + 2^-6.
@@ -151,7 +154,7 @@ TEST_F(Cublas, OperandsThatNobodyWroteAreFaults) {
   EXPECT_NE(fault().find(": A"), std::string::npos) << fault();
 }
 
-TEST_F(Cublas, MatricesThatEndBehindTheirMemoryAreFaults) {
+TEST_F(Cublas, MatricesThatEndPastTheirMemoryAreFaults) {
   const Shape s{4, 4, 4};
   void *const a = upload(random(15, 1), CUDA_R_32F), *const b = upload(random(16, 2), CUDA_R_32F);
   multiply(s, CUBLAS_COMPUTE_32F, CUDA_R_32F, CUDA_R_32F, 1, a, b, 0, uninitialized(16, CUDA_R_32F));
@@ -192,9 +195,27 @@ TEST_F(Cublas, RefusesInvalidArguments) {
   EXPECT_EQ(WITH(alpha = nullptr), CUBLAS_STATUS_INVALID_VALUE);
   EXPECT_EQ(WITH(beta = nullptr), CUBLAS_STATUS_INVALID_VALUE);
   EXPECT_EQ(WITH(op_a = CUBLAS_OP_CONJG), CUBLAS_STATUS_INVALID_VALUE);
-  EXPECT_EQ(WITH(to = memory), CUBLAS_STATUS_INVALID_VALUE) << "C overlaps A";
   EXPECT_EQ(WITH((m = 0, to = nullptr)), CUBLAS_STATUS_SUCCESS) << "nothing to do";
+  EXPECT_EQ(fault(), "");
+  EXPECT_EQ(WITH(to = memory), CUBLAS_STATUS_EXECUTION_FAILED);
+  EXPECT_NE(fault().find("overlap of C and an operand"), std::string::npos) << fault();
+  recover();
 #undef WITH
+}
+
+TEST_F(Cublas, OverlapsWithinABatchAreFaults) {
+  void* const a = upload(random(32, 1), CUDA_R_32F);
+  void* const c = uninitialized(32, CUDA_R_32F);
+  const float alpha = 1, beta = 0;
+  const auto multiply_by = [&](std::int64_t stride_c) {
+    return cublasGemmStridedBatchedEx_64(handle_, CUBLAS_OP_N, CUBLAS_OP_N, 4, 4, 4, &alpha, a, CUDA_R_32F, 4, 16, a,
+                                         CUDA_R_32F, 4, 16, &beta, c, CUDA_R_32F, 4, stride_c, 2, CUBLAS_COMPUTE_32F,
+                                         CUBLAS_GEMM_DEFAULT);
+  };
+  EXPECT_EQ(multiply_by(16), CUBLAS_STATUS_SUCCESS);
+  EXPECT_EQ(multiply_by(15), CUBLAS_STATUS_EXECUTION_FAILED);
+  EXPECT_NE(fault().find("overlap of matrices of C"), std::string::npos) << fault();
+  recover();
 }
 
 TEST_F(Cublas, RefusesTypesOutsideTheTable) {
@@ -220,7 +241,7 @@ TEST_F(Cublas, OverwritesItsWorkspace) {
   EXPECT_NE(std::count(bytes.begin(), bytes.end(), 0), 256);
 }
 
-TEST_F(Cublas, WorkspacesAreAlignedAndForgottenWithTheStream) {
+TEST_F(Cublas, WorkspacesAreAligned) {
   EXPECT_EQ(cublasSetWorkspace(handle_, workspace_ + 128, 1024), CUBLAS_STATUS_INVALID_VALUE);
   EXPECT_EQ(cublasSetWorkspace(handle_, nullptr, 1024), CUBLAS_STATUS_INVALID_VALUE);
   EXPECT_EQ(cublasSetWorkspace(handle_, nullptr, 0), CUBLAS_STATUS_SUCCESS);
@@ -288,7 +309,14 @@ TEST_F(Cublas, SaysWhatItDid) {
   EXPECT_EQ(work[0].kind, WorkKind::library);
   EXPECT_EQ(work[0].name, "cublasGemmEx 4x5x6 bf16>f32");
   EXPECT_EQ(work[0].flops, 240U);
+  EXPECT_EQ(work[0].flops_f64, 0U);
   EXPECT_EQ(work[0].bytes, 2U * (24 + 30) + 4U * 20);
+  void *const a64 = upload(random(24, 1), CUDA_R_64F), *const b64 = upload(random(30, 2), CUDA_R_64F);
+  take_work();
+  ASSERT_EQ(multiply(s, CUBLAS_COMPUTE_64F, CUDA_R_64F, CUDA_R_64F, 1, a64, b64, 0, uninitialized(20, CUDA_R_64F)),
+            CUBLAS_STATUS_SUCCESS);
+  ok(cudaDeviceSynchronize());
+  EXPECT_EQ(take_work().at(0).flops_f64, 240U);
 }
 
 }  // namespace

@@ -67,6 +67,46 @@ TEST_F(LtCalls, Workspaces) {
   }
 }
 
+TEST_F(LtCalls, AlgorithmsTellTheirConfiguration) {
+  struct Config {
+    std::uint32_t mask, scheme, splits;
+  };
+  for (const Config& config :
+       {Config{CUBLASLT_REDUCTION_SCHEME_NONE, CUBLASLT_REDUCTION_SCHEME_NONE, 1},
+        Config{CUBLASLT_REDUCTION_SCHEME_INPLACE, CUBLASLT_REDUCTION_SCHEME_INPLACE, 2},
+        Config{CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE, 2},
+        Config{CUBLASLT_REDUCTION_SCHEME_MASK, CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE, 2}}) {
+    LtCase t = base();
+    t.reduction_mask = config.mask;
+    const Prepared p = prepare(t);
+    ASSERT_NE(p.chosen(), nullptr);
+    const cublasLtMatmulAlgo_t* const algo = &p.chosen()->algo;
+    const auto told = [&](cublasLtMatmulAlgoConfigAttributes_t attribute) {
+      std::uint32_t value = 99;
+      std::size_t written = 0;
+      EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(algo, attribute, nullptr, 0, &written), kOk);
+      EXPECT_EQ(written, sizeof value);
+      EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(algo, attribute, &value, sizeof value, &written), kOk);
+      return value;
+    };
+    EXPECT_EQ(told(CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME), config.scheme);
+    EXPECT_EQ(told(CUBLASLT_ALGO_CONFIG_SPLITK_NUM), config.splits);
+    EXPECT_EQ(told(CUBLASLT_ALGO_CONFIG_TILE_ID), 0U);
+    EXPECT_EQ(told(CUBLASLT_ALGO_CONFIG_STAGES_ID), 0U);
+    EXPECT_LT(told(CUBLASLT_ALGO_CONFIG_ID), 4U);
+    std::uint64_t wide = 0;
+    EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(algo, CUBLASLT_ALGO_CONFIG_ID, &wide, sizeof wide, nullptr),
+              kInvalid);
+    EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(algo, CUBLASLT_ALGO_CONFIG_ID, nullptr, 4, nullptr), kInvalid);
+    EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(algo, CUBLASLT_ALGO_CONFIG_CUSTOM_OPTION, &wide, 4, nullptr),
+              kUnsupported);
+  }
+  const cublasLtMatmulAlgo_t none{};
+  std::uint32_t value = 0;
+  EXPECT_EQ(cublasLtMatmulAlgoConfigGetAttribute(&none, CUBLASLT_ALGO_CONFIG_ID, &value, sizeof value, nullptr),
+            kInvalid);
+}
+
 TEST_F(LtCalls, WorkspacesThatEndTooSoonAreFaults) {
   const LtCase t = base();
   const Prepared p = prepare(t);

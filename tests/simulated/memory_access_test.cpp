@@ -286,8 +286,6 @@ std::vector<Update> updates() {
   all.push_back(update<U>("add", "s32", [](U a, U b, U) -> U { return a + b; }));
   all.push_back(update<U>("inc", "u32", [](U a, U b, U) -> U { return a >= b ? 0 : a + 1; }));
   all.push_back(update<U>("dec", "u32", [](U a, U b, U) -> U { return a == 0 || a > b ? b : a - 1; }));
-  all.push_back(update<float>("add", "f32", [](float a, float b, float) { return a + b; }));
-  all.push_back(update<double>("add", "f64", [](double a, double b, double) { return a + b; }));
   return all;
 }
 
@@ -306,22 +304,19 @@ TEST_F(MemoryAccess, EveryAtomicUpdate) {
   for (const Update& op : updates()) {
     Words b(32), c(32), cells(kCells);
     for (std::size_t l = 0; l < 32; ++l) {
-      const auto n = static_cast<double>(l) - 9;
-      b[l] = op.type == "f32"   ? bits_of(static_cast<float>(n))
-             : op.type == "f64" ? bits_of(n)
-                                : l % 7 * 0x9000000011111111u;
+      b[l] = l % 7 * 0x9000000011111111u;
       c[l] = (l % 7 + (op.operation == "cas" ? 1 : 0)) * 0x9000000011111111u;
       if (op.operation == "inc" || op.operation == "dec") b[l] = 1 + l % 4;
       if (op.bytes == 4) b[l] &= 0xFFFFFFFFu, c[l] &= 0xFFFFFFFFu;
     }
-    for (std::size_t n = 0; n < kCells; ++n) cells[n] = op.type[0] == 'f' ? 0 : b[n];
+    for (std::size_t n = 0; n < kCells; ++n) cells[n] = b[n];
     for (const bool reduction : {false, true}) {
       if (reduction && op.reads_only_with_atom) continue;
       for (const std::string& prefix : atomic_prefixes(reduction)) {
         const bool shared = space_of(prefix) == "shared";
         const DeviceArray<std::uint64_t> bs(b), cs(c), device_cells(cells), out(Words(32, 5));
-        const std::string letter = op.type == "f32" ? "f" : op.type == "f64" ? "d" : op.bytes == 4 ? "r" : "x";
-        const auto reg = [&](int n) { return "%" + letter + (letter == "d" ? "1" : "2") + std::to_string(n); };
+        const std::string letter = op.bytes == 4 ? "r" : "x";
+        const auto reg = [&](int n) { return "%" + letter + "2" + std::to_string(n); };
         std::string body =
             "rem.u32 %r1, %t, 5;\nmul.wide.u32 %x1, %r1, 8;\nadd.u64 %x1, %a0, %x1;\n"
             "shl.b32 %r2, %r1, 3;\nmov.u32 %r3, cells;\nadd.u32 %r2, %r2, %r3;\n"
@@ -382,6 +377,7 @@ TEST_F(MemoryAccess, UnknownOpcodes) {
   EXPECT_FAULT(fault("st.param.u32 [p0], %r0;\n"), invalid_ptx, "st.param.u32");
   for (const std::string line : {"ld.global.v8.u32 %r0, [%a0];\n", "ld.global.v4.u64 {%x0, %x1, %x2, %x3}, [%a0];\n",
                                  "ld.global.f16 %h0, [%a0];\n", "atom.global.add.u16 %h0, [%a0], %h1;\n",
+                                 "atom.global.add.f32 %f0, [%a0], %f1;\n", "red.shared.add.f64 [%r0], %d1;\n",
                                  "ld.global.L1::no_allocate.u32 %r0, [%a0];\n", "red.global.exch.b32 [%a0], %r0;\n",
                                  "shfl.down.b32 %r0, %r0, 1, 31;\n", "vote.all.pred %p0, %p1;\n"}) {
     EXPECT_FAULT(fault(line), invalid_ptx, line.substr(0, line.find(' ')));
@@ -449,6 +445,12 @@ TEST_F(MemoryAccess, SharedLocalAndParameterBounds) {
   EXPECT_NO_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+60], %r1;\n", 64));
   EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+64], %r1;\n", 64), illegal_address, "only 4160 bytes");
   EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3], %r1;\n"), illegal_address, "only 4096 bytes");
+  // The last static array ends where it is declared to; dynamic memory begins at a multiple of 16.
+  const std::string few = ".shared .align 4 .b8 few[5];\nmov.u32 %r3, dynamic;\n";
+  EXPECT_NO_FAULT(fault(few + "st.shared.u8 [few+4], %h1;\n"));
+  EXPECT_FAULT(fault(few + "st.shared.u8 [few+5], %h1;\n"), illegal_address, "only 4101 bytes");
+  EXPECT_NO_FAULT(fault(few + "st.shared.u32 [%r3+60], %r1;\n", 64));
+  EXPECT_FAULT(fault(few + "st.shared.u32 [%r3+64], %r1;\n", 64), illegal_address, "only 4176 bytes");
   EXPECT_NO_FAULT(fault("st.local.u64 [own+56], %x1;\n"));
   EXPECT_FAULT(fault("st.local.u64 [own+64], %x1;\n"), illegal_address, "local");
   EXPECT_FAULT(fault("mov.u64 %x2, own;\nld.local.u8 %h1, [%x2+64];\n"), illegal_address, "local");

@@ -197,7 +197,7 @@ KERNELS = [
     ),
     *family(
         "norm_batch.cuh", "norm",
-        ("sign", "return value < T(0) ? T(0) : value;", "return value > T(0) ? value : T(0);"),
+        ("sign", "value < least ? least : value", "value > least ? least : value"),
         ("sign", "(x.v[v] - mean.v[v]) * scale.v[v] + shift.v[v]", "(x.v[v] - mean.v[v]) * scale.v[v] - shift.v[v]"),
     ),
     *family(

@@ -292,6 +292,9 @@ def main():
             if args.json:
                 write_json(args.json, rows)
     show_table(rows)
+    for row in rows:
+        if row["state"] == "caught" and row["explained"]:
+            print(f"mutate: caught, though the list explains why not: {row['file']} {row['text']!r}: {row['explained']}")
     caught = sum(row["state"] == "caught" for row in rows)
     explained = sum(row["state"] == "survived" and bool(row["explained"]) for row in rows)
     bad = len(rows) - caught - explained

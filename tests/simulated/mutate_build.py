@@ -47,7 +47,7 @@ class Build:
     @staticmethod
     def run(words, where, seconds=COMPILE_SECONDS, env=None, launcher=()):
         # Seconds of the processor, so that a busy machine changes no verdict; and of the clock, for what waits for ever. The launcher
-        # may wait for its turn: the time counts from behind it.
+        # may wait for its turn: the time counts from after it.
         limits = ["timeout", "-k", "5", str(6 * seconds), "prlimit", f"--cpu={seconds}"]
         return subprocess.run([*launcher, *limits, *words], cwd=where, env=env, capture_output=True, text=True, errors="replace", check=False)
 

@@ -80,10 +80,10 @@ TEST(PtxConversion, OtherOpcodesAreNotKnown) {
                              "cvta.to.global.u32",
                              "cvta.u64",
                              "cvt.u32.pred"}) {
-    EXPECT_EQ(find_conversion(parse_opcode(opcode)), nullptr) << opcode;
-    EXPECT_EQ(find_arithmetic(parse_opcode(opcode)), nullptr) << opcode;
+    EXPECT_FALSE(conversions().contains(opcode)) << opcode;
+    EXPECT_FALSE(arithmetic().contains(opcode)) << opcode;
   }
-  EXPECT_NE(find_conversion(parse_opcode("cvt.rzi.s32.f32")), nullptr);
+  EXPECT_TRUE(conversions().contains("cvt.rzi.s32.f32"));
 }
 
 }  // namespace

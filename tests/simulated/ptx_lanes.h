@@ -121,6 +121,7 @@ inline void check_lanes(const std::string& opcode, const Operation& operation, c
 inline void check_row(const Operations& table, const Row& row) {
   const auto found = table.find(row.opcode);
   ASSERT_TRUE(found != table.end()) << row.opcode << " is not known";
+  ASSERT_FALSE(row.samples.empty()) << row.opcode;
   const Operation& operation = found->second;
   const bool same_register = operation.target.kind != 'p' && operation.sources[0].kind != 'p' &&
                              HandWarp::width(operation.target) == HandWarp::width(operation.sources[0]);

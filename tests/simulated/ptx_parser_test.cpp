@@ -69,7 +69,7 @@ L:  bar.sync 0;
   EXPECT_TRUE(fma.negated_guard);
   EXPECT_NE(fma.guard, kNone);
   EXPECT_EQ(fma.flops, 2);
-  EXPECT_EQ(fma.execute, find_arithmetic(parse_opcode("fma.rn.f32")));
+  EXPECT_EQ(fma.execute, arithmetic().at("fma.rn.f32").execute);
   ASSERT_EQ(k.constants.size(), 2u);  // and the barrier's number
   EXPECT_EQ(fma.sources[1], k.constants[0].offset);
   EXPECT_EQ(k.constants[0].bits, 0x40000000u);
@@ -77,6 +77,7 @@ L:  bar.sync 0;
   EXPECT_EQ(bra.control, Control::branch);
   EXPECT_EQ(bra.target, 4);
   EXPECT_FALSE(bra.negated_guard);
+  EXPECT_TRUE(bra.uniform);
   EXPECT_EQ(st.count, 2);
   EXPECT_TRUE(st.address_in_register);
   EXPECT_EQ(st.immediate, -8);
@@ -196,7 +197,7 @@ TEST(PtxParser, Variables) {
                    ".global .align 4 .b8 numbers[8] = {1, 0, 0, 0, 9};"),
             9u);
   EXPECT_EQ(result("mov.u64 %at, numbers+4; ld.global.u32 %result, [%at];", ".global .u32 numbers[2] = {3, 4};"), 4u);
-  // Shared variables of the kernel and of the module lie apart; dynamic memory behind them, 16-byte aligned.
+  // Shared variables of the kernel and of the module lie apart; dynamic memory after them, aligned as it is declared.
   const std::string around = ".shared .align 4 .b8 outer[5];\n.extern .shared .align 32 .b8 dynamic[];";
   const std::string body = R"(
     .shared .align 8 .b8 inner[3];
@@ -209,7 +210,11 @@ TEST(PtxParser, Variables) {
     or.b32 %a0, %a0, %a1;
     or.b32 %result, %a0, %a2;)";
   EXPECT_EQ(result(body, around), 0x200400u);
-  EXPECT_EQ(module_with(".reg .b32 %result;" + body, around).kernel("k").shared_bytes, 32u);
+  {
+    Module m = module_with(".reg .b32 %result;" + body, around);
+    EXPECT_EQ(m.kernel("k").shared_bytes, 9u);
+    EXPECT_EQ(m.kernel("k").dynamic_begin, 32u);
+  }
   EXPECT_EQ(results(R"(
     .shared .b32 before[3];
     st.shared.u32 [before+8], 1;
@@ -233,7 +238,7 @@ std::string call_of(const std::string& function, const std::string& argument) {
          ",\n (\n param0\n );\n ld.param.b32 %result, [retval0+0]; }\n";
 }
 
-// The function's labels and registers are its own, its returns lead behind the call, and calls may follow one another.
+// The function's labels and registers are its own, its returns lead past the call, and calls may follow one another.
 TEST(PtxParser, CallsOfFunctions) {
   auto values = results(call_of("square", "%thread") + "add.u32 %result, %result, 1;", kSquareAndCube);
   for (std::uint32_t n = 0; n < 32; ++n) EXPECT_EQ(values[n], (n > 9 ? 1000 : n * n) + 1) << n;

@@ -311,7 +311,7 @@ TEST_F(PtxRace, LanesOfOneInstruction) {
 
 struct Protocol {
   std::string fence_before = "membar.gl;\n", raise = "st.volatile.global.u32 [%a0], %r1;\n",
-              poll = "ld.volatile.global.u32 %r2, [%a0];\n", fence_behind = "membar.gl;\n";
+              poll = "ld.volatile.global.u32 %r2, [%a0];\n", fence_after = "membar.gl;\n";
 };
 
 Fault handed_over(const Protocol& p) {
@@ -321,7 +321,7 @@ Fault handed_over(const Protocol& p) {
       "1;\n"
       "@%p2 bra $reader;\nadd.u32 %r3, %t, 5;\nst.global.u32 [%x1], %r3;\nbar.sync 0;\n@!%p1 bra $end;\n" +
       p.fence_before + p.raise + "bra.uni $end;\n$reader:\n@!%p1 bra $wait;\n$spin:\n" + p.poll +
-      "setp.eq.u32 %p3, %r2, 0;\n@%p3 bra $spin;\n" + p.fence_behind +
+      "setp.eq.u32 %p3, %r2, 0;\n@%p3 bra $spin;\n" + p.fence_after +
       "$wait:\nbar.sync 0;\nld.global.u32 %r4, [%x1];\nst.global.u32 [%x2], %r4;\n$end:\n";
   const Fault fault = fault_of(body, shape(2, 64), {flag.address(), data.address(), out.address()});
   if (fault.text.empty()) {
@@ -341,24 +341,24 @@ TEST_F(PtxRace, FlagsBetweenBlocks) {
     EXPECT_NO_FAULT(handed_over({.fence_before = "fence.acq_rel.gpu;\n",
                                  .raise = "st.relaxed.gpu.global.u32 [%a0], %r1;\n",
                                  .poll = "ld.relaxed.gpu.global.u32 %r2, [%a0];\n",
-                                 .fence_behind = "fence.sc.gpu;\n"}));
+                                 .fence_after = "fence.sc.gpu;\n"}));
     EXPECT_NO_FAULT(handed_over({.fence_before = "",
                                  .raise = "st.release.gpu.global.u32 [%a0], %r1;\n",
                                  .poll = "ld.acquire.gpu.global.u32 %r2, [%a0];\n",
-                                 .fence_behind = ""}));
+                                 .fence_after = ""}));
     EXPECT_NO_FAULT(handed_over({.fence_before = "",
                                  .raise = "atom.acq_rel.gpu.global.add.u32 %r5, [%a0], 1;\n",
                                  .poll = "atom.acquire.gpu.global.add.u32 %r2, [%a0], 0;\n",
-                                 .fence_behind = ""}));
+                                 .fence_after = ""}));
     EXPECT_RACE(handed_over({.fence_before = ""}));
-    EXPECT_RACE(handed_over({.fence_behind = ""}));
+    EXPECT_RACE(handed_over({.fence_after = ""}));
     EXPECT_RACE(handed_over({.fence_before = "membar.cta;\n"}));
-    EXPECT_RACE(handed_over({.fence_behind = "fence.acq_rel.cta;\n"}));
+    EXPECT_RACE(handed_over({.fence_after = "fence.acq_rel.cta;\n"}));
     EXPECT_RACE(handed_over({.fence_before = "", .raise = "st.volatile.global.u32 [%a0], %r1;\nmembar.gl;\n"}));
     EXPECT_RACE(handed_over({.fence_before = "",
                              .raise = "st.relaxed.gpu.global.u32 [%a0], %r1;\n",
                              .poll = "ld.acquire.gpu.global.u32 %r2, [%a0];\n",
-                             .fence_behind = ""}));
+                             .fence_after = ""}));
     EXPECT_RACE(handed_over({.raise = "st.global.u32 [%a0], %r1;\n"}));  // the flag itself
   });
 }
@@ -378,6 +378,32 @@ TEST_F(PtxRace, AReleaseCoversTheBarrierBeforeIt) {
   };
   EXPECT_NO_FAULT(fault("bar.sync 0;\n"));
   EXPECT_RACE(fault(""));
+}
+
+// A fence covers what its own lanes did, and what a barrier of the warp orders before it.
+TEST_F(PtxRace, AFenceIsOfItsLanes) {
+  const auto fault = [](const std::string& between, const std::string& fence) {
+    const DeviceArray<std::uint32_t> flag(Values{0}), data(Values(32, 0));
+    return fault_of(
+        "mov.u32 %r1, 1;\nadd.u64 %x1, %a1, %t4;\nsetp.eq.u32 %p1, %t, 0;\nsetp.eq.u32 %p2, %b, 1;\n@%p2 bra $reader;\n"
+        "st.global.u32 [%x1], %t;\n" +
+            between + "@!%p1 bra $end;\n" + fence +
+            "st.volatile.global.u32 [%a0], %r1;\nbra.uni $end;\n"
+            "$reader:\n@!%p1 bra $wait;\n$spin:\nld.volatile.global.u32 %r2, [%a0];\nsetp.eq.u32 %p3, %r2, 0;\n"
+            "@%p3 bra $spin;\nmembar.gl;\n$wait:\nbar.sync 0;\nld.global.u32 %r4, [%x1];\n$end:\n",
+        shape(2, 32), {flag.address(), data.address()});
+  };
+  const std::string fence = "membar.gl;\n", sync = "bar.warp.sync -1;\n";
+  for_orders([&] {
+    EXPECT_NO_FAULT(fault(sync, fence));
+    EXPECT_NO_FAULT(fault(fence + sync, ""));
+    EXPECT_NO_FAULT(fault(sync + fence, ""));
+    EXPECT_RACE(fault("", fence));
+    EXPECT_RACE(fault(fence, ""));
+    EXPECT_RACE(fault(sync, ""));
+    // Lanes whose stores come after the barrier are not part of what a fence before it covers.
+    EXPECT_RACE(fault(fence + sync + "st.global.u32 [%x1], %t;\n", ""));
+  });
 }
 
 // The last block to come adds what all others left (CUDA's sample threadFenceReduction).

@@ -43,7 +43,11 @@ TEST(PtxRefusals, Instructions) {
       {"vote.all.pred %p0, %p1;", "vote.all.pred"},
       {"bar.arrive 0, 32;", "bar.arrive"},
       {"bar.sync 0, 32;", "2 operands"},
-      {"barrier.red.popc.u32 %r0, 0, 32, %p0;", "4 operands"},
+      {"bar.red.popc.u32 %r0, 0, 32, %p0;", "4 operands"},
+      {"barrier.red.popc.aligned.u32 %r0, 0, %p0;", "barrier.red.popc.aligned.u32"},
+      {"bar.red.xor.pred %p0, 0, %p1;", "bar.red.xor.pred"},
+      {"exit.uni;", "exit.uni"},
+      {"trap.uni;", "trap.uni"},
       {"bra.foo L; L:", "bra.foo"},
       {"bra M;", "M"},
       {"call foo;", "foo"},
@@ -53,6 +57,7 @@ TEST(PtxRefusals, Instructions) {
       {"cp.async.ca.shared.global [%r0], [%rd0], 16;", "cp.async"},
       {"mov.u32 %r0, %clock;", "%clock"},
       {"mov.u32 %r0, %smid;", "%smid"},
+      {"mov.u32 %r0, %warpid;", "%warpid"},
       {"mov.u32 %r0, nothing;", "nothing"},
       {"mov.u32 %r7, %r0;", "%r7"},
       {"mov.u32 %r0, %r9;", "%r9"},
@@ -92,6 +97,7 @@ TEST(PtxRefusals, Instructions) {
       {".loc 1 2 3; ret;", ".loc"},
       {".pragma \"frob\"; ret;", "pragma"},
       {".shared .b8 s[]; ret;", "declaration"},
+      {".shared .b8 s[49153]; ret;", "49153 bytes of static shared memory"},
       {".local .align 3 .b8 s[8]; ret;", "alignment"},
       {".local .b8 s[x]; ret;", "x"},
       {"add.s32 %r0, , %r1;", "empty operand"},
@@ -102,6 +108,18 @@ TEST(PtxRefusals, Instructions) {
     EXPECT_NE(what.find("kernel k"), std::string::npos) << body << "\n" << what;
   }
   EXPECT_EQ(refusal(registers + "add.s32 %r0, %r1, %r2;"), "");  // the frame itself is known
+  EXPECT_EQ(refusal(".shared .b8 s[49152]; ret;"), "");
+}
+
+// The host may set them, as a program's variables.
+TEST(PtxRefusals, ConstantMemory) {
+  const std::string registers = ".reg .b32 %r<2>; .reg .b64 %rd<2>;\n",
+                    constant = ".const .align 4 .u32 c[2] = {3, 4};";
+  for (const std::string body : {"ld.const.u32 %r0, [c+4];", "ld.global.u32 %r0, [c];", "mov.u64 %rd0, c;"}) {
+    EXPECT_NE(refusal(registers + body, constant).find("c lies in constant memory"), std::string::npos) << body;
+  }
+  EXPECT_NE(refusal(registers + "ld.const.u32 %r0, [%rd0];").find("ld.const.u32"), std::string::npos);
+  EXPECT_EQ(refusal("ret;", constant), "");
 }
 
 TEST(PtxRefusals, Calls) {

@@ -50,17 +50,18 @@ TEST_F(RuntimeDevices, PropertiesAreTheSettings) {
 // The table "Technical Specifications per Compute Capability".
 TEST_F(RuntimeDevices, LimitsOfCapabilities) {
   struct Row {
-    int capability, threads, blocks, shared_kilobytes, optin_kilobytes;
+    int capability, threads, blocks, shared_kilobytes, optin_kilobytes, reserved_kilobytes = 1;
   };
-  for (const Row& row :
-       {Row{75, 1024, 16, 64, 64}, Row{80, 2048, 32, 164, 163}, Row{86, 1536, 16, 100, 99}, Row{89, 1536, 24, 100, 99},
-        Row{90, 2048, 32, 228, 227}, Row{100, 2048, 32, 228, 227}, Row{120, 1536, 24, 100, 99}}) {
+  for (const Row& row : {Row{75, 1024, 16, 64, 64, 0}, Row{80, 2048, 32, 164, 163}, Row{86, 1536, 16, 100, 99},
+                         Row{89, 1536, 24, 100, 99}, Row{90, 2048, 32, 228, 227}, Row{100, 2048, 32, 228, 227},
+                         Row{120, 1536, 24, 100, 99}}) {
     settings().capability = row.capability;
     SCOPED_TRACE(row.capability);
     EXPECT_EQ(attribute(cudaDevAttrMaxThreadsPerMultiProcessor), row.threads);
     EXPECT_EQ(attribute(cudaDevAttrMaxBlocksPerMultiprocessor), row.blocks);
     EXPECT_EQ(attribute(cudaDevAttrMaxSharedMemoryPerMultiprocessor), row.shared_kilobytes * 1024);
     EXPECT_EQ(attribute(cudaDevAttrMaxSharedMemoryPerBlockOptin), row.optin_kilobytes * 1024);
+    EXPECT_EQ(attribute(cudaDevAttrReservedSharedMemoryPerBlock), row.reserved_kilobytes * 1024);
   }
 }
 

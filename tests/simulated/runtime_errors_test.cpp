@@ -121,10 +121,13 @@ TEST_F(RuntimeErrors, CallsFailAsAsked) {
 
 // An error of an earlier kernel, which a call only reports.
 TEST_F(RuntimeErrors, AStickyErrorAskedForIsSticky) {
-  fail("cudaStreamSynchronize", cudaErrorIllegalAddress);
-  EXPECT_EQ(cudaStreamSynchronize(nullptr), cudaErrorIllegalAddress);
-  EXPECT_EQ(cudaDeviceSynchronize(), cudaErrorIllegalAddress);
-  EXPECT_NE(fault(), "");
+  for (const cudaError_t error : {cudaErrorIllegalAddress, cudaErrorContained, cudaErrorTensorMemoryLeak}) {
+    fail("cudaStreamSynchronize", error);
+    EXPECT_EQ(cudaStreamSynchronize(nullptr), error);
+    EXPECT_EQ(cudaDeviceSynchronize(), error);
+    EXPECT_NE(fault(), "");
+    recover();
+  }
 }
 
 TEST_F(RuntimeErrors, FunctionsThatAreNotSimulatedSayWhich) {

@@ -167,6 +167,15 @@ TEST_F(RuntimeLaunches, Occupancy) {
   EXPECT_EQ(blocks(&heavy, 32, 36 * 1024), 6);  // 228 / (36 + 1 + 1 reserved) kilobytes
   EXPECT_EQ(blocks(&heavy, 32, 227 * 1024), 0);
   EXPECT_EQ(blocks(&bounded, 65, 0), 0);
+  // Of 7.5 nothing is reserved: 64 kilobytes hold two blocks of 32.
+  FatBinary old({{1, header_of("sm_75") + store_kernel("plain") +
+                         store_kernel("shares", "", ".shared .align 4 .b8 buffer[1024];\n")}});
+  char plain = 0, shares = 0;
+  old.add_function(&plain, "plain");
+  old.add_function(&shares, "shares");
+  settings().capability = 75;
+  EXPECT_EQ(blocks(&shares, 32, 31 * 1024), 2);
+  EXPECT_EQ(blocks(&plain, 32, 0), 16);
 }
 
 TEST_F(RuntimeLaunches, FunctionsThatNobodyRegistered) {

@@ -87,28 +87,12 @@ TEST_F(RuntimeMemory, FreeWaitsForTheDevice) {
   EXPECT_EQ(what_ran(), "memset 4");
 }
 
-TEST_F(RuntimeMemory, InTheOrderOfAStream) {
-  const cudaStream_t s = stream();
+// The device has no memory pools (cudaDevAttrMemoryPoolsSupported).
+TEST_F(RuntimeMemory, StreamOrderedMemoryIsNotSimulated) {
   void* block = nullptr;
-  ok(cudaMallocAsync(&block, 4, s));
-  EXPECT_EQ(allocated_bytes(), 4u);
-  ok(cudaMemsetAsync(block, 1, 4, s));
-  ok(cudaFreeAsync(block, s));
-  EXPECT_EQ(cudaFreeAsync(block, s), cudaErrorInvalidValue);
-  ok(cudaStreamSynchronize(s));
-  EXPECT_EQ(allocated_bytes(), 0u);
-  EXPECT_EQ(cudaMemsetAsync(block, 1, 4, s), cudaErrorInvalidValue);
-}
-
-// "This API will not perform any implicit synchronization when the pointer was allocated with cudaMallocAsync. Callers
-// must ensure that all accesses to these pointer have completed before invoking cudaFree."
-TEST_F(RuntimeMemory, FreeOfStreamOrderedMemoryDoesNotWait) {
-  const cudaStream_t s = stream();
-  void* block = nullptr;
-  ok(cudaMallocAsync(&block, 4, s));
-  ok(cudaMemsetAsync(block, 1, 4, s));
-  ok(cudaFree(block));
-  EXPECT_EQ(cudaStreamSynchronize(s), cudaErrorIllegalAddress);
+  EXPECT_EQ(cudaMallocAsync(&block, 4, stream()), cudaErrorNotSupported);
+  EXPECT_EQ(cudaFreeAsync(block, stream()), cudaErrorNotSupported);
+  EXPECT_EQ(cudaGetLastError(), cudaErrorNotSupported);
 }
 
 TEST_F(RuntimeMemory, PointersAreTold) {
@@ -120,10 +104,20 @@ TEST_F(RuntimeMemory, PointersAreTold) {
   EXPECT_EQ(attributes.devicePointer, block + 9);
   ok(cudaPointerGetAttributes(&attributes, block + 10));
   EXPECT_EQ(attributes.type, cudaMemoryTypeUnregistered);
-  ok(cudaPointerGetAttributes(&attributes, pinned<char>(1, 0)));
+  auto* const on_host = pinned<char>(1, 0);
+  ok(cudaPointerGetAttributes(&attributes, on_host));
   EXPECT_EQ(attributes.type, cudaMemoryTypeHost);
+  EXPECT_EQ(attributes.hostPointer, on_host);
+  EXPECT_EQ(attributes.devicePointer, nullptr);  // a kernel cannot read it
   ok(cudaPointerGetAttributes(&attributes, &attributes));
   EXPECT_EQ(attributes.type, cudaMemoryTypeUnregistered);
+}
+
+TEST_F(RuntimeMemory, HostMemoryIsNotMapped) {
+  void* block = nullptr;
+  EXPECT_EQ(cudaHostAlloc(&block, 4, cudaHostAllocMapped), cudaErrorNotSupported);
+  EXPECT_EQ(cudaHostAlloc(&block, 4, 0x100), cudaErrorInvalidValue);
+  EXPECT_EQ(block, nullptr);
 }
 
 TEST_F(RuntimeMemory, FreshMemoryIsPoisonedAndUninitialized) {

@@ -39,7 +39,7 @@ class FatBinary {
   explicit FatBinary(const std::vector<FatEntry>& entries) {
     std::string body;
     for (const FatEntry& entry : entries) {
-      const std::uint64_t bytes = (entry.payload.size() + 8) / 8 * 8;  // at least one zero behind
+      const std::uint64_t bytes = (entry.payload.size() + 8) / 8 * 8;  // at least one zero after it
       append(body, entry.kind);
       append(body, std::uint16_t{0x101});
       append(body, std::uint32_t{64});

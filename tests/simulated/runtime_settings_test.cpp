@@ -57,8 +57,9 @@ TEST(RuntimeSettings, EachVariable) {
 }
 
 TEST(RuntimeSettings, NonsenseEndsTheProgram) {
-  for (const std::string wrong : {"SIMULATED_MEMORY=8G", "SIMULATED_DEVICES=-1", "SIMULATED_CAPABILITY=9",
-                                  "SIMULATED_ORDER=backwards", "SIMULATED_RACES=1", "SIMULATED_SEED="}) {
+  for (const std::string wrong :
+       {"SIMULATED_MEMORY=8G", "SIMULATED_DEVICES=-1", "SIMULATED_CAPABILITY=9", "SIMULATED_CAPABILITY=70",
+        "SIMULATED_ORDER=backwards", "SIMULATED_RACES=1", "SIMULATED_SEED="}) {
     const std::string text = run_with(wrong, "Print");
     EXPECT_NE(text.find("simulated CUDA: " + wrong.substr(0, wrong.find('=')) + ": found \"" +
                         wrong.substr(wrong.find('=') + 1) + "\", expected"),

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "control.h"
+#include "runtime/capability.h"
 
 namespace simulated {
 namespace {
@@ -53,7 +54,7 @@ Settings from_environment() {
   read_number("SIMULATED_MEMORY", s.memory, std::uint64_t{0}, std::uint64_t{1} << 40);
   read_number("SIMULATED_DEVICES", s.devices, 0, 64);
   read_number("SIMULATED_MULTIPROCESSORS", s.multiprocessors, 1, 1024);
-  read_number("SIMULATED_CAPABILITY", s.capability, 50, 129);
+  read_number("SIMULATED_CAPABILITY", s.capability, kLowestCapability, 129);
   read_choice("SIMULATED_ORDER", s.order,
               {{"forward", Order::forward}, {"reverse", Order::reverse}, {"random", Order::random}});
   read_number("SIMULATED_SEED", s.seed, std::uint64_t{0}, ~std::uint64_t{0});

@@ -43,6 +43,9 @@ struct Arguments {
   cublasGemmAlgo_t algorithm;
 };
 
+// Without the flag that may be combined with it.
+int mode_of(cublasMath_t math) { return math & ~CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION; }
+
 bool is_operation(cublasOperation_t op) { return op == CUBLAS_OP_N || op == CUBLAS_OP_T || op == CUBLAS_OP_C; }
 
 // "cublasGemmEx()", the table of supported compute types and types: what of it is simulated. f16, integers and complex
@@ -74,9 +77,15 @@ const char* invalid(const Arguments& g) {
   if (g.alpha == nullptr || g.beta == nullptr) return "no alpha or beta";
   const bool empty = g.m == 0 || g.n == 0 || g.batch == 0;
   if (!empty && (g.c == nullptr || (g.k > 0 && (g.a == nullptr || g.b == nullptr)))) return "no matrix";
-  // "cublasGemmStridedBatchedEx()": matrices of C that overlap are undefined behaviour.
-  if (g.batch > 1 && g.stride_c < g.ldc * (g.n - 1) + g.m) return "matrices of C that overlap";
   return nullptr;
+}
+
+// "cublasGemmStridedBatchedEx()": matrices of C that overlap are undefined behaviour. So is a C that overlaps A or B,
+// which no status is for.
+const char* overlapping(const Product& p) {
+  if (p.batch > 1 && p.d.stride < p.d.ld * (p.n - 1) + p.m) return "matrices of C";
+  const Extent c = extent_of(p.d, p.batch);
+  return overlap(c, extent_of(p.a, p.batch)) || overlap(c, extent_of(p.b, p.batch)) ? "C and an operand" : nullptr;
 }
 
 template <class T>
@@ -103,7 +112,6 @@ Workspace choose_split(cublasContext& handle, Product& p) {
     p.splits = std::clamp<std::int64_t>(1 + handle.calls++ % 3, 1, std::max<std::int64_t>(p.k, 1));
     return {};
   }
-  constexpr std::int64_t kWorthSplitting = 32;
   p.splits = p.k >= kWorthSplitting ? 2 : 1;
   const std::uint64_t needed = partial_sum_bytes<T>(p);
   if (p.splits == 1 || needed > handle.workspace.bytes) {
@@ -148,14 +156,14 @@ cublasStatus_t multiply(const char* function, cublasHandle_t handle, const Argum
   p.alpha = f64 ? scalar<double>(g.alpha) : scalar<float>(g.alpha);
   p.beta = f64 ? scalar<double>(g.beta) : scalar<float>(g.beta);
   // "cublasMath_t": CUBLAS_TF32_TENSOR_OP_MATH allows TF32 for f32 without being asked for it by the compute type.
-  p.tf32 = g.compute == CUBLAS_COMPUTE_32F_FAST_TF32 ||
-           (handle->math == CUBLAS_TF32_TENSOR_OP_MATH && g.compute == CUBLAS_COMPUTE_32F && g.type_a == CUDA_R_32F);
+  p.tf32 = g.compute == CUBLAS_COMPUTE_32F_FAST_TF32 || (mode_of(handle->math) == CUBLAS_TF32_TENSOR_OP_MATH &&
+                                                         g.compute == CUBLAS_COMPUTE_32F && g.type_a == CUDA_R_32F);
   // "cublasMath_t": unless the mode is pedantic or disallows it, parts of k may be added in the result's type.
-  p.round_partial_sums =
-      handle->math != CUBLAS_PEDANTIC_MATH && !(handle->math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
-  if (overlap(extent_of(p.d, p.batch), extent_of(p.a, p.batch)) ||
-      overlap(extent_of(p.d, p.batch), extent_of(p.b, p.batch))) {
-    return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "C overlaps A or B");
+  p.round_partial_sums = mode_of(handle->math) != CUBLAS_PEDANTIC_MATH &&
+                         !(handle->math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
+  if (const char* what = overlapping(p)) {
+    report_fault(cudaErrorIllegalAddress, describe(function, p) + ": overlap of " + what);
+    return call.refuse(CUBLAS_STATUS_EXECUTION_FAILED, "overlap");
   }
   return f64 ? queue<double>(function, *handle, p) : queue<float>(function, *handle, p);
 }
@@ -207,7 +215,7 @@ SIMULATED_API cublasStatus_t cublasSetMathMode(cublasHandle_t handle, cublasMath
   const Call call("cublasSetMathMode");
   if (call.failure()) return *call.failure();
   if (handle == nullptr || !handle->alive) return call.refuse(CUBLAS_STATUS_NOT_INITIALIZED, "no handle");
-  const int kind = mode & ~CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION;
+  const int kind = simulated::mode_of(mode);
   if (kind != CUBLAS_DEFAULT_MATH && kind != CUBLAS_PEDANTIC_MATH && kind != CUBLAS_TF32_TENSOR_OP_MATH) {
     return call.refuse(CUBLAS_STATUS_INVALID_VALUE, "a mode that is not simulated");
   }

@@ -38,9 +38,8 @@ struct Algorithm {
 };
 static_assert(sizeof(Algorithm) <= sizeof(cublasLtMatmulAlgo_t));
 
-constexpr std::int64_t kWorthSplitting = 32;  // of k
-constexpr std::uint64_t kCounters = 256;      // bytes
-constexpr std::uint32_t kVector = 16;         // bytes of the widest access; no algorithm needs more alignment
+constexpr std::uint64_t kCounters = 256;  // bytes
+constexpr std::uint32_t kVector = 16;     // bytes of the widest access; no algorithm needs more alignment
 
 std::uint64_t workspace_of(Method method, Product product) {
   switch (method) {

@@ -98,9 +98,9 @@ std::optional<Refusal> check_bias(const MatmulProblem& problem, const MatmulDesc
 // the documentation:
 //  - Of the epilogues with an auxiliary buffer it has those that the header lists at
 //    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER: RELU_AUX, RELU_AUX_BIAS, DRELU_BGRAD, GELU_AUX_BIAS and DGELU_BGRAD.
-//    It has not GELU_AUX, DRELU and DGELU, though the header's comments on them refer to that buffer, and though doc,
+//    It lacks GELU_AUX, DRELU and DGELU, though the header's comments on them refer to that buffer, and though doc,
 //    "cublasLtMatmulDescAttributes_t", lists the last two with it.
-//  - It has no gradients of bf16 operands with an f32 result, though doc's table of types gives that row a bias type,
+//  - It lacks gradients of bf16 operands with an f32 result, though doc's table of types gives that row a bias type,
 //    f32: that the library sums operands of one type into another, no document says outright.
 std::optional<Refusal> check_table(const MatmulProblem& problem) {
   if (problem.epilogue_number == CUBLASLT_EPILOGUE_DEFAULT || settings().epilogues == Epilogues::all) {

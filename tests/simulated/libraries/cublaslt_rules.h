@@ -1,4 +1,4 @@
-// What cuBLASLt accepts: from descriptors to a product with its end, or a refusal.
+// What cuBLASLt accepts: from descriptors to a product with its epilogue, or a refusal.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// What single descriptors of cuDNN's backend API must hold when they are finalized. Source: the documentation of the
-// backend API (cudnn_graph library), by descriptor. Tensors, geometries and convolutions that do not hold it are
+// What single descriptors of cuDNN's backend API must satisfy when they are finalized. Source: the documentation of the
+// backend API (cudnn_graph library), by descriptor. Tensors, geometries and convolutions that do not satisfy it are
 // CUDNN_STATUS_BAD_PARAM, as cuDNN 9.19 answers.
 #include <algorithm>
 

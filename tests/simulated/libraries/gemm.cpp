@@ -1,5 +1,5 @@
 // A tile of c stays in registers while a part of k passes: a and b are packed into panels as wide as the tile. What
-// lies behind the last row or column of a panel is computed too, and not looked at.
+// lies past the last row or column of a panel is computed too, and not looked at.
 #include "libraries/gemm.h"
 
 #include <algorithm>

@@ -84,6 +84,7 @@ cudaError_t enqueue_product(cudaStream_t stream, const std::string& name, const 
                             const Workspace& workspace, Finish<T> finish) {
   const auto count = [](Work& work, const Product& of) {
     work.flops = of.flops();
+    if (std::is_same_v<T, double>) work.flops_f64 = work.flops;
     work.bytes = of.bytes();
   };
   if (workspace.bytes == 0) {

@@ -1,4 +1,4 @@
-// A product of matrices as cuBLAS and cuBLASLt queue it: D = end(alpha op(A) op(B) + beta C).
+// A product of matrices as cuBLAS and cuBLASLt queue it: D = epilogue(alpha op(A) op(B) + beta C).
 #pragma once
 
 #include <functional>
@@ -8,6 +8,8 @@
 #include "runtime/stream.h"
 
 namespace simulated {
+
+constexpr std::int64_t kWorthSplitting = 32;  // of k: shorter products have no algorithm that splits it
 
 struct Product {
   std::int64_t m = 0, n = 0, k = 0, batch = 1;

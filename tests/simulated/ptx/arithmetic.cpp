@@ -30,16 +30,4 @@ std::vector<std::string> accepted(const Operations& operations) {
   return names;
 }
 
-namespace {
-
-Execute find(const Operations& operations, const Opcode& opcode) {
-  const auto found = operations.find(opcode.text);
-  return found == operations.end() ? nullptr : found->second.execute;
-}
-
-}  // namespace
-
-Execute find_arithmetic(const Opcode& opcode) { return find(arithmetic(), opcode); }
-Execute find_conversion(const Opcode& opcode) { return find(conversions(), opcode); }
-
 }  // namespace simulated::ptx

@@ -14,8 +14,6 @@ namespace simulated::ptx {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// What registers and shared memory hold before anything is written: NaN, and -1 as an integer.
-constexpr int kPoison = 0xFF;
 // So long a block may run before others have a turn, in slices of its warps, if none of them polls.
 constexpr int kMostSlices = 64;
 
@@ -51,8 +49,6 @@ std::uint32_t special_value(Special which, const Block& block, std::uint32_t thr
       return grid.z;
     case Special::laneid:
       return lane;
-    case Special::warpid:
-      return thread / kLanes;
     case Special::lanemask_eq:
       return 1u << lane;
     case Special::lanemask_lt:
@@ -99,13 +95,14 @@ Block::Block(Execution& of_execution) : execution(of_execution) {
   const Launch& launch = execution.launch;
   threads = launch.block.x * launch.block.y * launch.block.z;
   parameters = launch.parameters.data();
-  shared_bytes = (kernel.shared_bytes + 15) / 16 * 16 + launch.dynamic_shared;
-  if (launch.dynamic_shared == 0) shared_bytes = kernel.shared_bytes;
+  shared_bytes = launch.dynamic_shared == 0 ? kernel.shared_bytes : kernel.dynamic_begin + launch.dynamic_shared;
   warps.resize((threads + kLanes - 1) / kLanes);
 
   const std::size_t each = rounded_up(kernel.register_bytes), padded_shared = rounded_up(shared_bytes);
   const std::size_t padded_local = rounded_up(std::size_t{kernel.local_bytes} * kLanes * warps.size());
   registers_.grow(each * warps.size() + kAlignment);
+  // Only here: a Block that runs further blocks does not pay for it again, and its registers hold what is left of the
+  // last one.
   std::memset(registers_.data(), kPoison, each * warps.size());
   shared_and_local_.grow(2 * (padded_shared + padded_local) + kAlignment);
   shared = shared_and_local_.data();
@@ -151,8 +148,8 @@ void Block::start(std::uint64_t block_number) {
     warp.at = 0;
     warp.live = warp.running = left >= kLanes ? kAllLanes : (1u << left) - 1;
     warp.others.clear();
-    warp.at_barrier = warp.fair = warp.fenced = false;
-    warp.fenced_segment = 0;
+    warp.at_barrier = warp.fair = false;
+    warp.fence = {};
     warp.seen = warp.acquired = 0;
     for (const SpecialRegister& special : kernel.specials) {
       if (!is_of_block(special.which)) continue;

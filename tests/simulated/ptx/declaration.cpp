@@ -28,7 +28,7 @@ Declaration parse_declaration(std::string_view text) {
   Declaration d;
   Scanner scanner(text);
   std::string_view word;
-  bool pointer = false;  // behind .ptr: space and alignment of what a parameter points to
+  bool pointer = false;  // after .ptr: space and alignment of what a parameter points to
   while (!(word = scanner.word()).empty() && word[0] == '.') {
     if (is_space(word)) {
       if (!pointer) d.space = word.substr(1);

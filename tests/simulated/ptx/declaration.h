@@ -16,13 +16,13 @@ struct Declaration {
   std::string name;
   std::uint32_t bytes = 0;
   bool unsized = false;          // name[]: dynamic shared memory
-  std::string_view initializer;  // behind the =, without braces; empty: there is none
+  std::string_view initializer;  // after the =, without braces; empty: there is none
 };
 
 // Throws Error for what is not known.
 Declaration parse_declaration(std::string_view text);
 
-// Offsets one behind the other: rounds `end` up to the declaration's alignment, and returns that after adding its size
+// Offsets one after the other: rounds `end` up to the declaration's alignment, and returns that after adding its size
 // to `end`.
 std::uint32_t place(const Declaration& declaration, std::uint32_t& end);
 

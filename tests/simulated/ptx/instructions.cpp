@@ -6,12 +6,29 @@
 
 namespace simulated::ptx {
 
-KernelReader::Handler KernelReader::handler(std::string_view mnemonic) {
+// By the whole opcode. Barriers are those of all threads of the block: with a number of threads they are not known.
+const Names<KernelReader::Handler>& KernelReader::control_handlers() {
   static const Names<Handler> handlers = {
-      {"bra", &KernelReader::branch},       {"ret", &KernelReader::leave},
-      {"exit", &KernelReader::leave},       {"trap", &KernelReader::trap},
-      {"call", &KernelReader::call},        {"bar", &KernelReader::barrier},
-      {"barrier", &KernelReader::barrier},  {"ld", &KernelReader::load_or_store},
+      {"bra", &KernelReader::branch},
+      {"bra.uni", &KernelReader::branch},
+      {"ret", &KernelReader::leave},
+      {"ret.uni", &KernelReader::leave},
+      {"exit", &KernelReader::leave},
+      {"trap", &KernelReader::trap},
+      {"bar.sync", &KernelReader::barrier},
+      {"barrier.sync", &KernelReader::barrier},
+      {"barrier.sync.aligned", &KernelReader::barrier},
+      {"bar.red.popc.u32", &KernelReader::barrier_reduction},
+      {"bar.red.and.pred", &KernelReader::barrier_reduction},
+      {"bar.red.or.pred", &KernelReader::barrier_reduction},
+      {"bar.warp.sync", &KernelReader::warp_barrier},
+  };
+  return handlers;
+}
+
+KernelReader::Handler KernelReader::handler(const Opcode& opcode) {
+  static const Names<Handler> handlers = {
+      {"call", &KernelReader::call},        {"ld", &KernelReader::load_or_store},
       {"st", &KernelReader::load_or_store}, {"atom", &KernelReader::atomic},
       {"red", &KernelReader::atomic},       {"shfl", &KernelReader::shuffle},
       {"vote", &KernelReader::vote},        {"match", &KernelReader::match},
@@ -19,8 +36,16 @@ KernelReader::Handler KernelReader::handler(std::string_view mnemonic) {
       {"membar", &KernelReader::fence},     {"fence", &KernelReader::fence},
       {"mov", &KernelReader::move},
   };
-  const auto found = handlers.find(mnemonic);
+  if (const auto found = control_handlers().find(opcode.text); found != control_handlers().end()) return found->second;
+  const auto found = handlers.find(opcode.mnemonic);
   return found == handlers.end() ? &KernelReader::operate : found->second;
+}
+
+std::vector<std::string> accepted_control() {
+  std::vector<std::string> all;
+  for (const auto& entry : KernelReader::control_handlers()) all.emplace_back(entry.first);
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 void KernelReader::find(Line& line, Execute (*find_in)(const Opcode&)) {
@@ -35,18 +60,17 @@ Type KernelReader::last_type(const Line& line) const {
 }
 
 void KernelReader::branch(Line& line) {
-  if (line.opcode.text != "bra" && line.opcode.text != "bra.uni") refuse("unknown instruction " + line.opcode.text);
   expect(line, 1);
   line.out.control = Control::branch;
+  line.out.uniform = line.opcode.text == "bra.uni";
   frames_.back().scopes.back().branches.emplace_back(kernel_.code.size(), line.operands[0]);
   emit(line);
 }
 
 void KernelReader::leave(Line& line) {
-  const bool returns = line.opcode.text == "ret" || line.opcode.text == "ret.uni";
-  if (!returns && line.opcode.text != "exit") refuse("unknown instruction " + line.opcode.text);
   expect(line, 0);
-  if (returns && !frames_.back().function.empty()) {
+  line.out.uniform = line.opcode.text == "ret.uni";
+  if (line.opcode.mnemonic == "ret" && !frames_.back().function.empty()) {
     line.out.control = Control::branch;
     frames_.back().returns.push_back(kernel_.code.size());
   } else {
@@ -56,42 +80,30 @@ void KernelReader::leave(Line& line) {
 }
 
 void KernelReader::trap(Line& line) {
-  if (line.opcode.text != "trap") refuse("unknown instruction " + line.opcode.text);
   expect(line, 0);
   line.out.control = Control::trap;
   emit(line);
 }
 
-// bar.sync and barrier.sync, for all threads of the block: with a number of threads they are not known.
-void KernelReader::barrier(Line& line) {
-  const std::string& text = line.opcode.text;
-  if (text == "bar.warp.sync") {
-    expect(line, 1);
-    source(line, 3, line.operands[0], {'b', 4});
-    line.out.control = Control::warp_sync;
-    find(line, find_warp);
-  } else if (text == "bar.sync" || text == "bar.cta.sync" || text == "barrier.sync" || text == "barrier.cta.sync" ||
-             text == "barrier.sync.aligned" || text == "barrier.cta.sync.aligned") {
-    expect(line, 1);
-    source(line, 0, line.operands[0], {'b', 4});
-    line.out.control = Control::barrier;
-  } else {
-    barrier_reduction(line);
-  }
+void KernelReader::warp_barrier(Line& line) {
+  expect(line, 1);
+  source(line, 3, line.operands[0], {'b', 4});
+  line.out.control = Control::warp_sync;
+  find(line, find_warp);
   emit(line);
 }
 
+void KernelReader::barrier(Line& line) {
+  expect(line, 1);
+  source(line, 0, line.operands[0], {'b', 4});
+  line.out.control = Control::barrier;
+  emit(line);
+}
+
+// bar.red.popc.u32, bar.red.and.pred, bar.red.or.pred.
 void KernelReader::barrier_reduction(Line& line) {
-  std::string_view text = line.opcode.text;
-  std::string_view operation;
-  for (const std::string_view begin : {"bar.red.", "bar.cta.red.", "barrier.red.", "barrier.cta.red."}) {
-    if (text.substr(0, begin.size()) == begin) operation = text.substr(begin.size());
-  }
-  if (text.substr(0, 7) == "barrier" && operation.substr(0, 8) == "aligned.") operation.remove_prefix(8);
-  const bool counts = operation == "popc.u32";
-  if (!counts && operation != "or.pred" && operation != "and.pred") {
-    refuse("unknown instruction " + line.opcode.text);
-  }
+  const std::string& operation = line.opcode.modifiers[1];
+  const bool counts = operation == "popc";
   expect(line, 3);
   if (counts) {
     destination(line, line.operands[0], {'u', 4});
@@ -103,8 +115,9 @@ void KernelReader::barrier_reduction(Line& line) {
   line.out.negated_source = predicate[0] == '!';
   if (line.out.negated_source) predicate.remove_prefix(1);
   line.out.sources[1] = predicate_source(predicate);
-  line.out.immediate = counts ? 0 : operation == "or.pred" ? 1 : 2;
+  line.out.immediate = counts ? 0 : operation == "or" ? 1 : 2;
   line.out.control = Control::barrier_red;
+  emit(line);
 }
 
 void KernelReader::load_or_store(Line& line) {

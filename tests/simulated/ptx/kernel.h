@@ -11,6 +11,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ptx/launch_limits.h"
+
 namespace simulated::ptx {
 
 struct Warp;
@@ -36,7 +38,7 @@ enum class Control : std::uint8_t {
   barrier,      // bar.sync, barrier.sync of all the block's threads; sources[0] the barrier's number
   barrier_red,  // bar.red: `immediate` 0 popc, 1 or, 2 and; sources[1] the predicate, `negated_source` its sign
   warp_sync,    // waits for the lanes of the mask in sources[3], then executes: bar.warp.sync, shfl.sync, vote.sync,
-                // match
+                // match.sync, redux.sync
 };
 
 constexpr std::int32_t kNone = -1;
@@ -52,6 +54,7 @@ struct Instruction {
   std::uint8_t source_width = 0;  // ... and of sources[0]'s (of ld and st: of the address register)
   std::uint8_t flops = 0;         // floating-point operations of a lane: 1, or 2 for fma; f64 has bit 7 set
   bool negated_guard = false;
+  bool uniform = false;                                    // of a branch: .uni, all lanes have one guard
   bool negated_source = false;                             // of a vote's or bar.red's predicate
   bool address_in_register = false;                        // ld, st, atom: sources[0] + immediate, else immediate alone
   std::int32_t guard = kNone;                              // the predicate that says which lanes execute
@@ -86,7 +89,6 @@ enum class Special : std::uint8_t {
   nctaid_y,
   nctaid_z,
   laneid,
-  warpid,
   lanemask_eq,
   lanemask_le,
   lanemask_lt,
@@ -106,10 +108,11 @@ struct Kernel {
   std::vector<Constant> constants;
   std::vector<SpecialRegister> specials;
   std::uint32_t parameter_bytes = 0;
-  std::uint32_t register_bytes = 0;  // of one warp
-  std::uint32_t shared_bytes = 0;    // static; dynamic shared memory begins behind it, 16-byte aligned
-  std::uint32_t local_bytes = 0;     // of one thread
-  std::uint32_t max_threads = 1024;  // .maxntid
+  std::uint32_t register_bytes = 0;          // of one warp
+  std::uint32_t shared_bytes = 0;            // static
+  std::uint32_t dynamic_begin = 0;           // of dynamic shared memory: after the static, aligned to at least 16 bytes
+  std::uint32_t local_bytes = 0;             // of one thread
+  std::uint32_t max_threads = kMostThreads;  // .maxntid
 };
 
 // One text of PTX. Its variables in .global and .const memory are allocated and set when it is made; kernels are read

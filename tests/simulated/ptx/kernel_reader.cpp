@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ptx/launch_limits.h"
 #include "ptx/number.h"
 
 namespace simulated::ptx {
@@ -61,7 +62,7 @@ void KernelReader::read_directives(std::string_view directives) {
     std::uint32_t product = 1;
     do {
       const auto value = integer(scanner.word());
-      if (!value || *value < 1 || *value > 1024) refuse("no number behind " + std::string(name));
+      if (!value || *value < 1 || *value > kMostThreads) refuse("no number after " + std::string(name));
       product *= static_cast<std::uint32_t>(*value);
     } while (scanner.take(','));
     if (name == ".maxntid") kernel_.max_threads = product;
@@ -183,7 +184,7 @@ void KernelReader::read_instruction(std::string_view statement) {
   for (const std::string_view operand : line.operands) {
     if (operand.empty()) refuse("an empty operand");
   }
-  (this->*handler(line.opcode.mnemonic))(line);
+  (this->*handler(line.opcode))(line);
 }
 
 void KernelReader::emit(const Line& line) {
@@ -192,11 +193,15 @@ void KernelReader::emit(const Line& line) {
   kernel_.texts.push_back(on_one_line(statement_));
 }
 
-// Behind the static shared memory, whose size is known now.
+// After the static shared memory, whose size is known now.
 void KernelReader::place_dynamic_shared() {
-  kernel_.shared_bytes = (kernel_.shared_bytes + dynamic_alignment_ - 1) & ~(dynamic_alignment_ - 1);
-  registers_.set_dynamic_shared(kernel_.shared_bytes);
-  for (const std::size_t n : dynamic_addresses_) kernel_.code[n].immediate += kernel_.shared_bytes;
+  if (kernel_.shared_bytes > kMostStaticShared) {  // as ptxas does
+    refuse(std::to_string(kernel_.shared_bytes) + " bytes of static shared memory, at most " +
+           std::to_string(kMostStaticShared));
+  }
+  kernel_.dynamic_begin = (kernel_.shared_bytes + dynamic_alignment_ - 1) & ~(dynamic_alignment_ - 1);
+  registers_.set_dynamic_shared(kernel_.dynamic_begin);
+  for (const std::size_t n : dynamic_addresses_) kernel_.code[n].immediate += kernel_.dynamic_begin;
 }
 
 }  // namespace simulated::ptx

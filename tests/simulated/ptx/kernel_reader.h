@@ -19,6 +19,7 @@ class KernelReader {
  public:
   KernelReader(const Program& program, Kernel& kernel);
   void read(const Function& function);  // throws Error
+  friend std::vector<std::string> accepted_control();
 
  private:
   enum class Space : std::uint8_t { local, parameter, shared, dynamic_shared, global };
@@ -82,10 +83,12 @@ class KernelReader {
   void call(Line& line);
 
   // instructions.cpp
-  static Handler handler(std::string_view mnemonic);
+  static const Names<Handler>& control_handlers();
+  static Handler handler(const Opcode& opcode);
   void branch(Line& line);
   void leave(Line& line);
   void trap(Line& line);
+  void warp_barrier(Line& line);
   void barrier(Line& line);
   void barrier_reduction(Line& line);
   void load_or_store(Line& line);

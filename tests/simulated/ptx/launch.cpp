@@ -5,6 +5,7 @@
 #include <numeric>
 
 #include "ptx/block.h"
+#include "ptx/launch_limits.h"
 #include "ptx/race.h"
 #include "ptx/scheduler.h"
 #include "ptx/traffic.h"
@@ -18,7 +19,7 @@ void check(const Kernel& kernel, const Launch& launch) {
   };
   const std::uint64_t threads = std::uint64_t{launch.block.x} * launch.block.y * launch.block.z;
   if (threads == 0 || std::uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z == 0) refuse("an empty launch");
-  if (threads > 1024 || threads > kernel.max_threads) {
+  if (threads > kMostThreads || threads > kernel.max_threads) {
     refuse(std::to_string(threads) + " threads in a block, at most " + std::to_string(kernel.max_threads));
   }
   if (launch.parameters.size() < kernel.parameter_bytes) {

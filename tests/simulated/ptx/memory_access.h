@@ -12,11 +12,13 @@
 
 namespace simulated::ptx {
 
+constexpr std::uint64_t kWord = 4;  // bytes
+
 enum class Space : std::uint8_t { global, shared, local, param };
 enum class Effect : std::uint8_t { load, store, atomic };
 enum class Pattern : std::uint8_t {
   any,
-  consecutive,  // all 32 lanes, one behind the other
+  consecutive,  // all 32 lanes, one after the other
   uniform,      // all lanes at one address
 };
 

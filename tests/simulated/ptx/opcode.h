@@ -1,5 +1,5 @@
-// An opcode taken apart, and the functions that execute it: each group of instructions offers one function that finds
-// the Execute for an opcode, or null where the group does not know exactly this combination of modifiers and types.
+// An opcode taken apart, and who executes it: a find function gives the Execute for an opcode of its group, or null if
+// the group does not know exactly this combination of modifiers and types. Arithmetic has tables (operations.h).
 #pragma once
 
 #include <string>
@@ -16,8 +16,7 @@ struct Type {
 };
 Type type_of(std::string_view name);  // "f32", "bf16", "pred"
 
-// "ld.global.nc.v4.f32": mnemonic "ld", modifiers {"global", "nc", "v4", "f32"}. The parser removes every modifier that
-// it has understood itself; what a find function gets is exact, and it must account for every one of them.
+// "ld.global.nc.v4.f32": mnemonic "ld", modifiers {"global", "nc", "v4", "f32"}.
 struct Opcode {
   std::string text, mnemonic;
   std::vector<std::string> modifiers;
@@ -25,19 +24,18 @@ struct Opcode {
 
 Opcode parse_opcode(std::string_view text);  // takes it apart
 
-// In the files of these names. Where the operands lie is the parser's business, by mnemonic:
-Execute find_arithmetic(const Opcode& opcode);  // targets[0] from sources[0..2]; setp and selp too
-Execute find_conversion(const Opcode& opcode);  // cvt, cvta; packing and unpacking mov
 // ld, st, atom, red of global, shared, local and param memory. targets: registers loaded into or stored from;
 // sources[0]: address; of atom and red sources[1], sources[2]: operands. A parameter of the kernel is at its offset in
 // Block::parameters; .param variables of a call are local memory (the parser turns "param" into "local").
 Execute find_memory(const Opcode& opcode);
 // shfl.sync (targets[0], targets[1] a predicate or none; sources value, b, c, mask), vote.sync (sources[0] predicate,
-// sources[3] mask), match, bar.warp.sync, activemask, membar, fence.
+// sources[3] mask), match.sync, redux.sync (sources[0] value, sources[3] mask), bar.warp.sync, activemask, membar,
+// fence.
 Execute find_warp(const Opcode& opcode);
 
-// The texts of all opcodes that these two know, sorted: for tests.
+// The texts of all opcodes that these two know, and of branches and barriers (instructions.cpp), sorted: for tests.
 std::vector<std::string> accepted_memory();
 std::vector<std::string> accepted_warp();
+std::vector<std::string> accepted_control();
 
 }  // namespace simulated::ptx

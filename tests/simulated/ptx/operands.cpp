@@ -32,6 +32,7 @@ const KernelReader::Variable* KernelReader::find_variable(std::string_view name)
     return &variable;
   }
   if (const auto found = program_.variables.find(name); found != program_.variables.end()) {
+    if (program_.constants.contains(name)) refuse(found->first + " lies in constant memory, which is not simulated");
     Variable& variable = shared_[found->first];
     variable = {Space::global, found->second};
     return &variable;

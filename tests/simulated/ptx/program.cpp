@@ -100,6 +100,7 @@ void Program::read_variable(std::string_view declaration) {
   if (to == nullptr) throw Error(FaultKind::other, "no device memory for the variable " + d.name + ": " + problem);
   std::memcpy(to, bytes.data(), bytes.size());
   variables[d.name] = address;
+  if (d.space == "const") constants.insert(d.name);
 }
 
 }  // namespace simulated::ptx

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,8 +27,9 @@ struct Program {
   int target = 0;
   std::vector<std::string> kernel_names;
   Names<Function> kernels, functions;
-  Names<Declaration> shared;       // variables in shared memory
-  Names<std::uint64_t> variables;  // addresses of those in global and constant memory
+  Names<Declaration> shared;                     // variables in shared memory
+  Names<std::uint64_t> variables;                // addresses of those in global and constant memory
+  std::set<std::string, std::less<>> constants;  // names of those in constant memory, which kernels may not use
 
  private:
   void read_function(class Scanner& scanner, bool kernel);

@@ -192,7 +192,7 @@ inline void Races::touch(Cell& cell, const Now& now, int lane) {
       note(cell.strong, kStrong, flags_with(cell.strong, now, owner));
     } else {
       check(cell.strong, kStrong, cell, now, lane);
-      cell = Cell{};  // it comes behind everything before it
+      cell = Cell{};  // it comes after everything before it
       note(cell.write, kWrite, (now.several >> lane & 1) != 0 ? kSeveralThreads : 0);
     }
   }

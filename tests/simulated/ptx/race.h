@@ -7,11 +7,15 @@
 // - of one warp: a bar.warp.sync of all its live lanes in between. Shuffles and votes order no memory;
 // - of one block: a barrier in between;
 // - of two blocks, or of warps without a barrier: a fence, then a strong write (release), whose value another thread
-// reads
-//   with a strong read, then a fence (acquire). Fences of less than the device's scope don't count. Approximations, all
-//   towards silence: a release is taken as seen by everyone who acquires any later release; a fence or an acquire
-//   before a barrier counts for all of the block behind it; of several earlier readers the last one is asked, and
-//   strong reads are forgotten for others.
+//   reads with a strong read, then a fence (acquire). Fences of less than the device's scope don't count.
+// Approximations, all towards silence:
+// - a release is taken as seen by everyone who acquires any later release;
+// - a release covers what its lanes did in its epoch and segment, even between the fence and the strong write;
+// - a fence before a barrier, of the block or the warp, counts for all lanes after it; an acquire counts for its whole
+//   warp, and after a barrier for the block;
+// - of several earlier readers the last one is asked, and strong reads are forgotten for others;
+// - strong accesses are in order with one another, though the ISA (8.7) wants them to overlap completely for that: that
+//   one is wider than the other, or begins elsewhere, is not noticed.
 // Kernels of one stream are ordered, so every launch begins anew.
 //
 // Lanes of one instruction that store to one byte race if their values differ. Bytes that ld.global.nc reads must not
@@ -66,8 +70,9 @@ class Races {
   enum class Kind : std::uint8_t { read, write, strong_read, strong_write };
   enum Which : int { kWrite, kRead, kStrong };  // of a cell's records
   struct Now;                                   // the access that is looked at
-  struct Release {  // of everything before in a block: of earlier segments, and of this segment by one warp
-    std::uint32_t segment, warp;
+  struct Release {                              // of what a fence of one warp covers
+    Fence fence;
+    std::uint32_t warp;
     std::uint64_t time;
   };
   using SplitWord = std::array<Cell, 4>;

@@ -6,7 +6,7 @@
 
 namespace simulated::ptx {
 
-constexpr std::uint64_t kWord = 4, kLine = 128;
+constexpr std::uint64_t kLine = 128;
 
 // Record::who: the thread, how it shares the cell with the next ones, the warp's epoch, flags.
 constexpr std::uint32_t kThreadBits = 10, kSharingBits = 2, kEpochBits = 15;

@@ -5,10 +5,25 @@
 #include "ptx/race_now.h"
 
 namespace simulated::ptx {
+namespace {
+
+// Whether the fence, of the same segment and warp as the access, comes after it. Of several lanes only the last one is
+// known: any fence of theirs counts for all.
+bool covers(const Fence& fence, const Record& before) {
+  constexpr std::uint32_t kEpochs = 1u << kEpochBits;
+  const std::uint32_t later = (fence.epoch - ((before.who & kEpochMask) >> kEpochShift)) % kEpochs;
+  if (later != 0) return later < kEpochs / 2;
+  return (before.who & (kSeveralThreads | kSeveralWarps)) != 0 || (fence.lanes >> thread_of(before) % kLanes & 1) != 0;
+}
+
+}  // namespace
 
 void fence(Warp& warp) {
-  warp.fenced = true;
-  warp.fenced_segment = warp.block->segment;
+  Fence& fence = warp.fence;
+  if (fence.segment != warp.block->segment || fence.epoch != warp.epoch) {
+    fence = {warp.block->segment, warp.epoch, 0};
+  }
+  fence.lanes |= warp.active;
   warp.acquired = std::max(warp.acquired, warp.seen);
 }
 
@@ -28,13 +43,13 @@ void Races::barrier(Block& block) {
   std::uint32_t fenced_segment = 0;
   for (const Warp& warp : block.warps) {
     acquired = std::max(acquired, warp.acquired);
-    if (warp.fenced) fenced_segment = std::max(fenced_segment, warp.fenced_segment);
+    fenced_segment = std::max(fenced_segment, warp.fence.segment);
   }
   new_segment(block);
   for (Warp& warp : block.warps) {
     warp.acquired = acquired;
-    warp.fenced = fenced_segment != 0;
-    warp.fenced_segment = fenced_segment;
+    // Another warp's fence covers what came before its segment.
+    if (warp.fence.segment != fenced_segment) warp.fence = {fenced_segment, 0, 0};
   }
 }
 
@@ -47,8 +62,9 @@ bool Races::acquired(const Record& before, const Now& now) const {
   if (releases == releases_.end()) return false;
   for (const Release& release : releases->second) {
     if (release.time > now.warp.acquired) break;
-    if (release.segment > before.segment) return true;
-    if (release.segment == before.segment && release.warp == warp_of(before)) return true;
+    const Fence& fence = release.fence;
+    if (fence.segment > before.segment) return true;
+    if (fence.segment == before.segment && release.warp == warp_of(before) && covers(fence, before)) return true;
   }
   return false;
 }
@@ -66,22 +82,31 @@ void Races::synchronize(const Now& now, const Access& access) {
   if (ordering == Ordering::acquire || ordering == Ordering::acq_rel)
     warp.acquired = std::max(warp.acquired, warp.seen);
   if (access.effect == Effect::load) return;
-  const bool release = ordering == Ordering::release || ordering == Ordering::acq_rel;
-  if (!release && !warp.fenced) {
-    // A plain strong store ends what a release before it said; an atomic update hands it on.
-    if (access.effect == Effect::store && !released_at_.empty()) {
-      for_lanes(access.lanes, [&](int lane) { released_at_.erase(access.addresses[lane]); });
-    }
-    return;
+  // Those of the lanes that release, and up to where.
+  Fence covered = warp.fence;
+  std::uint32_t releasing = 0;
+  if (ordering == Ordering::release || ordering == Ordering::acq_rel) {
+    releasing = access.lanes;
+    covered = {now.segment, warp.epoch, releasing};
+  } else if (covered.segment == now.segment && covered.epoch == warp.epoch) {
+    releasing = covered.lanes &= access.lanes;
+  } else if (covered.segment != 0) {  // a barrier, of the block or the warp, has come after it
+    releasing = access.lanes;
   }
-  const std::uint32_t covered = release ? now.segment : warp.fenced_segment;
+  // A plain strong store ends what a release before it said; an atomic update hands it on.
+  if (access.effect == Effect::store && !released_at_.empty()) {
+    for_lanes(access.lanes & ~releasing, [&](int lane) { released_at_.erase(access.addresses[lane]); });
+  }
+  if (releasing == 0) return;
   ++time_;
   std::vector<Release>& releases = releases_[static_cast<std::uint32_t>(now.block.number)];
   const bool known = std::any_of(releases.begin(), releases.end(), [&](const Release& earlier) {
-    return earlier.segment > covered || (earlier.segment == covered && earlier.warp == warp.index);
+    const Fence& fence = earlier.fence;
+    if (fence.segment != covered.segment) return fence.segment > covered.segment;
+    return earlier.warp == warp.index && fence.epoch == covered.epoch && (covered.lanes & ~fence.lanes) == 0;
   });
   if (!known) releases.push_back({covered, warp.index, time_});
-  for_lanes(access.lanes, [&](int lane) { released_at_[access.addresses[lane]] = time_; });
+  for_lanes(releasing, [&](int lane) { released_at_[access.addresses[lane]] = time_; });
 }
 
 // The lanes of a store, each place once. That two store different values to one is a race.

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint32_t kAlignment = 64;  // a cache line, and any vector of the host
 
-// Section 10 of the ISA: those that kernels ask for.
+// Section 10 of the ISA: those that kernels ask for. %warpid is volatile, so none does.
 constexpr std::pair<std::string_view, Special> kSpecials[] = {
     {"%tid.x", Special::tid_x},
     {"%tid.y", Special::tid_y},
@@ -25,7 +25,6 @@ constexpr std::pair<std::string_view, Special> kSpecials[] = {
     {"%nctaid.y", Special::nctaid_y},
     {"%nctaid.z", Special::nctaid_z},
     {"%laneid", Special::laneid},
-    {"%warpid", Special::warpid},
     {"%lanemask_eq", Special::lanemask_eq},
     {"%lanemask_le", Special::lanemask_le},
     {"%lanemask_lt", Special::lanemask_lt},
@@ -72,6 +71,13 @@ Register RegisterLayout::dynamic_shared(std::uint32_t offset, int width) {
 void RegisterLayout::set_dynamic_shared(std::uint32_t begin) {
   for (const std::size_t n : dynamic_) kernel_.constants[n].bits += begin;
   dynamic_.clear();
+}
+
+std::vector<std::string> accepted_specials() {
+  std::vector<std::string> all;
+  for (const auto& [special, which] : kSpecials) all.emplace_back(special);
+  std::sort(all.begin(), all.end());
+  return all;
 }
 
 const Register* RegisterLayout::special(std::string_view name) {

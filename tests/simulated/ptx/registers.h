@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "ptx/kernel.h"
 #include "ptx/opcode.h"
@@ -38,5 +39,7 @@ class RegisterLayout {
   std::vector<std::size_t> dynamic_;  // into Kernel::constants
   std::map<std::string, Register, std::less<>> specials_;
 };
+
+std::vector<std::string> accepted_specials();  // their names, sorted: for tests
 
 }  // namespace simulated::ptx

@@ -29,10 +29,11 @@ class WarpRun {
   bool free_choice() const { return execution_.order == Order::random; }
   void set_limit();
   void join(std::uint32_t at);
-  void park(bool waiting);
+  void park();
   bool take_next();
-  bool take_another();
+  void take_another();
   void meet();
+  void check_uniform(const Instruction& i, std::uint32_t active) const;
   void branch(const Instruction& i, std::uint32_t active);
   bool leave(std::uint32_t active);
   bool synchronize(const Instruction& i, std::uint32_t active);
@@ -74,8 +75,8 @@ void WarpRun::join(std::uint32_t at) {
   set_limit();
 }
 
-void WarpRun::park(bool waiting) {
-  warp_.others.push_back({warp_.at, warp_.running, waiting});
+void WarpRun::park() {
+  warp_.others.push_back({warp_.at, warp_.running, false});
   warp_.running = 0;
 }
 
@@ -108,19 +109,18 @@ bool WarpRun::take_next() {
   return true;
 }
 
-// The running group, which spins, lets another one go on: the one that has waited longest. False: there is no other.
-bool WarpRun::take_another() {
+// The running group, which spins, lets another one go on, if there is one: the one that has waited longest.
+void WarpRun::take_another() {
   std::vector<Group>& others = warp_.others;
   const auto next = std::find_if(others.begin(), others.end(), [](const Group& group) { return !group.waiting; });
-  if (next == others.end()) return false;
+  if (next == others.end()) return;
   const Group group = *next;
   others.erase(next);
-  park(false);
+  park();
   warp_.at = group.at;
   warp_.running = group.lanes;
   warp_.fair = true;
   set_limit();
-  return true;
 }
 
 // The running group has come to the limit.
@@ -128,16 +128,22 @@ void WarpRun::meet() {
   if (warp_.at >= end_) fail(warp_, FaultKind::invalid_ptx, "the kernel has no end");
   if (!free_choice() && !warp_.fair) {
     if (warp_.at == warp_.limit) return join(warp_.at);
-    park(false);
+    park();
     take_next();
     return;
   }
   if (warp_.at == warp_.limit && (warp_.fair || execution_.coin())) return join(warp_.at);
   if (warp_.at == warp_.limit && execution_.coin()) {
-    park(false);
+    park();
     take_next();
   }
   set_limit();
+}
+
+// PTX ISA, 9.7.12.3 "bra": "bra.uni is guaranteed to be non-divergent".
+void WarpRun::check_uniform(const Instruction& i, std::uint32_t active) const {
+  if (i.uniform && active != 0)
+    fail(warp_, FaultKind::other, "lanes part at a branch that .uni says they do not part at");
 }
 
 void WarpRun::branch(const Instruction& i, std::uint32_t active) {
@@ -146,6 +152,7 @@ void WarpRun::branch(const Instruction& i, std::uint32_t active) {
     warp_.at = static_cast<std::uint32_t>(i.target);
     return;
   }
+  check_uniform(i, active);
   ++warp_.at;
   if (active == 0) return;
   ++divergent_;
@@ -307,6 +314,7 @@ Stop WarpRun::run() {
         break;
       }
       case Control::exit:
+        if (active != warp_.running) check_uniform(i, active);
         runs = leave(active);
         break;
       case Control::trap:

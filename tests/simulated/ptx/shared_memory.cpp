@@ -10,7 +10,7 @@
 namespace simulated::ptx {
 namespace {
 
-constexpr std::uint64_t kWord = 4, kBanks = 32;
+constexpr std::uint64_t kBanks = 32;
 
 // Of the lanes [first, last): those of the access that are served together.
 void count_group(const Access& access, int first, int last, SharedAccess& counted) {

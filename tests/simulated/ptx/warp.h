@@ -23,6 +23,13 @@ struct Group {
   bool waiting = false;  // at a warp_sync or a barrier
 };
 
+// A fence of a warp: it covers what came before it in the block's earlier segments (race.h), in the warp's earlier
+// epochs, and in its epoch by its own lanes.
+struct Fence {
+  std::uint32_t segment = 0;  // of the block; 0: there is no fence
+  std::uint32_t epoch = 0, lanes = 0;
+};
+
 struct Warp {
   char* registers = nullptr;
   std::uint32_t at = 0;       // index of the instruction of the group that runs
@@ -40,8 +47,7 @@ struct Warp {
   std::uint32_t polls = 0;  // reads and updates of memory that may be waiting for another thread, in this slice
   // Of races (race.h):
   Ordering ordering = Ordering::weak;  // of the access that is executed
-  bool fenced = false;                 // a fence stands between what it wrote and what it will write
-  std::uint32_t fenced_segment = 0;    // the block's segment at that fence
+  Fence fence;                         // the last one
   std::uint64_t seen = 0;              // the latest release that its atomic or volatile reads have seen
   std::uint64_t acquired = 0;          // ... before its last fence, or a barrier
 

@@ -158,11 +158,11 @@ ExecuteTable make_table() {
     table[name] = [](Warp& warp, const Instruction&) { fence(warp); };
   }
   for (const std::string order : {"vote.sync.", "vote."}) {  // nvcc writes the one, its inline assembly the other
-    const std::string behind = order == "vote." ? ".sync" : "";
-    table[order + "ballot" + behind + ".b32"] = &ballot;
-    table[order + "all" + behind + ".pred"] = &vote<Vote::all>;
-    table[order + "any" + behind + ".pred"] = &vote<Vote::any>;
-    table[order + "uni" + behind + ".pred"] = &vote<Vote::uni>;
+    const std::string after = order == "vote." ? ".sync" : "";
+    table[order + "ballot" + after + ".b32"] = &ballot;
+    table[order + "all" + after + ".pred"] = &vote<Vote::all>;
+    table[order + "any" + after + ".pred"] = &vote<Vote::any>;
+    table[order + "uni" + after + ".pred"] = &vote<Vote::uni>;
   }
   return table;
 }

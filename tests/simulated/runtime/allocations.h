@@ -9,8 +9,6 @@ namespace simulated {
 struct Allocation {
   std::uint64_t bytes = 0;
   int device = 0;
-  bool stream_ordered = false;   // of cudaMallocAsync
-  bool freed_in_stream = false;  // cudaFreeAsync was called, and has not run yet
 };
 
 std::map<std::uint64_t, Allocation>& allocations();  // by address

@@ -11,8 +11,7 @@ Capability capability_limits(int capability) {
   if (capability >= 87) return {1536, 16, 164 * kKilo, 163 * kKilo};
   if (capability >= 86) return {1536, 16, 100 * kKilo, 99 * kKilo};
   if (capability >= 80) return {2048, 32, 164 * kKilo, 163 * kKilo};
-  if (capability >= 75) return {1024, 16, 64 * kKilo, 64 * kKilo};
-  return {2048, 32, 96 * kKilo, 48 * kKilo};
+  return {1024, 16, 64 * kKilo, 64 * kKilo, 0};
 }
 
 }  // namespace simulated

@@ -6,16 +6,15 @@
 
 namespace simulated {
 
-constexpr std::uint32_t kSharedBytes = 48 * 1024;  // of a block that asks for no more; of all capabilities
-constexpr std::uint32_t kReservedShared = 1024;    // for each block, by the system; from 8.0 on
-constexpr int kThreadsOfBlock = 1024;
+constexpr int kLowestCapability = 75;  // that CUDA 13 knows
 constexpr int kRegisters = 64 * 1024;  // of 32 bits, of a block and of a multiprocessor
 
 struct Capability {
-  int threads;                 // of a multiprocessor
-  int blocks;                  // ... resident at once
-  std::uint32_t shared_bytes;  // ... for all blocks
-  std::uint32_t optin_bytes;   // of one block that asks (cudaFuncSetAttribute)
+  int threads;                          // of a multiprocessor
+  int blocks;                           // ... resident at once
+  std::uint32_t shared_bytes;           // ... for all blocks
+  std::uint32_t optin_bytes;            // of one block that asks (cudaFuncSetAttribute)
+  std::uint32_t reserved_bytes = 1024;  // of shared memory for each block, by the system
 };
 
 // Of 10 major + minor, as Settings::capability. One that the table lacks has what the next lower one has.

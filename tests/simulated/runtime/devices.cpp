@@ -5,6 +5,8 @@
 #include <cstring>
 #include <optional>
 
+#include "ptx/launch_limits.h"
+#include "ptx/warp.h"
 #include "runtime/api.h"
 #include "runtime/capability.h"
 #include "runtime/queue.h"
@@ -12,8 +14,9 @@
 namespace simulated {
 namespace {
 
-constexpr int kWarp = 32;
-constexpr int kMostGridX = 0x7FFFFFFF, kMostGridYZ = 65535, kMostBlockZ = 64;
+constexpr int kMostGridX = static_cast<int>(ptx::kMostGridX), kMostGridYZ = static_cast<int>(ptx::kMostGridYZ);
+constexpr int kMostBlockXY = static_cast<int>(ptx::kMostBlockXY), kMostBlockZ = static_cast<int>(ptx::kMostBlockZ);
+constexpr int kMostThreads = static_cast<int>(ptx::kMostThreads);
 constexpr int kConstantBytes = 64 * 1024;
 
 thread_local int chosen_device = 0;
@@ -30,11 +33,12 @@ std::optional<int> attribute_of(cudaDeviceAttr attribute) {
     case cudaDevAttrMultiProcessorCount:
       return settings().multiprocessors;
     case cudaDevAttrWarpSize:
-      return kWarp;
+      return ptx::kLanes;
     case cudaDevAttrMaxThreadsPerBlock:
+      return kMostThreads;
     case cudaDevAttrMaxBlockDimX:
     case cudaDevAttrMaxBlockDimY:
-      return kThreadsOfBlock;
+      return kMostBlockXY;
     case cudaDevAttrMaxBlockDimZ:
       return kMostBlockZ;
     case cudaDevAttrMaxGridDimX:
@@ -47,13 +51,13 @@ std::optional<int> attribute_of(cudaDeviceAttr attribute) {
     case cudaDevAttrMaxBlocksPerMultiprocessor:
       return limits.blocks;
     case cudaDevAttrMaxSharedMemoryPerBlock:
-      return static_cast<int>(kSharedBytes);
+      return static_cast<int>(ptx::kMostStaticShared);
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       return static_cast<int>(limits.optin_bytes);
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
       return static_cast<int>(limits.shared_bytes);
     case cudaDevAttrReservedSharedMemoryPerBlock:
-      return static_cast<int>(kReservedShared);
+      return static_cast<int>(limits.reserved_bytes);
     case cudaDevAttrMaxRegistersPerBlock:
     case cudaDevAttrMaxRegistersPerMultiprocessor:
       return kRegisters;
@@ -87,13 +91,14 @@ cudaDeviceProp properties() {
   std::memset(&p, 0, sizeof p);
   std::strcpy(p.name, "simulated device");
   p.totalGlobalMem = settings().memory;
-  p.sharedMemPerBlock = kSharedBytes;
+  p.sharedMemPerBlock = ptx::kMostStaticShared;
   p.sharedMemPerBlockOptin = limits.optin_bytes;
   p.sharedMemPerMultiprocessor = limits.shared_bytes;
-  p.reservedSharedMemPerBlock = kReservedShared;
+  p.reservedSharedMemPerBlock = limits.reserved_bytes;
   p.regsPerBlock = p.regsPerMultiprocessor = kRegisters;
-  p.warpSize = kWarp;
-  p.maxThreadsPerBlock = p.maxThreadsDim[0] = p.maxThreadsDim[1] = kThreadsOfBlock;
+  p.warpSize = ptx::kLanes;
+  p.maxThreadsPerBlock = kMostThreads;
+  p.maxThreadsDim[0] = p.maxThreadsDim[1] = kMostBlockXY;
   p.maxThreadsDim[2] = kMostBlockZ;
   p.maxGridSize[0] = kMostGridX;
   p.maxGridSize[1] = p.maxGridSize[2] = kMostGridYZ;
@@ -182,7 +187,7 @@ SIMULATED_API cudaError_t cudaDriverGetVersion(int* version) {
   });
 }
 
-// There is no driver behind this runtime, so none of its functions is found: "cudaDriverEntryPointSymbolNotFound: the
+// There is no driver below this runtime, so none of its functions is found: "cudaDriverEntryPointSymbolNotFound: the
 // requested symbol was not found". An error would stay as the last one, and CUB takes that for its own.
 SIMULATED_API cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
                                                            unsigned long long,

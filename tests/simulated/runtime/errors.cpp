@@ -33,12 +33,15 @@ cudaError_t get_last_error() {
   return last_error.recoveries == fault_state().recoveries ? last_error.error : cudaSuccess;
 }
 
-// Of which CUDA Runtime API, enum cudaError, says: "This leaves the process in an inconsistent state and any further
-// CUDA work will return the same error. To continue using CUDA, the process must be terminated and relaunched."
+// CUDA Runtime API, enum cudaError, says of these: "This leaves the process in an inconsistent state and any further
+// CUDA work will return the same error. To continue using CUDA, the process must be terminated and relaunched." Of
+// cudaErrorAssert it says so in other words; to uncorrectable errors of memory and NVLink, of which it says nothing, we
+// extend what it says of the hardware errors in cudaErrorContained.
 bool is_sticky(cudaError_t error) {
   switch (error) {
     case cudaErrorECCUncorrectable:
     case cudaErrorNvlinkUncorrectable:
+    case cudaErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchTimeout:
     case cudaErrorAssert:
@@ -48,6 +51,7 @@ bool is_sticky(cudaError_t error) {
     case cudaErrorInvalidAddressSpace:
     case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
     case cudaErrorExternalDevice:
       return true;
     default:

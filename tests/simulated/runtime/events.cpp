@@ -12,7 +12,7 @@ struct CUevent_st {
   unsigned flags = 0;
   std::shared_ptr<simulated::Operation> recorded;  // null: never
   std::shared_ptr<simulated::Capture> capture;     // last recorded in a stream that was being captured
-  std::vector<std::size_t> tips;                   // ... behind these nodes
+  std::vector<std::size_t> tips;                   // ... after these nodes
 };
 
 using namespace simulated;
@@ -97,8 +97,8 @@ SIMULATED_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned 
   return api("cudaEventCreateWithFlags", Needs::device, [&] { return create(event, flags); });
 }
 
-// "An event may be destroyed before it is complete"; the work behind it is not affected. The object itself stays, so
-// that no new event gets its handle.
+// "An event may be destroyed before it is complete"; the work that it waits for is not affected. The object itself
+// stays, so that no new event gets its handle.
 SIMULATED_API cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return api("cudaEventDestroy", Needs::device, [&] {
     if (live_events().erase(event) == 0) return cudaErrorInvalidResourceHandle;

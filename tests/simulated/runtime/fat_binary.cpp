@@ -18,14 +18,14 @@ constexpr std::uint32_t kWrapperMagic = 0x466243B1;
 struct Header {
   std::uint32_t magic;
   std::uint16_t version, header_bytes;
-  std::uint64_t bytes;  // of the entries behind the header
+  std::uint64_t bytes;  // of the entries after the header
 };
 constexpr std::uint32_t kMagic = 0xBA55ED50;
 
 struct Entry {  // how an entry begins
   std::uint16_t kind, version;
   std::uint32_t header_bytes;
-  std::uint64_t bytes;             // behind the header, padded with zeros
+  std::uint64_t bytes;             // after the header, padded with zeros
   std::uint32_t compressed_bytes;  // 0: not compressed
 };
 constexpr std::uint16_t kPtx = 1;

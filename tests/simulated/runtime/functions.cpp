@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ptx/launch_limits.h"
+#include "ptx/warp.h"
 #include "runtime/api.h"
 #include "runtime/capability.h"
 #include "runtime/modules.h"
@@ -22,10 +24,10 @@ cudaError_t attributes_of(cudaFuncAttributes& attributes, const void* host_funct
   std::memset(&attributes, 0, sizeof attributes);
   attributes.sharedSizeBytes = kernel.shared_bytes;
   attributes.localSizeBytes = kernel.local_bytes;
-  attributes.maxThreadsPerBlock = static_cast<int>(std::min<std::uint32_t>(kernel.max_threads, kThreadsOfBlock));
+  attributes.maxThreadsPerBlock = static_cast<int>(std::min(kernel.max_threads, ptx::kMostThreads));
   attributes.ptxVersion = function->module->target();
   attributes.binaryVersion = settings().capability;
-  const std::uint32_t without_asking = kSharedBytes - std::min(kSharedBytes, kernel.shared_bytes);
+  const std::uint32_t without_asking = ptx::kMostStaticShared - kernel.shared_bytes;
   attributes.maxDynamicSharedSizeBytes = static_cast<int>(std::max(without_asking, function->dynamic_limit));
   attributes.preferredShmemCarveout = cudaSharedmemCarveoutDefault;
   return cudaSuccess;
@@ -55,16 +57,17 @@ cudaError_t occupancy(int* blocks, const void* host_function, int block_threads,
   if (blocks == nullptr || block_threads <= 0) return cudaErrorInvalidValue;
   if (const cudaError_t status = find_kernel(host_function, function); status != cudaSuccess) return status;
   *blocks = 0;
-  if (block_threads > static_cast<int>(std::min<std::uint32_t>(function->kernel->max_threads, kThreadsOfBlock))) {
+  if (block_threads > static_cast<int>(std::min(function->kernel->max_threads, ptx::kMostThreads))) {
     return cudaSuccess;
   }
   const Capability limits = capability_limits(settings().capability);
   const std::uint64_t shared = function->kernel->shared_bytes + dynamic_shared;
   if (shared > limits.optin_bytes) return cudaSuccess;
-  const int by_threads = limits.threads / ((block_threads + 31) / 32 * 32);
-  const std::uint64_t by_shared = limits.shared_bytes / (shared + kReservedShared);
-  *blocks =
-      static_cast<int>(std::min<std::uint64_t>(by_shared, static_cast<unsigned>(std::min(by_threads, limits.blocks))));
+  const int by_threads = limits.threads / ((block_threads + ptx::kLanes - 1) / ptx::kLanes * ptx::kLanes);
+  *blocks = std::min(by_threads, limits.blocks);
+  if (const std::uint64_t each = shared + limits.reserved_bytes; each > 0) {
+    *blocks = static_cast<int>(std::min<std::uint64_t>(limits.shared_bytes / each, static_cast<unsigned>(*blocks)));
+  }
   return cudaSuccess;
 }
 

@@ -13,8 +13,6 @@
 namespace simulated {
 namespace {
 
-constexpr int kPoison = 0xFF;  // as in device memory
-
 std::map<std::uint64_t, std::uint64_t>& pinned() {  // address, bytes
   static std::map<std::uint64_t, std::uint64_t>& all = *new std::map<std::uint64_t, std::uint64_t>;
   return all;
@@ -55,7 +53,12 @@ using namespace simulated;
 SIMULATED_API cudaError_t cudaHostAlloc(void** address, std::size_t bytes, unsigned flags) {
   return api("cudaHostAlloc", Needs::no_capture, [&] {
     constexpr unsigned kKnown = cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined;
-    return (flags & ~kKnown) != 0 ? cudaErrorInvalidValue : allocate(address, bytes);
+    if ((flags & ~kKnown) != 0) return cudaErrorInvalidValue;
+    if ((flags & cudaHostAllocMapped) != 0) {  // cudaDevAttrCanMapHostMemory is 0
+      explain("cudaHostAlloc: mapped memory is not simulated");
+      return cudaErrorNotSupported;
+    }
+    return allocate(address, bytes);
   });
 }
 
@@ -88,7 +91,7 @@ SIMULATED_API cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attrib
       attributes->devicePointer = const_cast<void*>(address);
     } else if (is_pinned(address, 1)) {
       attributes->type = cudaMemoryTypeHost;
-      attributes->devicePointer = attributes->hostPointer = const_cast<void*>(address);
+      attributes->hostPointer = const_cast<void*>(address);
     } else {
       attributes->device = cudaInvalidDeviceId;
       attributes->hostPointer = const_cast<void*>(address);

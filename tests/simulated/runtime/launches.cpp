@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "ptx/launch.h"
+#include "ptx/launch_limits.h"
 #include "runtime/api.h"
-#include "runtime/capability.h"
 #include "runtime/kernel_name.h"
 #include "runtime/modules.h"
 #include "runtime/queue.h"
@@ -24,11 +24,10 @@ struct Configuration {
 thread_local std::vector<Configuration> configurations;
 
 bool is_valid(const dim3& grid, const dim3& block, std::uint32_t most_threads) {
-  constexpr std::uint32_t kMostX = 0x7FFFFFFF, kMostYZ = 65535, kMostBlockZ = 64;
   const std::uint64_t threads = std::uint64_t{block.x} * block.y * block.z;
-  const bool blocks_fit = grid.x <= kMostX && grid.y <= kMostYZ && grid.z <= kMostYZ;
-  const bool threads_fit = block.x <= kThreadsOfBlock && block.y <= kThreadsOfBlock && block.z <= kMostBlockZ &&
-                           threads <= kThreadsOfBlock && threads <= most_threads;
+  const bool blocks_fit = grid.x <= ptx::kMostGridX && grid.y <= ptx::kMostGridYZ && grid.z <= ptx::kMostGridYZ;
+  const bool threads_fit = block.x <= ptx::kMostBlockXY && block.y <= ptx::kMostBlockXY &&
+                           block.z <= ptx::kMostBlockZ && threads <= ptx::kMostThreads && threads <= most_threads;
   return blocks_fit && threads_fit && grid.x != 0 && grid.y != 0 && grid.z != 0 && threads != 0;
 }
 
@@ -43,7 +42,7 @@ cudaError_t launch(const void* host_function, const Configuration& how, void** a
   if (!is_valid(how.grid, how.block, kernel.max_threads)) return cudaErrorInvalidConfiguration;
   // Beyond 48 KiB, static and dynamic together, a kernel has to ask for its dynamic shared memory first.
   const std::uint64_t shared = kernel.shared_bytes + std::uint64_t{how.shared};
-  if (shared > kSharedBytes && how.shared > function->dynamic_limit) return cudaErrorInvalidValue;
+  if (shared > ptx::kMostStaticShared && how.shared > function->dynamic_limit) return cudaErrorInvalidValue;
 
   std::vector<char> parameters(kernel.parameter_bytes);
   for (std::size_t i = 0; i < kernel.parameters.size(); ++i) {
@@ -62,6 +61,7 @@ cudaError_t launch(const void* host_function, const Configuration& how, void** a
     work.counters = ptx::run(kernel, what);
     work.bytes = work.counters.loads.bytes + work.counters.stores.bytes + work.counters.atomics.bytes;
     work.flops = work.counters.flops_f32 + work.counters.flops_f64;
+    work.flops_f64 = work.counters.flops_f64;
   };
   return submit(*stream, {std::move(node)});
 }

@@ -1,4 +1,4 @@
-// Memory of the device. Source: CUDA Runtime API, "Memory Management" and "Stream Ordered Memory Allocator".
+// Memory of the device. Source: CUDA Runtime API, "Memory Management".
 #include <string>
 
 #include "device_memory.h"
@@ -48,7 +48,7 @@ void release(std::uint64_t address) {
 // What is wrong with an address that is to be freed; empty: nothing.
 std::string problem_with(std::uint64_t address) {
   const auto it = allocations().find(address);
-  if (it != allocations().end()) return it->second.freed_in_stream ? "freed by cudaFreeAsync before" : "";
+  if (it != allocations().end()) return "";
   const DeviceMemory& memory = DeviceMemory::instance();
   if (!memory.contains(address)) return "not device memory";
   if ((*memory.shadow(address) & kAccessible) != 0) return "not the beginning of an allocation";
@@ -97,8 +97,7 @@ SIMULATED_API cudaError_t cudaMalloc(void** address, std::size_t bytes) {
   return api("cudaMalloc", Needs::no_capture, [&] { return allocate(address, bytes); });
 }
 
-// Waits for the device first ("this API may perform implicit synchronization"), but not for memory of cudaMallocAsync:
-// "Callers must ensure that all accesses to these pointer have completed before invoking cudaFree".
+// Waits for the device first ("this API may perform implicit synchronization").
 SIMULATED_API cudaError_t cudaFree(void* address) {
   return api("cudaFree", Needs::no_capture, [&] {
     if (address == nullptr) return cudaSuccess;
@@ -107,48 +106,9 @@ SIMULATED_API cudaError_t cudaFree(void* address) {
       explain("cudaFree: " + problem);
       return cudaErrorInvalidValue;
     }
-    if (!allocations().at(at).stream_ordered) run_all(allocations().at(at).device);
+    run_all(allocations().at(at).device);
     if (sticky_error() == cudaSuccess) release(at);
     return sticky_error();
-  });
-}
-
-// In the order of the stream: the memory may be used behind this call, and until cudaFreeAsync runs. In captures they
-// would be memory nodes, which are not simulated.
-SIMULATED_API cudaError_t cudaMallocAsync(void** address, std::size_t bytes, cudaStream_t handle) {
-  return api("cudaMallocAsync", Needs::device, [&] {
-    CUstream_st* stream = nullptr;
-    if (const cudaError_t status = find_stream(handle, stream); status != cudaSuccess) return status;
-    if (stream->capture != nullptr) {
-      explain("cudaMallocAsync in a capture is not simulated");
-      return cudaErrorNotSupported;
-    }
-    const cudaError_t status = allocate(address, bytes);
-    if (status == cudaSuccess && bytes > 0) {
-      allocations().at(reinterpret_cast<std::uint64_t>(*address)).stream_ordered = true;
-    }
-    return status;
-  });
-}
-
-SIMULATED_API cudaError_t cudaFreeAsync(void* address, cudaStream_t handle) {
-  return api("cudaFreeAsync", Needs::device, [&] {
-    CUstream_st* stream = nullptr;
-    if (const cudaError_t status = find_stream(handle, stream); status != cudaSuccess) return status;
-    if (stream->capture != nullptr) {
-      explain("cudaFreeAsync in a capture is not simulated");
-      return cudaErrorNotSupported;
-    }
-    if (address == nullptr) return cudaSuccess;
-    const auto at = reinterpret_cast<std::uint64_t>(address);
-    if (const std::string problem = problem_with(at); !problem.empty()) {
-      explain("cudaFreeAsync: " + problem);
-      return cudaErrorInvalidValue;
-    }
-    allocations().at(at).freed_in_stream = true;
-    auto node = std::make_shared<CUgraphNode_st>();
-    node->task.run = [at](Work&) { release(at); };
-    return submit(*stream, {std::move(node)});
   });
 }
 

@@ -1,4 +1,4 @@
-// The queue of work behind a stream, for the parts of the simulated device that queue: launches, copies and libraries.
+// The queue of work of a stream, for the parts of the simulated device that queue: launches, copies and libraries.
 #pragma once
 
 #include <cuda_runtime_api.h>

@@ -34,8 +34,7 @@ void run_task(const CUgraphNode_st& node) {
   } catch (const std::exception& error) {
     report_fault(cudaErrorLaunchFailure, node.task.name + ": " + error.what());
   }
-  const bool is_work = !work.name.empty();  // cudaFreeAsync isn't
-  if (recorded().on && is_work) recorded().work.push_back(std::move(work));
+  if (recorded().on) recorded().work.push_back(std::move(work));
 }
 
 std::vector<Work> take_work() {
@@ -54,7 +53,7 @@ std::string kernel_name(const std::string& mangled) {
   char* const demangled = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status);
   const std::string full = status == 0 ? demangled : mangled;
   std::free(demangled);
-  // Where the name begins (behind the result's type and the namespaces) and ends (before the parameters): both at the
+  // Where the name begins (after the result's type and the namespaces) and ends (before the parameters): both at the
   // outermost level of brackets.
   std::size_t begin = 0, end = full.size();
   int depth = 0;
