@@ -43,8 +43,8 @@ TEST(DeviceFailures, OfAMatrixProduct) {
   }
 }
 
-// cuBLAS's handle, which products of f64 use, is made at the first of them: if that fails half-way the next begins anew,
-// and nothing is lost.
+// cuBLAS's handle, which products of f64 use, is made at the first of them: if that fails half-way the next begins
+// anew, and nothing is lost.
 TEST(DeviceFailures, OfALibrarysHandle) {
   const Tensor x = Generator(1).normal({8, 8}, 0, 1, DType::f64).to(Device::cuda());
   simulated::reset_calls();
