@@ -17,9 +17,11 @@ target_compile_options(descent_objects PRIVATE -ffp-contract=off $<$<CONFIG:Rele
 set(arithmetic_sources ${library_sources})
 list(FILTER arithmetic_sources INCLUDE REGEX "/src/cpu/")
 set(arithmetic_optimization "$<$<CONFIG:Release>:-O3>")
-if(DESCENT_SANITIZE)  # the preset has -O0, for the tests
-  target_compile_options(descent_objects PRIVATE -O1)
+if(DESCENT_SANITIZE)  # the presets have -O0, for what compiles longest and runs seldom
   set(arithmetic_optimization -O1)
+endif()
+if(DESCENT_SANITIZE MATCHES "address")  # under which every test runs
+  target_compile_options(descent_objects PRIVATE -O1)
 endif()
 set_source_files_properties(${arithmetic_sources} PROPERTIES COMPILE_OPTIONS "${arithmetic_optimization}")
 target_link_libraries(descent_objects PRIVATE descent_private)
