@@ -120,7 +120,7 @@ class Check:
             self.environment["LD_LIBRARY_PATH"] = ":".join(filter(None, [*folders, *more, given]))
 
         use([])
-        programs = [self.tree.descent, *glob.glob(os.path.join(self.tree.root, "lib", "libdescent.so")), *self.tree.programs().values()]
+        programs = [self.tree.descent, os.path.join(self.tree.root, "lib", "libdescent.so"), *self.tree.programs().values()]
         found = library_folders([program for program in programs[:4] if os.path.exists(program)], self.environment)
         use(found)
         system = os.path.join(self.tree.root, "deps", "system")

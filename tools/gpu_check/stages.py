@@ -287,9 +287,9 @@ def bench(check, details):
             done = check.run([check.tree.descent, "bench", "--train", model, "--device", where.split(",")[0], "--json", *least, *more], 25)
             if done.code == 0 and not done.timed_out:
                 told = parse.result(done.out)
-                counted = told.get("device") == "simulated"  # nodes, and no times
-                row[where] = None if counted else told["seconds_per_epoch"]
-                if nodes := told.get("nodes" if counted else "graph_nodes"):  # of the captured step
+                if not check.tree.simulated:
+                    row[where] = told["seconds_per_epoch"]
+                if nodes := told.get("graph_nodes", told.get("nodes")):  # of the captured step
                     row.setdefault("nodes", {})[where] = nodes
             elif where in ("cpu", "cuda"):
                 raise Failed(f"descent bench --train {model} --device {where} " + ("timed out" if done.timed_out else

@@ -41,7 +41,7 @@ def _training(details):
     return lines
 
 
-def _bench(details, simulated):
+def _bench(details):
     lines = []
     for where in ("cpu", "cuda"):
         peak = details.get(where, {})
@@ -54,7 +54,7 @@ def _bench(details, simulated):
                       _number(row["share_of_peak"], ".0%")] for row in details.get("kernels", [])])
     if details.get("jobs"):
         heads = list(dict.fromkeys(key for row in details["jobs"] for key in row if key not in ("model", "nodes")))
-        if not simulated:
+        if heads:
             lines += ["", "Seconds per training epoch of 60,000 images, batch 128:", ""]
             lines += _table(["model", *heads], [[row["model"], *(_number(row.get(head), ".4f") for head in heads)] for row in details["jobs"]])
         nodes = {row["model"]: row["nodes"] for row in details["jobs"] if row.get("nodes")}
@@ -99,8 +99,7 @@ def markdown(results):
         if section is None or not stage["details"]:
             continue
         try:
-            more = (results.get("simulated", False),) if section is _bench else ()
-            body = section(stage["details"], *more)
+            body = section(stage["details"])
         except (KeyError, TypeError, ValueError) as error:  # a stage that was cut short left its details half written
             body = [f"(incomplete: {type(error).__name__} {error})"]
         lines += ["", f"## {stage['name']}", "", *body]
