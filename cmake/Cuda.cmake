@@ -32,6 +32,7 @@ else()
     endif()
     set(CMAKE_CUDA_STANDARD 20)
     find_package(CUDAToolkit 12.4 REQUIRED)
+    set(nvidia_libraries CUDA::cudart_static CUDA::cublas CUDA::cublasLt)  # and cudnn_library, of Cudnn.cmake
     include(Cudnn)
     if(DESCENT_SIMULATED)
       include("${PROJECT_SOURCE_DIR}/tests/simulated/Library.cmake")

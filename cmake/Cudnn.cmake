@@ -6,6 +6,7 @@ set(DESCENT_CUDNN AUTO CACHE STRING "Use cuDNN in the CUDA backend: AUTO, ON or 
 set_property(CACHE DESCENT_CUDNN PROPERTY STRINGS AUTO ON OFF)
 set(DESCENT_CUDNN_ENABLED OFF)
 add_library(descent_cudnn INTERFACE)
+add_library(cudnn_library INTERFACE)  # the library itself, which the simulated device takes the place of
 
 # The folders of Python's wheels: nvidia/cudnn/{include,lib} and, for the front end, include/.
 function(descent_python_site out)
@@ -85,8 +86,8 @@ else()
   set(cudnn_summary "on   ${CUDNN_VERSION}, ${CUDNN_LIBRARY}; front end ${CUDNN_FRONTEND_VERSION}")
   target_include_directories(descent_cudnn SYSTEM INTERFACE "${CUDNN_INCLUDE_DIR}" "${CUDNN_FRONTEND_INCLUDE_DIR}")
   # The front end refers to NVRTC, for kernels of its own which we don't use; cuDNN itself loads NVRTC at run time.
-  if(NOT DESCENT_SIMULATED)
-    target_link_libraries(descent_cudnn INTERFACE "${CUDNN_LIBRARY}" $<TARGET_NAME_IF_EXISTS:CUDA::nvrtc> ${CMAKE_DL_LIBS})
+  if(CUDNN_LIBRARY)
+    target_link_libraries(cudnn_library INTERFACE "${CUDNN_LIBRARY}" $<TARGET_NAME_IF_EXISTS:CUDA::nvrtc> ${CMAKE_DL_LIBS})
   endif()
   # The front end's JSON is for saving plans, which we don't.
   target_compile_definitions(descent_cudnn INTERFACE DESCENT_HAS_CUDNN=1 CUDNN_FRONTEND_SKIP_JSON_LIB)

@@ -23,7 +23,6 @@ foreach(source ${kernel_tests})
 endforeach()
 
 # What nvcc and ptxas make of the library's kernels; the simulated build's objects show their PTX.
-find_program(DESCENT_PYTHON NAMES python3)
 get_filename_component(cuda_bin "${CMAKE_CUDA_COMPILER}" REALPATH)
 get_filename_component(cuda_bin "${cuda_bin}" DIRECTORY)
 find_program(DESCENT_PTXAS ptxas HINTS "${cuda_bin}" "${CUDAToolkit_BIN_DIR}")

@@ -197,7 +197,7 @@ TEST(PtxParser, Variables) {
                    ".global .align 4 .b8 numbers[8] = {1, 0, 0, 0, 9};"),
             9u);
   EXPECT_EQ(result("mov.u64 %at, numbers+4; ld.global.u32 %result, [%at];", ".global .u32 numbers[2] = {3, 4};"), 4u);
-  // Shared variables of the kernel and of the module lie apart; dynamic memory after them, aligned as it is declared.
+  // No two of the kernel's and the module's shared variables overlap; dynamic memory follows, aligned as declared.
   const std::string around = ".shared .align 4 .b8 outer[5];\n.extern .shared .align 32 .b8 dynamic[];";
   const std::string body = R"(
     .shared .align 8 .b8 inner[3];
