@@ -137,4 +137,18 @@ void for_orders(F&& f) {
   settings().order = Order::forward;
 }
 
+using Values = std::vector<std::uint32_t>;
+
+// Stores a 32-bit register into the array %a0, at the thread's place in the grid.
+inline std::string store_g(const std::string& reg) {
+  return "add.u64 %x31, %a0, %g4;\nst.global.u32 [%x31], " + reg + ";\n";
+}
+
+// What `count` words hold after the kernel.
+inline Values results(const std::string& body, const Shape& shape, std::size_t count) {
+  const DeviceArray<std::uint32_t> out(count);
+  run_text(body, shape, {out.address()});
+  return out.host();
+}
+
 }  // namespace simulated::ptx

@@ -6,8 +6,6 @@
 namespace simulated::ptx {
 namespace {
 
-using Values = std::vector<std::uint32_t>;
-
 class PtxRace : public KernelTest {};
 
 constexpr const char* kNoBarrier = "without a barrier in between";
