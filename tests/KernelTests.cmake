@@ -15,7 +15,7 @@ foreach(source ${kernel_tests})
   if(DESCENT_SIMULATED)
     set(labels simulated)
     target_compile_definitions(${name} PRIVATE DESCENT_SIMULATED)
-    target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-no-compress -Xcompiler=-O0>)
+    target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:-no-compress>)
     target_link_libraries(${name} PRIVATE simulated_cuda)
   endif()
   gtest_discover_tests(${name} TEST_PREFIX "${labels}." NO_PRETTY_VALUES DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
