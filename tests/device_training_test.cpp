@@ -199,8 +199,9 @@ TEST_F(DeviceTraining, AnErrorOfTheDeviceLeavesTheCheckpointsWhole) {
   EXPECT_EQ(resumed.code, 0) << resumed.err;
 }
 
+// Some elements of each input: the CPU checks all of its gradients, and OpCases that the device's are the same.
 TEST_F(DeviceTraining, GradientsAgreeWithCentralDifferences) {
-  const Ran ran = run_cli({"gradcheck", "--device", "cuda", "--json"}, with({}));
+  const Ran ran = run_cli({"gradcheck", "--device", "cuda", "--elements", "12", "--json"}, with({}));
   EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
 }
 

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "cli.h"
 #include "descent/autograd.h"
@@ -23,9 +24,12 @@ constexpr const char* kExamples =
     "  descent gradcheck --model cnn-bn       the loss of a preset, by parameter\n"
     "  descent gradcheck --model my-model.json --elements 100\n";
 
+constexpr std::int64_t kModelElements = 12;  // a model's parameters are thousands, an op's inputs dozens
+
 struct Options {
   std::string model, device = "cpu";
-  std::int64_t elements = 12, batch_size = 4;
+  std::optional<std::int64_t> elements;  // of each tensor; 0: all
+  std::int64_t batch_size = 4;
   std::uint64_t seed = 0;
   double tolerance = 1e-7;
   int threads = 0;
@@ -80,7 +84,7 @@ std::vector<Row> check_model(const Options& o, GradcheckOptions options, Device 
     names.push_back(parameter.name);
     parameters.push_back(parameter.tensor);
   }
-  options.max_elements = o.elements;
+  options.max_elements = o.elements.value_or(kModelElements);
   options.skip_kinks = true;  // thousands of ReLUs: some element always has one that switches
   const auto loss = [&](const std::vector<Tensor>&) {
     for (Tensor& counter : counters) counter.fill(0);  // the same dropout masks in every call
@@ -90,7 +94,8 @@ std::vector<Row> check_model(const Options& o, GradcheckOptions options, Device 
   std::vector<Row> rows;
   for (std::size_t i = 0; i < result.entries.size(); ++i) {
     const GradcheckEntry& entry = result.entries[i];
-    const std::int64_t checked = o.elements == 0 ? parameters[i].numel() : std::min(o.elements, parameters[i].numel());
+    const std::int64_t all = parameters[i].numel();
+    const std::int64_t checked = options.max_elements == 0 ? all : std::min(options.max_elements, all);
     rows.push_back({entry.name, entry.error <= options.tolerance && entry.skipped * 2 <= checked, entry});
   }
   return rows;
@@ -129,6 +134,7 @@ int check(const Options& o) {
   GradcheckOptions options;
   options.tolerance = o.tolerance;
   options.seed = o.seed;
+  options.max_elements = o.elements.value_or(0);
   const std::vector<Row> rows = o.model.empty() ? check_ops(options, device) : check_model(o, options, device);
   const auto failed = std::count_if(rows.begin(), rows.end(), [](const Row& row) { return !row.passed; });
   if (o.json) {
@@ -153,9 +159,12 @@ void add_gradcheck(CLI::App& app, Run& run) {
   auto o = std::make_shared<Options>();
   CLI::App* command = add_command(app, "gradcheck", "Check gradients against central differences, in f64", kExamples);
   command->add_option("--model,-m", o->model, "mlp, lenet5, cnn, cnn-bn or a JSON file; without it: every op");
-  command->add_option("--elements", o->elements, "of each parameter, chosen at random; 0: all")
-      ->check(count())
-      ->capture_default_str();
+  command
+      ->add_option("--elements", o->elements,
+                   fmt::format("of each parameter or input, chosen at random; 0: all. By default {} of a model's "
+                               "parameters, all of an op's inputs",
+                               kModelElements))
+      ->check(count());
   command->add_option("--batch-size,-b", o->batch_size, "images of noise")
       ->check(positive_count())
       ->capture_default_str();
