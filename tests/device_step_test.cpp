@@ -22,7 +22,7 @@ class Step : public ::testing::TestWithParam<Row> {};
 
 int nodes(const Row& row, const char* epilogues) {
   // Nodes are the documentation's, of batches of 128: where fewer images make the same ones, they are quicker.
-  const std::string batch = row.model == std::string("mlp") ? "128" : "32";
+  const std::string batch = row.model == std::string("mlp") ? "128" : "8";
   RunOptions options;
   options.environment = {{"SIMULATED_RACES", "off"}, {"SIMULATED_EPILOGUES", epilogues}};
   const Ran ran = run_cli({"bench", "--device", "cuda", "--train", row.model, "--precision", row.precision,
