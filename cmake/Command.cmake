@@ -31,7 +31,7 @@ if(command_sources)
     target_precompile_headers(descent_cli PRIVATE <CLI/CLI.hpp> <nlohmann/json.hpp> <fmt/format.h>
                                                   "${PROJECT_SOURCE_DIR}/include/descent/descent.h")
   endif()
-  target_link_libraries(descent_cli PRIVATE descent descent_flags descent_fewer_checks fmt::fmt
+  target_link_libraries(descent_cli PRIVATE descent descent_flags descent_command_checks fmt::fmt
                                             nlohmann_json::nlohmann_json CLI11::CLI11 Threads::Threads)
   if(DESCENT_SIMULATED)
     target_compile_definitions(descent_cli PRIVATE DESCENT_SIMULATED)

@@ -3,7 +3,8 @@
 #   tools/test.sh [--preset NAME] [--werror] [--build-only] [-- CTEST_ARGUMENTS...]
 # Without a GPU the CUDA backend is left to --preset simulated, which runs it on a simulated device.
 # Environment: DESCENT_DATA_DIR (folder with MNIST; without it the real-data tests say "skipped"), DESCENT_JOBS,
-# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here, for the preset cuda without one 90-real).
+# DESCENT_CUDA_ARCHITECTURES (default: of the GPU that is here, for the preset cuda without one 90-real),
+# DESCENT_SANITIZE_LEVELS (all: the preset asan instruments every SIMD level, not only the one that runs).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -13,7 +14,7 @@ while [ $# -gt 0 ]; do
     --preset) preset=${2:?--preset needs a name}; shift ;;
     --werror) werror=ON ;;
     --build-only) build_only=yes ;;
-    --help) sed -n '2,6s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --help) sed -n '2,7s/^# \{0,1\}//p' "$0"; exit 0 ;;
     --) shift; break ;;
     *) echo "test.sh: unknown argument '$1' (see --help)" >&2; exit 1 ;;
   esac
@@ -34,6 +35,8 @@ elif [ "$preset" != simulated ] && nvidia-smi -L >/dev/null 2>&1; then
 elif [ "$preset" = cuda ]; then
   cuda=(-DCMAKE_CUDA_ARCHITECTURES=90-real)
 fi
+levels=()
+if [ -n "${DESCENT_SANITIZE_LEVELS:-}" ]; then levels=("-DDESCENT_SANITIZE_LEVELS=$DESCENT_SANITIZE_LEVELS"); fi
 if [ "$preset" = release ] || [ "$preset" = debug ]; then
   if [ ${#cuda[@]} -gt 0 ]; then
     cuda+=(-DDESCENT_CUDA=AUTO)
@@ -44,7 +47,7 @@ if [ "$preset" = release ] || [ "$preset" = debug ]; then
 fi
 # What two presets compile alike, ccache gives the second: names are relative to the build folder.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD}
-cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror "${cuda[@]}"
+cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror "${cuda[@]}" "${levels[@]}"
 cmake --build --preset "$preset" --parallel "$jobs"
 [ $build_only = no ] || exit 0
 [ -n "${DESCENT_DATA_DIR:-}" ] || echo "test.sh: DESCENT_DATA_DIR is not set: tests on real MNIST will be skipped"

@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
 done
 [ ${#levels[@]} -gt 0 ] || levels=(base avx2 avx512)
 
-tools/test.sh --preset "$preset" "${build[@]}" --build-only
+DESCENT_SANITIZE_LEVELS=all tools/test.sh --preset "$preset" "${build[@]}" --build-only
 failed=()
 for level in "${levels[@]}"; do
   # A level that the processor lacks is lowered to the best one that it has.
