@@ -14,7 +14,6 @@
 namespace descent::gpu {
 namespace {
 
-constexpr std::size_t kDefaultShared = 48 * 1024;  // what a block may have without asking
 constexpr std::size_t kBlasWorkspace = std::size_t{32} << 20;
 
 // DESCENT_SYNC_LAUNCHES=1: wait after every launch, so that a fault is reported by the kernel that made it.
@@ -51,10 +50,6 @@ void check_architecture(int device) {
 
 void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared,
                    void** args) {
-  if (shared > kDefaultShared) {
-    check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared)),
-                 name, "shared memory");
-  }
   check_launch(cudaLaunchKernel(kernel, grid, block, args, shared, queue.stream), name, "launch");
   if (!sync_launches()) return;
   cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;

@@ -41,7 +41,8 @@ class Scratch {
   void* data_;
 };
 
-// Queues the kernel; throws DeviceError that names it. In context.cpp.
+// Queues the kernel; throws DeviceError that names it. `shared`: bytes of dynamic shared memory for each block, at most
+// the 48 KiB that a kernel has without asking for more (cudaFuncAttributeMaxDynamicSharedMemorySize). In context.cpp.
 void launch_kernel(Queue& queue, const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared,
                    void** args);
 
