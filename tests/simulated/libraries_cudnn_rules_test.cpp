@@ -1,4 +1,5 @@
 // What the simulated cuDNN's backend API refuses, and with which status.
+#include "libraries/api.h"
 #include "libraries_cudnn_fixture.h"
 
 namespace simulated {
@@ -30,6 +31,12 @@ TEST_F(CudnnRules, DescriptorsAreClosedOnce) {
   EXPECT_EQ(found, 1);
   EXPECT_EQ(cudnnBackendFinalize(nullptr), CUDNN_STATUS_BAD_PARAM_NULL_POINTER);
   EXPECT_EQ(cudnnBackendDestroyDescriptor(&value), CUDNN_STATUS_BAD_PARAM);
+}
+
+TEST_F(CudnnRules, FunctionsFromBeforeTheBackendApiAreRefused) {
+  cudnnFilterDescriptor_t filter = nullptr;
+  EXPECT_EQ(cudnnCreateFilterDescriptor(&filter), CUDNN_STATUS_NOT_SUPPORTED);
+  EXPECT_EQ(last_refusal(), "cudnnCreateFilterDescriptor: not simulated");
 }
 
 TEST_F(CudnnRules, AttributesHaveTypesAndCounts) {
