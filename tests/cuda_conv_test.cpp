@@ -54,6 +54,7 @@ const std::vector<Case> kCases{
     {2, 8, 8, 16, 24, 1, 1},
     {2, 9, 9, 12, 20, 1, 1, {2, 2, 0, 0, 1, 1, 1}},
     {2, 11, 13, 17, 33, 3, 3, {3, 3, 2, 2, 1, 1, 1}},
+    {1, 11, 9, 12, 10, 3, 2, {2, 1, 2, 1, 1, 2, 1}},
     {2, 12, 12, 5, 9, 3, 3, {1, 1, 2, 2, 2, 2, 1}},
     {2, 10, 10, 6, 8, 3, 3, {1, 1, 1, 1, 1, 1, 2}},
     {2, 10, 10, 6, 6, 3, 3, {1, 1, 1, 1, 1, 1, 6}},
@@ -207,6 +208,47 @@ TYPED_TEST(CudaConv, SameBitsInEveryRun) {
     }
   }
 }
+
+// The bias alone may lie where cuDNN's vectors cannot take it.
+TEST(CudaConvBias, MayLieAnywhere) {
+  DESCENT_NEEDS_CUDA();
+  const Case& c = kCases[1];
+  const Call how{Pass::forward, Write::overwrite, true, Activation::none};
+  const Operands<float> operands = prepared<float>(c, how);
+  const auto with_bias_at = [&](int offset) {
+    const CudaBuffer<float> x(operands.x), w(operands.w), y(operands.y), bias(operands.bias, offset);
+    call(*backend(Device::cuda()).conv, c, how, x.view(c.x()), w.view(c.w()), y.view(c.y()), bias.view());
+    return y.values();
+  };
+  const std::vector<float> aligned = with_bias_at(0), other = with_bias_at(1);
+  for (std::size_t i = 0; i < aligned.size(); ++i) ASSERT_NEAR(other[i], aligned[i], 1e-5) << i;
+}
+
+#if defined(DESCENT_SIMULATED)
+// Kernels of ours take over what cuDNN refuses, so the results don't tell that it was asked for the wrong thing. In
+// TF32, which has an engine for every pass.
+TEST(CudaConvLibrary, TakesEveryGeometryOfManyChannels) {
+  DESCENT_NEEDS_CUDA();
+  const std::string why = cudnn_unavailable_reason(Device::cuda());
+  if (!why.empty()) GTEST_SKIP() << why;
+  set_precision(Precision::tf32);
+  int taken = 0;
+  for (const Case& c : kCases) {
+    const std::int64_t least = std::min(c.channels, c.out) / c.g.groups;
+    if (c.images == 0 || least <= 8) continue;
+    ++taken;
+    for (const Call& how : calls()) {
+      const Operands<float> operands = prepared<float>(c, how);
+      simulated::reset_calls();
+      on_device(c, how, operands);
+      EXPECT_GE(simulated::calls_of("cudnnBackendExecute"), 1)
+          << "case " << &c - kCases.data() << ", pass " << static_cast<int>(how.pass);
+    }
+  }
+  set_precision(Precision::f32);
+  EXPECT_GE(taken, 4);
+}
+#endif
 
 // TF32 cuts each factor to 11 bits, which takes at most 2^-10 of it; and strict f32 comes back with the setting.
 TEST(CudaConvPrecision, Tf32KeepsItsBoundAndLeavesNothingBehind) {

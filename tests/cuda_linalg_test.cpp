@@ -4,11 +4,16 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <string>
 #include <vector>
 
 #include "backend_test.h"
 #include "cuda_buffer.h"
+#if defined(DESCENT_SIMULATED)
+#include "control.h"
+#endif
 
 namespace descent {
 namespace {
@@ -496,6 +501,44 @@ TEST(CudaPrecision, ActivationsOfTheLibraries) {
     }
   }
 }
+
+#if defined(DESCENT_SIMULATED)
+// Kernels of ours make up for what cuBLASLt refuses, so the results don't tell that it was asked for the wrong thing.
+TEST(CudaPrecision, TheLibraryAloneComputesALayer) {
+  DESCENT_NEEDS_CUDA();
+  if (simulated::settings().epilogues != simulated::Epilogues::all) GTEST_SKIP() << "it lacks epilogues";
+  const With tf32(Precision::tf32);
+  const auto kernels_of = [](const std::function<void()>& work) {
+    simulated::record_work(true);
+    work();
+    synchronize(Device::cuda());
+    std::string names;
+    for (const simulated::Work& one : simulated::take_work()) {
+      if (one.kind == simulated::WorkKind::kernel) names += one.name + "\n";
+    }
+    simulated::record_work(false);
+    return names;
+  };
+  for (const Activation activation : {Activation::relu, Activation::gelu_tanh}) {
+    for (const bool with_bias : {true, false}) {
+      for (const bool keep : {true, false}) {
+        Product p = product(64, 128, 40, false, true);
+        p.g.activation = activation;
+        const Operands<float> x(p.g);
+        const CudaBuffer<float> a(x.a), b(x.b), bias(x.bias), c(p.g.m * p.g.n), argument(p.g.m * p.g.n);
+        const std::int64_t bytes = cuda_linalg().relu_bits(DType::f32, p.g.m, p.g.n);
+        const CudaBuffer<std::uint8_t> bits(std::vector<std::uint8_t>(static_cast<std::size_t>(bytes)));
+        const View kept = !keep ? View() : activation == Activation::relu ? bits.view() : argument.view();
+        const ConstView add = with_bias ? ConstView(bias.view()) : ConstView();
+        EXPECT_EQ(kernels_of([&] { cuda_linalg().gemm(p.g, a.view(), b.view(), add, c.view(), kept); }), "");
+      }
+    }
+    const Layer<float> l(64, 128, 40, activation);
+    EXPECT_EQ(kernels_of([&] { through(l, true, SumsWanted::overwrite); }), "");
+    EXPECT_EQ(kernels_of([&] { through(l, true, SumsWanted::no); }), "");
+  }
+}
+#endif
 
 TEST(CudaPrecision, LeavesDoublesAlone) {
   DESCENT_NEEDS_CUDA();

@@ -2,12 +2,17 @@
 // up for by kernels of ours, and the results alone would not tell. Only in builds with CUDA.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <bit>
+#include <cmath>
 #include <cstdint>
-#include <limits>
+#include <cstring>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "backend_test.h"
 #include "cuda/context.h"
 #include "cuda/linalg_finish.h"
 #include "cuda/linalg_lt.h"
@@ -43,8 +48,11 @@ class CudaLt : public ::testing::Test {
   // have ended, which are queued on the backend's stream, nor may they be read before it is done.
   bool run(const Gemm& g, const CudaBuffer<float>& a, const CudaBuffer<float>& b, const LtEnd& end,
            const CudaBuffer<float>& c) {
+    return run(g, {}, a.view().data, b.view().data, end, c.view().data);
+  }
+  bool run(const Gemm& g, const GemmTypes& types, const void* a, const void* b, const LtEnd& end, void* c) {
     synchronize(Device::cuda());
-    const bool taken = lt_->run(g, {}, a.view().data, b.view().data, end, c.view().data);
+    const bool taken = lt_->run(g, types, a, b, end, c);
     EXPECT_EQ(cudaStreamSynchronize(context_->stream), cudaSuccess);
     return taken;
   }
@@ -89,6 +97,65 @@ TEST_F(CudaLt, SumsTheRowsOfTheGradientAlong) {
   const LtEnd end{.kind = CUBLASLT_EPILOGUE_BGRADB, .bias = sums.view().data};
   EXPECT_TRUE(run(layer(kOut, kIn, kRows, true, false), dy, x, end, dw));
   for (const float sum : sums.values()) ASSERT_EQ(sum, 0.5F * kRows);
+}
+
+TEST_F(CudaLt, EachCallAddsItsOwnBias) {
+  const Gemm g = layer(kRows, kOut, kIn, false, true);
+  const CudaBuffer<float> a(std::vector<float>(kRows * kIn, 0.5F)), b(std::vector<float>(kOut * kIn, 0.25F));
+  const CudaBuffer<float> one(std::vector<float>(kOut, 1)), two(std::vector<float>(kOut, 2));
+  for (const auto& [bias, added] : {std::pair{&one, 1.0F}, std::pair{&two, 2.0F}}) {
+    const CudaBuffer<float> c(kRows * kOut);
+    EXPECT_TRUE(run(g, a, b, {.kind = CUBLASLT_EPILOGUE_BIAS, .bias = bias->view().data}, c));
+    for (const float result : c.values()) ASSERT_EQ(result, 0.125F * kIn + added);
+  }
+}
+
+// Its partial sums would need more memory than the workspace has.
+TEST_F(CudaLt, KeepsToItsWorkspace) {
+  constexpr std::int64_t m = 2048, n = 2112, k = 32;
+  static_assert(m * n * sizeof(float) * 2 > Context::kLtWorkspace);
+  const CudaBuffer<float> a(std::vector<float>(m * k, 0.5F)), b(std::vector<float>(n * k, 0.25F)), c(m * n);
+  EXPECT_TRUE(run(layer(m, n, k, false, true), a, b, {}, c));
+  for (const float result : c.values()) ASSERT_EQ(result, 0.125F * k);
+}
+
+// bf16 as its 16 bits, rounded to nearest even.
+std::uint16_t to_bits(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+std::vector<std::int32_t> in_words(const std::vector<std::uint16_t>& bits) {  // buffers have no 16-bit type
+  std::vector<std::int32_t> words(bits.size() / 2);
+  std::memcpy(words.data(), bits.data(), 2 * bits.size());
+  return words;
+}
+float from_bits(std::uint16_t bits) { return std::bit_cast<float>(std::uint32_t{bits} << 16); }
+
+// Sums are f32 until the end: an algorithm that adds parts of k in bf16 would be off by up to a unit in the last place.
+TEST_F(CudaLt, RoundsABf16ResultOnce) {
+  constexpr std::int64_t m = 64, n = 64, k = 512;
+  const auto random_bits = [](std::int64_t count, unsigned seed) {
+    std::vector<std::uint16_t> bits;
+    for (const float value : test::random_values<float>(count, seed)) bits.push_back(to_bits(std::abs(value)));
+    return bits;
+  };
+  const std::vector<std::uint16_t> first = random_bits(m * k, 1), second = random_bits(n * k, 2);
+  const CudaBuffer<std::int32_t> a(in_words(first)), b(in_words(second)), c(m * n / 2);
+  EXPECT_TRUE(
+      run(layer(m, n, k, false, true), {DType::bf16, DType::bf16}, a.view().data, b.view().data, {}, c.view().data));
+  std::vector<std::uint16_t> results(m * n);
+  std::memcpy(results.data(), c.values().data(), 2 * results.size());
+  double worst = 0;
+  for (std::size_t row = 0; row < m; ++row) {
+    for (std::size_t column = 0; column < n; ++column) {
+      double exact = 0;
+      for (std::size_t i = 0; i < k; ++i)
+        exact += double{from_bits(first[row * k + i])} * from_bits(second[column * k + i]);
+      const double unit = std::ldexp(1.0, std::ilogb(exact) - 7);
+      worst = std::max(worst, std::abs(from_bits(results[row * n + column]) - exact) / unit);
+    }
+  }
+  EXPECT_LE(worst, 0.51);
 }
 
 TEST_F(CudaLt, RefusesWhatVectorsCannotTake) {

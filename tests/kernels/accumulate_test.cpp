@@ -37,12 +37,13 @@ __global__ void warp_sums_kernel(const T* x, double* y) {
   if (threadIdx.x % kWarp == 0) y[threadIdx.x / kWarp] = sum.value();
 }
 
-// y[0] = the sum of n terms, one after another.
+// y[0] = the sum of n terms, one after another; y[1] the same, rounded to T.
 template <class T>
 __global__ void thread_sum_kernel(const T* x, int n, double* y) {
   Sum<T> sum;
   for (int i = 0; i < n; ++i) sum.add(x[i]);
-  *y = sum.value();
+  y[0] = sum.value();
+  y[1] = static_cast<double>(sum.rounded());
 }
 
 template <class T>
@@ -96,7 +97,7 @@ TYPED_TEST(Accumulate, WhatIsLeftOfLargeTermsStays) {
   const std::vector<T> x{huge, T(1), T(3), -huge, T(0.5)};
   TestQueue q;
   const DeviceArray<T> from(x);
-  const DeviceArray<double> y(1);
+  const DeviceArray<double> y(2);
   launch(q, "thread_sum", thread_sum_kernel<T>, dim3(1), dim3(1), 0, from.data(), static_cast<int>(x.size()), y.data());
   EXPECT_EQ(y.host()[0], 4.5);
 }
@@ -130,9 +131,10 @@ void expect_accurate_chain(std::size_t n, double units) {
     for (const T value : x) want += value, size += std::abs(value);
     TestQueue q;
     const DeviceArray<T> from(x);
-    const DeviceArray<double> y(1);
+    const DeviceArray<double> y(2);
     launch(q, "thread_sum", thread_sum_kernel<T>, dim3(1), dim3(1), 0, from.data(), static_cast<int>(x.size()),
            y.data());
+    EXPECT_EQ(y.host()[1], static_cast<double>(static_cast<T>(y.host()[0])));
     EXPECT_NEAR(y.host()[0], static_cast<double>(want), units * test::unit<T>() * static_cast<double>(size))
         << n << (equal ? " equal terms" : " terms");
   }
@@ -150,10 +152,12 @@ TYPED_TEST(Accumulate, InfinitiesAndNanStay) {
   TestQueue q;
   const auto sum_of = [&](const std::vector<T>& x) {
     const DeviceArray<T> from(x);
-    const DeviceArray<double> y(1);
+    const DeviceArray<double> y(2);
     launch(q, "thread_sum", thread_sum_kernel<T>, dim3(1), dim3(1), 0, from.data(), static_cast<int>(x.size()),
            y.data());
-    return y.host()[0];
+    const std::vector<double> sums = y.host();
+    EXPECT_TRUE(sums[1] == sums[0] || (std::isnan(sums[0]) && std::isnan(sums[1]))) << sums[0] << ' ' << sums[1];
+    return sums[0];
   };
   EXPECT_EQ(sum_of({1, inf, 2}), inf);
   EXPECT_EQ(sum_of({1, -inf, 2}), -inf);

@@ -12,9 +12,9 @@ struct Size {
 };
 
 // Around packs, a warp's packs, the longest row of a warp, and more rows and chunks of rows than a grid takes at once.
-const std::vector<Size> kSizes{{0, 3},    {1, 1},    {2, 3},    {3, 4},    {4, 5},    {5, 31},
-                               {33, 32},  {3, 33},   {4, 64},   {2, 128},  {31, 256}, {3, 257},
-                               {2, 1023}, {5, 1024}, {2, 1025}, {5, 1032}, {300, 33}, {100, 264}};
+const std::vector<Size> kSizes{{0, 3},    {1, 1},    {2, 3},    {3, 4},     {4, 5},    {5, 31},
+                               {33, 32},  {3, 33},   {4, 64},   {2, 128},   {31, 256}, {3, 257},
+                               {2, 1023}, {5, 1024}, {2, 1025}, {20, 1032}, {300, 33}, {100, 264}};
 
 template <class T>
 struct LayerCase {

@@ -77,7 +77,6 @@ HOST = [
          LINALG),
         ("capture", "if (std::find(kept_.begin(), kept_.end(), plan) == kept_.end()) kept_.push_back(std::move(plan));", "", CAPTURE,
          {"survives": NO_CODE}),
-        ("arguments", "if (shared > kDefaultShared) {", "if (shared > 4 * kDefaultShared) {", CONV),
     ),
     *host(
         "linalg_lt.h",
@@ -121,7 +120,7 @@ HOST = [
          LINALG, LT),
         ("epilogue", "  set_pointers(plan.desc, end.bias, end.kept);\n",
          "  static std::map<const Plan*, LtEnd> first;\n  const LtEnd& of = first.try_emplace(&plan, end).first->second;\n"
-         "  set_pointers(plan.desc, of.bias, end.kept);\n", LINALG),
+         "  set_pointers(plan.desc, of.bias, end.kept);\n", LT),
         ("epilogue", "  set_pointers(plan.desc, end.bias, end.kept);\n", "  set_pointers(plan.desc, end.bias, nullptr);\n", LINALG, LT),
         ("epilogue", "  set(plan->desc, CUBLASLT_MATMUL_DESC_EPILOGUE, end.kind);\n", "", LINALG, LT),
         ("epilogue", "  return status == CUBLAS_STATUS_NOT_SUPPORTED ||\n", "  return\n", "SIMULATED_EPILOGUES=none " + LINALG),
@@ -131,12 +130,12 @@ HOST = [
         ("workspace", "&plan.chosen.algo, context_.lt_workspace(),", "&plan.chosen.algo, nullptr,", LINALG),
         ("workspace", "plan.chosen.workspaceSize, context_.queue().stream),", "plan.chosen.workspaceSize / 2, context_.queue().stream),",
          LINALG),
-        ("workspace", "std::uint64_t{Context::kLtWorkspace}", "std::uint64_t{2 * Context::kLtWorkspace}", LINALG),
+        ("workspace", "std::uint64_t{Context::kLtWorkspace}", "std::uint64_t{2 * Context::kLtWorkspace}", LT),
         ("stream", "plan.chosen.workspaceSize, context_.queue().stream),", "plan.chosen.workspaceSize, nullptr),", LINALG),
-        ("write", "beta = static_cast<float>(g.beta);", "beta = 0;", LINALG),
+        ("write", "beta = static_cast<float>(g.beta);", "beta = 0.0F;", LINALG),
         ("capture", "  context_.keep_for_capture(at->second);\n", "", CAPTURE, {"survives": LT_COPIES}),
         ("plan", "&alpha, b, plan.first.get(), a, plan.second.get(),", "&alpha, a, plan.first.get(), b, plan.second.get(),", LINALG),
-        ("plan", "CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE", "CUBLASLT_REDUCTION_SCHEME_MASK", LINALG),
+        ("plan", "CUBLASLT_REDUCTION_SCHEME_NONE | CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE", "CUBLASLT_REDUCTION_SCHEME_MASK", LT),
     ),
     *host(
         "linalg.cu",
