@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <random>
 #include <string>
 #include <type_traits>
 #include <vector>
@@ -92,12 +91,14 @@ class GuardedBuffer {
   std::vector<T> all_;
 };
 
+// n uniform numbers of [low, high), by std::mt19937_64; in random_values.cpp, as its header takes long to compile.
+std::vector<double> random_doubles(std::int64_t n, unsigned seed, double low, double high);
+
 template <class T>
 std::vector<T> random_values(std::int64_t n, unsigned seed, double low = -1, double high = 1) {
-  std::mt19937_64 engine(seed);
-  std::vector<T> values(static_cast<std::size_t>(n));
-  std::uniform_real_distribution<double> draw(low, high);
-  for (T& value : values) value = static_cast<T>(draw(engine));
+  std::vector<T> values;
+  values.reserve(static_cast<std::size_t>(n));
+  for (const double value : random_doubles(n, seed, low, high)) values.push_back(static_cast<T>(value));
   return values;
 }
 

@@ -57,6 +57,15 @@ TEST(Safetensors, RoundTripWithoutChecksums) {
   expect_sample(decode_tensors(bytes, "memory"));
 }
 
+// Keys that end as the header's own checksum begins.
+TEST(Safetensors, KeysOfMetadataMayHoldQuotes) {
+  TensorFile file = sample();
+  file.metadata[R"(a"crc32c)"] = "01234567";
+  file.metadata[R"(b"crc32c)"] = "x";
+  const Bytes bytes = encode_tensors(file);
+  EXPECT_EQ(decode_tensors(bytes, "memory").metadata, file.metadata);
+}
+
 // The format, from its specification, independent of our reader.
 TEST(Safetensors, BytesAreAsSpecified) {
   TensorFile file;

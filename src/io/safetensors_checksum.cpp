@@ -13,13 +13,14 @@ namespace descent::io {
 namespace {
 
 constexpr std::string_view kChecksumPrefix = "crc32c.";
-// A quote inside of a string is escaped, so this can only be the key.
+// A quote inside of a string is escaped: without a backslash before it this can only be the key.
 constexpr std::string_view kBeforeDigits = "\"crc32c\" :\"";
 constexpr std::string_view kZeros = "00000000";
 
 // Position of the header's own checksum; npos if there is none.
 std::size_t find_digits(std::string_view json) {
-  const std::size_t key = json.find(kBeforeDigits);
+  std::size_t key = json.find(kBeforeDigits);
+  while (key != std::string_view::npos && key > 0 && json[key - 1] == '\\') key = json.find(kBeforeDigits, key + 1);
   if (key == std::string_view::npos) return key;
   const std::size_t at = key + kBeforeDigits.size();
   const bool whole = json.size() - at > kZeros.size() && json[at + kZeros.size()] == '"';

@@ -4,65 +4,22 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <limits>
-#include <memory>
-#include <new>
 #include <string>
 #include <vector>
 
 #include "cuda/launch.cuh"
 
-#include "cuda/check.h"
-#include "cuda/context.h"
+#include "device_memory.h"
 #if defined(DESCENT_SIMULATED)
 #include "control.h"
 #endif
 
 namespace descent::gpu {
-
-namespace device_memory {
-
-constexpr std::size_t kAlignment = 256;  // what allocators of devices give
-constexpr unsigned char kUnset = 0xFF;   // NaN in every floating type
-
-inline Context& context() {
-  static Context device(0);
-  device.queue();
-  return device;
-}
-inline void* allocate(std::size_t bytes) {
-  context();
-  void* data = nullptr;
-  check(cudaMalloc(&data, bytes != 0 ? bytes : 1), "cudaMalloc");
-  return data;
-}
-inline void release(void* data) noexcept { cudaFree(data); }
-inline void fill(void* data, std::size_t bytes) {
-  check(cudaMemsetAsync(data, kUnset, bytes, context().stream), "cudaMemsetAsync");
-}
-inline void copy(void* to, const void* from, std::size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, context().stream), "cudaMemcpyAsync");
-  check(cudaStreamSynchronize(context().stream), "cudaStreamSynchronize");
-}
-
-class DeviceEnvironment final : public testing::Environment {
- public:
-  void SetUp() override {
-    int devices = 0;
-    if (cudaGetDeviceCount(&devices) == cudaSuccess && devices > 0) return;
-    // GTEST_SKIP() here would report tests that passed.
-    std::puts("[  SKIPPED ] no CUDA device");
-    std::exit(0);
-  }
-};
-inline testing::Environment* const device_environment = testing::AddGlobalTestEnvironment(new DeviceEnvironment);
-
-}  // namespace device_memory
 
 // n elements of T, `offset` elements behind a 16-byte aligned address. They begin as NaN, integers as 200; so do the
 // elements before them, which no kernel may change.
@@ -122,11 +79,11 @@ class DeviceArray {
 class TestQueue final : public Queue {
  public:
   TestQueue() {
-    stream = device_memory::context().stream;
+    stream = device_memory::stream();
 #if defined(DESCENT_SIMULATED)
     multiprocessors = 1;  // few blocks: what they do in their second turn is tested at small sizes
 #else
-    multiprocessors = device_memory::context().multiprocessors;
+    multiprocessors = device_memory::multiprocessors();
 #endif
   }
   ~TestQueue() override { EXPECT_EQ(in_use_, 0) << "pieces of scratch memory were not freed"; }

@@ -1,5 +1,7 @@
 // Batch normalization, ReLU and 2x2 max-pooling in one pass: the same bits as one after another, codes as the CPU
 // backend's, and gradients against plain loops in long double.
+#include <random>
+
 #include "norm_checks.h"
 
 namespace descent::gpu {

@@ -26,3 +26,9 @@ if(DESCENT_CUDNN_ENABLED)
   target_compile_definitions(simulated_cuda PRIVATE SIMULATED_CUDNN=1)
 endif()
 target_link_options(simulated_cuda PRIVATE -Wl,-z,defs)
+if(DESCENT_UNITY)  # most of the time of seventy short files goes into these headers
+  target_precompile_headers(simulated_cuda PRIVATE <algorithm> <cmath> <cstring> <functional> <map> <string> <vector>
+                                                   "${simulated_dir}/ptx/warp.h" "${simulated_dir}/runtime/stream.h")
+  # It declares functions with other parameters than their headers.
+  set_source_files_properties("${simulated_dir}/runtime/unsupported.cpp" PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
+endif()
