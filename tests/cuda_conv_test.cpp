@@ -240,7 +240,13 @@ TEST(CudaConvLibrary, TakesEveryGeometryOfManyChannels) {
     for (const Call& how : calls()) {
       const Operands<float> operands = prepared<float>(c, how);
       simulated::reset_calls();
+      simulated::record_work(true);
       on_device(c, how, operands);
+      const std::vector<simulated::Work> work = simulated::take_work();
+      simulated::record_work(false);
+      const auto kernels = std::count_if(
+          work.begin(), work.end(), [](const simulated::Work& one) { return one.kind == simulated::WorkKind::kernel; });
+      EXPECT_EQ(kernels, how.write == Write::accumulate ? 1 : 0) << "bias " << how.bias;  // it alone cannot add
       EXPECT_GE(simulated::calls_of("cudnnBackendExecute"), 1)
           << "case " << &c - kCases.data() << ", pass " << static_cast<int>(how.pass);
     }
