@@ -1,7 +1,7 @@
-"""compare_torch.py on a GPU: whole training steps of descent against three peers. P-eager is PyTorch as most write it; P-compile is
-torch.compile(mode="max-autotune") with fused Adam; P-graph, the real bar, is ONE CUDA graph of the whole step, the better of two layouts.
-Both sides keep the images on the GPU and compute in the same class of precision: T may round products' inputs to TF32, S may not, B is
-mixed precision, bf16 beside f32 weights (PyTorch's autocast)."""
+"""compare_torch.py on a GPU: whole training steps of descent against three peers. P-eager is typical PyTorch code; P-compile is
+torch.compile(mode="max-autotune") with fused Adam; P-graph, the strongest peer, is ONE CUDA graph of the whole step, the better of two
+layouts. Both sides keep the images on the GPU and compute in the same class of precision: T may round the inputs of products to TF32, S
+may not, B is mixed precision, bf16 with f32 weights (PyTorch's autocast)."""
 
 import json
 import os
@@ -15,7 +15,7 @@ from peers import Torch, descent
 
 DENSE = ["eager", "compile", "graph"]
 CONV = ["eager", "compile+channels_last", "graph", "graph+channels_last"]
-# Goal, job, descent's and torch_worker's model, batch, PyTorch's settings, what class T must reach against P-eager and P-graph.
+# Goal, job, the model of descent and torch_worker, batch, PyTorch's settings, required speedups in class T over P-eager and P-graph.
 JOBS = [
     ("G1", "mlp", "mlp", 128, DENSE, 15, 2),
     ("G3", "lenet5", "lenet5", 128, CONV, 20, 2.8),
@@ -24,8 +24,8 @@ JOBS = [
     ("G5", "cnn-example", "cnn-example", 128, CONV, 3, 1.5),
 ]
 PRECISION = {"T": "tf32", "S": "f32", "B": "bf16"}
-WORDS = {"T": ["--tf32"], "S": [], "B": ["--tf32", "--bf16"]}  # of torch_worker
-STEPS = {"eager": 600, "compile": 1500, "graph": 4000}  # of a block
+WORDS = {"T": ["--tf32"], "S": [], "B": ["--tf32", "--bf16"]}  # options of torch_worker
+STEPS = {"eager": 600, "compile": 1500, "graph": 4000}  # steps per block
 
 # The CNN of PyTorch's MNIST example, which is no preset.
 EXAMPLE = {"name": "cnn-example", "input": [28, 28, 1], "layers": [
@@ -45,7 +45,7 @@ def start(job, model, batch, settings, klass):
 
 
 def ready(job, workers):
-    """Those of the workers that can run."""
+    """Waits for the workers; returns those that can run."""
     running = {}
     for setting, worker in workers.items():
         if worker.wait_until_ready().failure is None:
@@ -56,7 +56,7 @@ def ready(job, workers):
 
 
 def measure(job, model, batch, workers, klass, args):
-    """Medians over the rounds of the seconds of a step, by peer; every contestant runs a block in every round."""
+    """Median seconds per step over the rounds, by peer and by setting; every contestant runs a block in every round."""
     words = ["--train", model, "--device", "cuda", "--precision", PRECISION[klass], "--batch-size", str(batch), "--blocks", "1"]
     times = {name: [] for name in ["descent", *workers]}
     for _ in range(args.rounds):
@@ -87,7 +87,7 @@ def compare(args):
             with open(example, "w", encoding="utf-8") as file:
                 json.dump(EXAMPLE, file)
             for klass in args.classes.split(","):
-                # All at once: what takes longest is importing PyTorch, and those that are ready wait without a thread running.
+                # All are started at once: importing PyTorch takes longest, and those that are ready are stopped while they wait.
                 queue = []
                 for goal, job, model, batch, settings, *must in JOBS:
                     if job in wanted:

@@ -1,13 +1,14 @@
-// The convolutions of the presets: medians, GFLOP/s and share of the multiply-add peak that is measured in the same
-// run. Behind a max pool the gradients count as if they were dense, as the jobs' FLOP do: skipping their zeros can beat
+// The convolutions of the presets: medians, GFLOP/s and share of the multiply-add peak measured in the same run. The
+// gradients of a convolution before a max pool count as dense, like the jobs' FLOPs: skipping their zeros can exceed
 // the peak. Usage: conv_bench [THREADS]
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <vector>
 
-#include "cpu/families.h"
-#include "cpu/peak.h"
+#include "core/fusion.h"
+#include "cpu/op_groups.h"
+#include "cpu/runtime/peak.h"
 #include "descent/device.h"
 #include "measure.h"
 
@@ -42,7 +43,7 @@ struct Array {
   std::vector<T> values;
 };
 
-// The machine's speed changes while we measure, so its peak takes turns with the convolutions.
+// The machine's speed varies during a run, so the peak is measured in turn with the convolutions.
 constexpr std::int64_t kPeakRounds = 30000;
 double operations_for_peak() {
   return static_cast<double>(num_threads()) * cpu::peak_kernel().multiply_add(kPeakRounds);
@@ -54,29 +55,28 @@ void run_for_peak() {
 void run(const Case& c) {
   Conv& conv = *cpu::backend().conv;
   const std::int64_t side = c.size + 2 * c.pad - c.kernel + 1;
-  ConvGeometry g;
-  g.pad_h = g.pad_w = c.pad;
+  Conv2dFuncOptions g;
+  g.padding_h = g.padding_w = c.pad;
   Array<float> x({c.images, c.size, c.size, c.channels}), w({c.out, c.kernel, c.kernel, c.channels}, 0.1F),
       bias({c.out}, 0.1F);
   Array<float> y({c.images, side, side, c.out}), dx(x.shape), dw(w.shape), dbias(bias.shape), dy(y.shape);
   Array<float> pooled({c.images, side / 2, side / 2, c.out}), dpooled(pooled.shape);
   Array<std::uint8_t> code(pooled.shape, 0);
-  conv.forward_relu_pool(g, x.view(), w.view(), bias.view(), pooled.view(), code.view());
+  conv.forward(g, x.view(), w.view(), bias.view(), kReluMaxPool, pooled.view(), code.view());
   const Grad no_dx, to_dx{dx.view(), Write::overwrite}, to_dw{dw.view(), Write::overwrite},
       to_db{dbias.view(), Write::overwrite};
   const auto seconds = bench::median_of_each(
       [&] { conv.forward(g, x.view(), w.view(), bias.view(), Activation::relu, y.view()); },
       [&] { conv.backward_data(g, dy.view(), w.view(), to_dx); },
       [&] { conv.backward_filter(g, x.view(), dy.view(), to_dw); },
-      [&] { conv.forward_relu_pool(g, x.view(), w.view(), bias.view(), pooled.view(), code.view()); },
+      [&] { conv.forward(g, x.view(), w.view(), bias.view(), kReluMaxPool, pooled.view(), code.view()); },
       [&] {
-        conv.backward_relu_pool(g, x.view(), w.view(), dpooled.view(), code.view(), c.first ? no_dx : to_dx, to_dw,
-                                to_db);
+        conv.backward_pooled(g, x.view(), w.view(), dpooled.view(), code.view(), c.first ? no_dx : to_dx, to_dw, to_db);
       },
       run_for_peak);
   const double peak = operations_for_peak() / seconds.back() * 1e-9;
   const double gflop = 2e-9 * static_cast<double>(y.shape.numel() * w.shape.numel() / c.out);
-  const char* names[] = {"forward", "backward_data", "backward_filter", "forward_relu_pool", "backward_relu_pool"};
+  const char* names[] = {"forward", "backward_data", "backward_filter", "forward_pooled", "backward_pooled"};
   bench::print("{}, peak {:.1f} GFLOP/s\n", c.name, peak);
   for (std::size_t i = 0; i + 1 < seconds.size(); ++i) {
     const double work = i == 4 && !c.first ? 2 * gflop : gflop;
@@ -90,7 +90,7 @@ void run(const Case& c) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   bench::print("{} threads, {}; shares of the multiply-add peak in the same seconds\n", num_threads(),
-               cpu::name_of(cpu::simd_level()));
+               cpu::to_string(cpu::simd_level()));
   for (const Case& c : kCases) run(c);
   return 0;
 }

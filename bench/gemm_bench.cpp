@@ -1,5 +1,5 @@
-// Matrix products of training and inference: GFLOP/s of our kernels and of OpenBLAS, if it is installed, and their
-// share of the multiply-add peak that is measured in the same run.
+// Matrix products of training and inference: GFLOP/s of descent's kernels and of OpenBLAS, if it is installed, and
+// their share of the multiply-add peak measured in the same run.
 //   gemm_bench [THREADS]
 //   DESCENT_SIMD_LEVEL=base OPENBLAS_CORETYPE=Nehalem gemm_bench [THREADS]   both with SSE only; without
 //                                                                            OPENBLAS_CORETYPE OpenBLAS takes its best
@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "cpu/gemm.h"
-#include "cpu/peak.h"
+#include "cpu/gemm/gemm.h"
+#include "cpu/runtime/peak.h"
 #include "descent/device.h"
 #include "measure.h"
 
@@ -42,8 +42,8 @@ constexpr Case kCases[] = {
     {"square TT", true, true, 1024, 1024, 1024},
 };
 
-// OpenBLAS, loaded when the program runs, so that building needs none of it. Debian: libopenblas0-serial and its kin.
-// It runs on its own threads, never called by two of ours at once: Debian's serial build is not safe for that.
+// OpenBLAS, loaded at run time, so that building does not need it. Debian: libopenblas0-serial or a variant. It uses
+// its own threads and is never called from two of ours at once: Debian's serial build is not safe for that.
 class OpenBlas {
  public:
   OpenBlas() : library_(dlopen("libopenblas.so.0", RTLD_NOW | RTLD_LOCAL)) {
@@ -60,8 +60,8 @@ class OpenBlas {
 
   bool available() const { return sgemm_ != nullptr && dgemm_ != nullptr; }
   const std::string& core() const { return core_; }  // "Nehalem", "Zen"
-  void multiply(const Gemm& g, const float* a, const float* b, float* c) const { call(sgemm_, g, a, b, c); }
-  void multiply(const Gemm& g, const double* a, const double* b, double* c) const { call(dgemm_, g, a, b, c); }
+  void multiply(const GemmDesc& g, const float* a, const float* b, float* c) const { call(sgemm_, g, a, b, c); }
+  void multiply(const GemmDesc& g, const double* a, const double* b, double* c) const { call(dgemm_, g, a, b, c); }
 
  private:
   template <class T>
@@ -73,7 +73,7 @@ class OpenBlas {
     function = reinterpret_cast<F>(dlsym(library_, name));
   }
   template <class T>
-  static void call(Function<T> gemm, const Gemm& g, const T* a, const T* b, T* c) {
+  static void call(Function<T> gemm, const GemmDesc& g, const T* a, const T* b, T* c) {
     constexpr int kRowMajor = 101, kNoTranspose = 111, kTranspose = 112;  // of the CBLAS interface
     const auto m = static_cast<int>(g.m), n = static_cast<int>(g.n), k = static_cast<int>(g.k);
     gemm(kRowMajor, g.transpose_a ? kTranspose : kNoTranspose, g.transpose_b ? kTranspose : kNoTranspose, m, n, k, T{1},
@@ -102,7 +102,7 @@ void run(const char* type, double peak, const OpenBlas& openblas) {
   bench::print("\n{:<20} {:>16} {:>22} {:>22} {:>7} {:>12}\n", type, "m x n x k", "descent GFLOP/s (peak)",
                openblas.available() ? "OpenBLAS GFLOP/s (peak)" : "", openblas.available() ? "ratio" : "", "descent");
   for (const Case& c : kCases) {
-    Gemm g;
+    GemmDesc g;
     g.transpose_a = c.transpose_a;
     g.transpose_b = c.transpose_b;
     g.m = c.m;
@@ -130,7 +130,7 @@ int main(int argc, char** argv) {
   const double peak = cpu::fma_peak();
   const OpenBlas openblas;
   bench::print("{} threads, {}: multiply-add peak {:.1f} GFLOP/s (f32); OpenBLAS: {}\n", num_threads(),
-               cpu::name_of(cpu::simd_level()), peak, openblas.available() ? openblas.core() : "not installed");
+               cpu::to_string(cpu::simd_level()), peak, openblas.available() ? openblas.core() : "not installed");
   run<float>("f32", peak, openblas);
   run<double>("f64", peak / 2, openblas);
 }

@@ -1,5 +1,4 @@
-// How the benchmarks of kernels measure: medians of interleaved runs after a warm-up, and the machine's peaks in the
-// same run.
+// Timing for the benchmarks of kernels: medians of interleaved runs after a warm-up.
 #pragma once
 
 #include <fmt/format.h>
@@ -14,7 +13,7 @@
 #include <utility>
 #include <vector>
 
-#include "cpu/thread_pool.h"
+#include "cpu/runtime/thread_pool.h"
 
 namespace descent::bench {
 
@@ -28,7 +27,7 @@ inline double median(std::vector<double> values) {
   return *middle;
 }
 
-// To standard output; where that is full or closed, the program ends with code 4.
+// Prints to standard output; if that is full or closed, the program exits with code 4.
 template <class... T>
 void print(fmt::format_string<T...> format, T&&... values) {
   const std::string text = fmt::format(format, std::forward<T>(values)...);
@@ -37,7 +36,7 @@ void print(fmt::format_string<T...> format, T&&... values) {
   std::exit(4);
 }
 
-// Median seconds per call of each function, the functions taking turns: at least 9 rounds of about 10 ms each.
+// Median seconds per call of each function; the functions take turns in 9 rounds of about 10 ms each.
 template <class... F>
 std::array<double, sizeof...(F)> median_of_each(F&&... functions) {
   constexpr int kRounds = 9;

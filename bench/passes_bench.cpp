@@ -1,13 +1,14 @@
-// Passes over memory: normalization, pooling and optimizers, in GB/s of the bytes that they must move at least, beside
-// the copy rate of the same run. Usage: bench_passes_bench [THREADS]
+// Memory-bound ops: normalization, pooling and optimizers, in GB/s of the bytes that they must move at least, compared
+// with the copy rate of the same run. Usage: passes_bench [THREADS]
 #include <fmt/format.h>
 
 #include <cstdlib>
 #include <vector>
 
-#include "backend.h"
-#include "cpu/families.h"
-#include "cpu/peak.h"
+#include "backend/backend.h"
+#include "core/fusion.h"
+#include "cpu/op_groups.h"
+#include "cpu/runtime/peak.h"
 #include "descent/device.h"
 #include "measure.h"
 
@@ -52,7 +53,7 @@ void batch_norm(const Shape& shape) {
   BatchNormState s;
   s.gamma = gamma;
   s.beta = beta;
-  Norm* const norm = cpu::norm_family();
+  Norm* const norm = cpu::norm_ops();
   const double large = x.megabytes(), small = pooled.megabytes() * 1.25;
   const std::string of = to_string(shape);
   report(fmt::format("batch norm + relu, train {}", of).c_str(), 3 * large,
@@ -60,18 +61,18 @@ void batch_norm(const Shape& shape) {
   report("  backward", 7 * large,
          [&] { norm->batch_backward(true, Activation::relu, x, y, dy, gamma, mean, inv_std, dx, dgamma, dbeta); });
   report("  with relu and pool, train", 2 * large + small,
-         [&] { norm->batch_train_relu_pool(s, x, pooled, code, mean, inv_std); });
+         [&] { norm->batch_train(s, x, kReluMaxPool, pooled, mean, inv_std, code); });
   report("  with relu and pool, backward", 3 * large + 2 * small,
-         [&] { norm->batch_backward_relu_pool(x, dpooled, code, gamma, mean, inv_std, dx, dgamma, dbeta); });
-  report("  max pool", large + small, [&] { cpu::pool_family()->max_forward({}, x, pooled, code); });
-  report("  max pool, backward", large + small, [&] { cpu::pool_family()->max_backward({}, dpooled, code, dx); });
-  report("  average pool", large + pooled.megabytes(), [&] { cpu::pool_family()->average_forward({}, x, pooled); });
+         [&] { norm->batch_backward(true, kReluMaxPool, x, code, dpooled, gamma, mean, inv_std, dx, dgamma, dbeta); });
+  report("  max pool", large + small, [&] { cpu::pool_ops()->max_forward({}, x, pooled, code); });
+  report("  max pool, backward", large + small, [&] { cpu::pool_ops()->max_backward({}, dpooled, code, dx); });
+  report("  average pool", large + pooled.megabytes(), [&] { cpu::pool_ops()->average_forward({}, x, pooled); });
 }
 
 void layer_norm(std::int64_t rows, std::int64_t n) {
   Buffer x({rows, n}), y({rows, n}), dy({rows, n}), dx({rows, n}), gamma({n}), beta({n}), mean({rows}), inv_std({rows});
   Buffer dgamma({n}), dbeta({n});
-  Norm* const norm = cpu::norm_family();
+  Norm* const norm = cpu::norm_ops();
   report(fmt::format("layer norm [{}, {}]", rows, n).c_str(), 2 * x.megabytes(),
          [&] { norm->layer(x, gamma, beta, 1e-5, y, mean, inv_std); });
   report("  backward", 5 * x.megabytes(),
@@ -81,18 +82,20 @@ void layer_norm(std::int64_t rows, std::int64_t n) {
 void optimizers(std::int64_t n) {
   Buffer param({n}), grad({n}), first({n}), second({n});
   std::fill(second.values.begin(), second.values.end(), 1.0F);
-  double lr = 1e-6, step = 4, rates[3] = {};
+  double lr = 1e-6, step = 4, coefficients[kStepCoefficients] = {};
   std::int32_t nonfinite = 0;
-  const View number{&step, {1}, DType::f64}, made{rates, {3}, DType::f64};
+  const View number{&step, {1}, DType::f64}, made{coefficients, {kStepCoefficients}, DType::f64};
   const StepState s{{&lr, {1}, DType::f64}, number, {&nonfinite, {1}, DType::i32}, made};
-  Optim* const optim = cpu::optim_family();
-  optim->advance_adam({}, s.lr, number, made);
   const double one = param.megabytes();
-  report(fmt::format("adam, {} parameters", n).c_str(), 7 * one,
-         [&] { optim->adam({}, s, param, grad, first, second); });
-  report("  sgd", 3 * one, [&] { optim->sgd({}, s, param, grad, {}); });
-  report("  sgd with momentum", 5 * one, [&] { optim->sgd({0.9, 0, 0, false}, s, param, grad, first); });
-  report("  rmsprop", 5 * one, [&] { optim->rmsprop({}, s, param, grad, second, {}, {}); });
+  const auto measure = [&](const std::string& name, double megabytes, const OptimRule& rule,
+                           const std::vector<View>& states) {
+    cpu::optim_ops()->advance(rule, s.lr, number, made);
+    report(name.c_str(), megabytes, [&] { cpu::optim_ops()->update(rule, s, param, grad, states); });
+  };
+  measure(fmt::format("adam, {} parameters", n), 7 * one, Adam{}, {first, second});
+  measure("  sgd", 3 * one, Sgd{}, {});
+  measure("  sgd with momentum", 5 * one, Sgd{0.9, 0, 0, false}, {first});
+  measure("  rmsprop", 5 * one, RmsProp{}, {second});
 }
 
 }  // namespace
@@ -100,7 +103,7 @@ void optimizers(std::int64_t n) {
 int main(int argc, char** argv) {
   if (argc > 1) set_num_threads(std::atoi(argv[1]));
   copy_rate = cpu::copy_rate();
-  bench::print("{} threads, {}: copy rate {:.1f} GB/s\n", num_threads(), cpu::name_of(cpu::simd_level()), copy_rate);
+  bench::print("{} threads, {}: copy rate {:.1f} GB/s\n", num_threads(), cpu::to_string(cpu::simd_level()), copy_rate);
   batch_norm({128, 28, 28, 32});
   batch_norm({128, 14, 14, 64});
   layer_norm(4096, 512);

@@ -18,7 +18,7 @@ def clean_environment(extra=None):
 
 
 class Torch:
-    """A PyTorch setting in its own process, stopped while others run: its threads would spin beside theirs."""
+    """A PyTorch setting in its own process, stopped while others run: its threads would spin and slow them down."""
 
     def __init__(self, job, setting, words):
         command = [sys.executable, os.path.join(HERE, "torch_worker.py"), "--job", job, "--setting", setting, *words]
@@ -68,7 +68,7 @@ class Torch:
 
 
 def descent(binary, words):
-    """What `descent bench` measured, as an object."""
+    """Runs `descent bench` and returns its JSON object."""
     command = [binary, "bench", *words, "--json"]
     done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:

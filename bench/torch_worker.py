@@ -74,8 +74,8 @@ class Training:
 
 
 class CudaTraining:
-    """The same step with everything on the GPU, as a peer: `eager`, `compile` (max-autotune), or `graph`, ONE CUDA graph of the whole
-    step, the gather included. The last two take fused Adam and, with the word channels_last, filters in that order."""
+    """The same step with everything on the GPU, for one peer: `eager`, `compile` (max-autotune), or `graph`, ONE CUDA graph of the whole
+    step including the gather. The last two use fused Adam; the word channels_last selects that layout of the filters."""
 
     def __init__(self, job, setting, batch_size, tf32, bf16):
         if not torch.cuda.is_available():
@@ -92,7 +92,7 @@ class CudaTraining:
         if "channels_last" in setting:
             self.model = self.model.to(memory_format=torch.channels_last)
 
-        def forward(x, y):  # a graph must hold its own casts of the weights, so none is kept from one step to the next
+        def forward(x, y):  # a graph must contain its own casts of the weights, so they are not cached between steps
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=bf16, cache_enabled=False):
                 return nn.functional.cross_entropy(self.model(x), y)
 
@@ -112,7 +112,7 @@ class CudaTraining:
         self.place.copy_(self.first)
         self.at = 0
 
-    def captured_step(self):  # its place in the order lies on the GPU
+    def captured_step(self):  # its position in the order is stored on the GPU
         index = self.order.index_select(0, self.place)
         self.place.add_(self.batch_size)
         return self.step(index)
@@ -200,7 +200,7 @@ def main():
     for line in sys.stdin:
         if line.strip() != "go":
             break
-        # It was stopped: wake threads and caches, or the GPU's clock, first.
+        # The process was stopped: warm up threads and caches, or the GPU's clock, first.
         contestant.run(min(3 if args.device == "cpu" else 200, args.steps))
         start = time.perf_counter()
         contestant.run(args.steps)

@@ -1,4 +1,4 @@
-# Benchmarks: one program per file of bench/. They may look inside the library, so they link its archive.
+# Benchmarks: one program per file in bench/. They may use internals of the library, so they link its archive.
 file(GLOB bench_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/bench/*.cpp")
 foreach(source ${bench_sources})
   get_filename_component(name "${source}" NAME_WE)

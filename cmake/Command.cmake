@@ -1,4 +1,4 @@
-# The command `descent`: public headers plus CLI11, JSON and fmt; nothing from src/.
+# The command `descent`: uses the public headers, CLI11, JSON and fmt; nothing from src/.
 file(GLOB command_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tools/*.cpp"
                                             "${PROJECT_SOURCE_DIR}/tools/commands/*.cpp")
 if(NOT DESCENT_SIMULATED)
@@ -10,11 +10,11 @@ endif()
 if(command_sources)
   add_executable(descent_cli ${command_sources})
   set_target_properties(descent_cli PROPERTIES OUTPUT_NAME descent LINKER_LANGUAGE CXX)
-  if(library_type STREQUAL "STATIC")  # what libdescent.so would find for it, CUDA's libraries among them
+  if(library_type STREQUAL "STATIC")  # for what libdescent.so would find, CUDA's libraries included
     set_target_properties(descent_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
   endif()
-  # The installed command finds the library from its own place, so that the tree can be moved, unless one of them has a
-  # fixed place. CMAKE_INSTALL_RPATH is left as it is given.
+  # The installed command finds the library relative to its own location, so that the tree can be moved, unless one of
+  # the two directories is absolute. A CMAKE_INSTALL_RPATH that is set is used unchanged.
   if(NOT DEFINED CMAKE_INSTALL_RPATH)
     if(IS_ABSOLUTE "${CMAKE_INSTALL_BINDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
       set(command_rpath "${CMAKE_INSTALL_FULL_LIBDIR}")
@@ -27,7 +27,7 @@ if(command_sources)
   target_include_directories(descent_cli PRIVATE "${PROJECT_SOURCE_DIR}/tools")
   target_compile_options(descent_cli PRIVATE $<$<CONFIG:Release>:-O1>)
   descent_unity(descent_cli ${command_sources})
-  if(DESCENT_UNITY)  # most of each file's time goes into these headers
+  if(DESCENT_UNITY)  # most of each file's compile time is spent in these headers
     target_precompile_headers(descent_cli PRIVATE <CLI/CLI.hpp> <nlohmann/json.hpp> <fmt/format.h>
                                                   "${PROJECT_SOURCE_DIR}/include/descent/descent.h")
   endif()

@@ -1,5 +1,5 @@
-# How our own code is compiled. Floating point keeps its meaning: no -ffast-math, and contraction into FMA only in the
-# files of src/cpu/simd, which are written for it.
+# How our own code is compiled. Strict floating point: no -ffast-math, and contraction into FMA only in the files of
+# src/cpu/simd, which are written for it.
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
 endif()
@@ -19,14 +19,14 @@ if(NOT DEFINED CMAKE_CXX_COMPILER_LAUNCHER)
   endif()
 endif()
 
-# For our own C++; what nvcc is given stands in src/cuda/CMakeLists.txt.
+# For our own C++; the flags for nvcc are in src/cuda/CMakeLists.txt.
 add_library(descent_flags INTERFACE)
 function(descent_flag)
   target_compile_options(descent_flags INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${ARGN}>")
 endfunction()
 descent_flag(-Wall -Wextra -Wconversion -fvisibility=hidden -fvisibility-inlines-hidden)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
-  descent_flag(-Wno-restrict)  # GCC bug 105651: false alarms in std::string
+  descent_flag(-Wno-restrict)  # GCC bug 105651: false positives in std::string
 endif()
 if(DESCENT_WERROR)
   descent_flag(-Werror)
@@ -35,22 +35,22 @@ if(DESCENT_SANITIZE)
   descent_flag(-fsanitize=${DESCENT_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer -g1)
   target_link_options(descent_flags INTERFACE -fsanitize=${DESCENT_SANITIZE})
   find_program(DESCENT_LLD ld.lld)
-  if(DESCENT_LLD)  # seventy programs of 80 MB each: it links them in half of the time
+  if(DESCENT_LLD)  # seventy programs of 80 MB each: lld links them in half the time
     target_link_options(descent_flags INTERFACE -fuse-ld=lld)
   endif()
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     if(DESCENT_SANITIZE MATCHES "thread")
-      descent_flag(-Wno-tsan)  # ThreadSanitizer does not model fences; ours only orders a wake-up
+      descent_flag(-Wno-tsan)  # ThreadSanitizer does not model fences; our only one orders a wake-up
     endif()
-    # Instrumented code confuses GCC's flow analysis (its manual says so); the release build keeps this warning.
+    # Instrumented code confuses GCC's flow analysis (see its manual); the release build keeps this warning.
     descent_flag(-Wno-maybe-uninitialized)
   endif()
 endif()
 
-# What uses the library, the command and the tests, is what a sanitized build spends most of its time on. It has no
-# optimization (the preset), and the command does without the checks that cost most to compile: AddressSanitizer finds
-# most of what null and object-size find; casts to a wrong dynamic type (vptr) are checked in the library. The tests' own
-# code has AddressSanitizer alone.
+# A sanitized build spends most of its time compiling the users of the library: the command and the tests. They are
+# not optimized (see the preset), and the command omits the checks that cost most to compile: AddressSanitizer finds
+# most of what null and object-size find, and casts to a wrong dynamic type (vptr) are checked in the library. The
+# tests' own code is not instrumented: it is two thirds of the work, and they check what the library does.
 add_library(descent_command_checks INTERFACE)
 add_library(descent_test_checks INTERFACE)
 add_library(descent_no_checks INTERFACE)
@@ -59,5 +59,8 @@ if(DESCENT_SANITIZE)
 endif()
 if(DESCENT_SANITIZE MATCHES "undefined")
   target_compile_options(descent_command_checks INTERFACE -fno-sanitize=null,object-size,vptr)
-  target_compile_options(descent_test_checks INTERFACE -fno-sanitize=undefined)
+endif()
+if(DESCENT_SANITIZE MATCHES "address")
+  target_compile_options(descent_test_checks INTERFACE -fno-sanitize=all)
+  target_compile_definitions(descent_test_checks INTERFACE DESCENT_ADDRESS_SANITIZER)  # which runs in the library
 endif()

@@ -1,6 +1,6 @@
-# The CUDA backend: AUTO takes it when a compiler is there, ON insists, OFF leaves it out.
-# CMAKE_CUDA_ARCHITECTURES as everywhere in CMake; by default all that a release is for, and PTX for what comes after.
-# With DESCENT_SIMULATED nothing of NVIDIA's is linked: nvcc makes PTX alone, and libsimulated_cuda.so takes the place of the
+# The CUDA backend: AUTO builds it if there is a CUDA compiler, ON requires it, OFF omits it. CMAKE_CUDA_ARCHITECTURES
+# as usual in CMake; the default covers every architecture that releases support, plus PTX for later ones.
+# With DESCENT_SIMULATED no NVIDIA library is linked: nvcc generates only PTX, and libsimulated_cuda.so replaces the
 # runtime, cuBLAS, cuBLASLt and cuDNN.
 include(CheckLanguage)
 set(DESCENT_CUDA_ENABLED OFF)
@@ -26,7 +26,7 @@ else()
       set(CMAKE_CUDA_COMPILER_LAUNCHER "${CCACHE_PROGRAM}")
     endif()
     enable_language(CUDA)
-    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25.1 does not know that nvcc has C++20
+    if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25.1 does not know that nvcc supports C++20
       set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
       set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION -std=c++20)
     endif()
@@ -35,7 +35,7 @@ else()
       set(CMAKE_CUDA_FLAGS_RELEASE "-DNDEBUG")
     endif()
     find_package(CUDAToolkit 12.4 REQUIRED)
-    set(nvidia_libraries CUDA::cudart_static CUDA::cublas CUDA::cublasLt)  # and cudnn_library, of Cudnn.cmake
+    set(nvidia_libraries CUDA::cudart_static CUDA::cublas CUDA::cublasLt)  # plus cudnn_library, from Cudnn.cmake
     include(Cudnn)
     if(DESCENT_SIMULATED)
       include("${PROJECT_SOURCE_DIR}/tests/simulated/Library.cmake")

@@ -1,4 +1,4 @@
-# The libraries that we lean on, all from the distribution. None of them appears in a public header.
+# The libraries that we depend on, all from the distribution. None of them appears in a public header.
 # Debian and Ubuntu package names are in tools/deps.sh.
 find_package(Threads REQUIRED)
 find_package(PkgConfig)

@@ -1,4 +1,4 @@
-# Examples: one program per file of examples/, linked as a user would link them, and run as tests.
+# Examples: one program per file in examples/, linked as a user would link it, and run as a test.
 file(GLOB example_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/examples/*.cpp")
 foreach(source ${example_sources})
   get_filename_component(name "${source}" NAME_WE)

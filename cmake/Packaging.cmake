@@ -2,7 +2,7 @@
 include(CMakePackageConfigHelpers)
 set(package_dir "${CMAKE_INSTALL_LIBDIR}/cmake/descent")
 
-# With an absolute place the package files name the prefix; an installation into another one would be wrong.
+# With an absolute directory the package files contain the prefix; installing to another one would be wrong.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}" OR IS_ABSOLUTE "${CMAKE_INSTALL_BINDIR}")
   install(CODE "
     if(NOT CMAKE_INSTALL_PREFIX STREQUAL \"${CMAKE_INSTALL_PREFIX}\")
@@ -20,9 +20,9 @@ install(DIRECTORY "${PROJECT_SOURCE_DIR}/include/descent" DESTINATION "${CMAKE_I
         FILES_MATCHING PATTERN "*.h")
 install(EXPORT descentTargets NAMESPACE descent:: DESTINATION "${package_dir}")
 
-# What a program that links libdescent.a needs beside it. `Requires` rather than `Requires.private`: there is no
-# libdescent.so that would bring them along, so that they are needed without --static too.
-function(descent_link_flags flags)  # appends -L and -l of the library files: as file names they would come too early
+# What a program that links libdescent.a needs in addition. `Requires` rather than `Requires.private`: there is no
+# libdescent.so to pull them in, so they are needed without --static too.
+function(descent_link_flags flags)  # appends -L and -l for the files: as file names they would come too early
   foreach(file ${ARGN})
     get_filename_component(dir "${file}" DIRECTORY)
     get_filename_component(name "${file}" NAME)
@@ -59,7 +59,7 @@ write_basic_package_version_file("${PROJECT_BINARY_DIR}/descentConfigVersion.cma
 install(FILES "${PROJECT_BINARY_DIR}/descentConfig.cmake" "${PROJECT_BINARY_DIR}/descentConfigVersion.cmake"
         DESTINATION "${package_dir}")
 
-# The pkg-config file finds its prefix from its own place, so an installed tree can be moved, unless that place is fixed.
+# The pkg-config file derives its prefix from its own location (unless absolute), so an installed tree can be moved.
 if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
   set(pkgconfig_prefix "${CMAKE_INSTALL_PREFIX}")
 else()

@@ -1,6 +1,6 @@
-# Every file of src/cpu/simd is compiled once per instruction set, with DESCENT_SIMD naming the namespace that it fills;
-# which one runs is decided at run time. So one library serves every x86-64 machine.
-file(GLOB simd_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cpu/simd/*.cpp")
+# Compiles every src/cpu/*/*_simd.cpp once per instruction set, with DESCENT_SIMD naming the namespace that it fills.
+# The level is chosen at run time, so one library serves every x86-64 machine.
+file(GLOB simd_sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/cpu/*/*_simd.cpp")
 set(DESCENT_MAX_SIMD_LEVEL avx512 CACHE STRING "The highest SIMD level to compile: base, avx2 or avx512")
 set_property(CACHE DESCENT_MAX_SIMD_LEVEL PROPERTY STRINGS base avx2 avx512)
 set(simd_all_levels base)
@@ -49,7 +49,7 @@ if(simd_sources)
     target_compile_options(descent_simd_${level} PRIVATE -ffp-contract=fast ${simd_flags_${level}}
                                                          "${arithmetic_optimization}")
     if(level STREQUAL "avx512" AND CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      # GCC bug 105593: false alarms in its own AVX-512 header.
+      # GCC bug 105593: false positives in its own AVX-512 header.
       target_compile_options(descent_simd_${level} PRIVATE -Wno-maybe-uninitialized)
     endif()
     target_link_libraries(descent_simd_${level} PRIVATE descent_private)

@@ -1,4 +1,4 @@
-# What was configured, what is off, and how to turn it on.
+# Prints what was configured, what is off, and how to turn it on.
 function(descent_say label text)
   string(LENGTH "${label}" length)
   math(EXPR pad "14 - ${length}")

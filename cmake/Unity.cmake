@@ -1,5 +1,5 @@
-# With DESCENT_UNITY the files of a folder are compiled together, where they are many and mostly headers. The debug build
-# and clang-tidy take them one by one, so a file that leans on its neighbour's includes is found.
+# With DESCENT_UNITY the files of a directory are compiled together, for targets of many files that are mostly headers.
+# The debug build and clang-tidy compile each on its own, so a file that relies on another's includes is found.
 function(descent_unity target)
   if(NOT DESCENT_UNITY)
     return()
@@ -7,7 +7,7 @@ function(descent_unity target)
   foreach(source ${ARGN})
     get_filename_component(folder "${source}" DIRECTORY)
     file(RELATIVE_PATH group "${PROJECT_SOURCE_DIR}" "${folder}")
-    # The arithmetic has flags of its own; the planner in sequential.cpp shares names on purpose.
+    # The arithmetic has flags of its own; the planner in sequential.cpp shares names with other files on purpose.
     if(NOT group MATCHES "^src/cpu" AND NOT source MATCHES "/sequential\\.cpp$")
       string(MAKE_C_IDENTIFIER "${group}" group)
       set_source_files_properties("${source}" PROPERTIES UNITY_GROUP ${group})

@@ -1,6 +1,6 @@
-# The tests of the CUDA kernels (tests/kernels) as nvcc compiles them: NAME_gpu. In a build for GPUs they take minutes to
-# compile and skip themselves where there is no GPU, so they are built on demand (DESCENT_GPU_TESTS); on the simulated
-# device they run everywhere.
+# The tests of the CUDA kernels (tests/kernels), compiled by nvcc: NAME_gpu. In a build for GPUs they take minutes to
+# compile and are skipped if there is no GPU, so they are built on demand (DESCENT_GPU_TESTS); on the simulated device
+# they always run.
 file(GLOB kernel_tests CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/kernels/*_test.cpp")
 set_source_files_properties(${kernel_tests} PROPERTIES LANGUAGE CUDA)
 add_library(kernel_test_support STATIC "${CMAKE_CURRENT_SOURCE_DIR}/kernels/device_memory.cpp")
@@ -27,7 +27,7 @@ foreach(source ${kernel_tests})
                        PROPERTIES TIMEOUT 300 LABELS ${labels})
 endforeach()
 
-# What nvcc and ptxas make of the library's kernels; the simulated build's objects show their PTX.
+# Checks the code that nvcc and ptxas generate for the library's kernels; the simulated build's objects contain the PTX.
 get_filename_component(cuda_bin "${CMAKE_CUDA_COMPILER}" REALPATH)
 get_filename_component(cuda_bin "${cuda_bin}" DIRECTORY)
 find_program(DESCENT_PTXAS ptxas HINTS "${cuda_bin}" "${CUDAToolkit_BIN_DIR}")

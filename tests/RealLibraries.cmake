@@ -1,7 +1,7 @@
-# The objects of the simulated build, linked with NVIDIA's own libraries: nothing is missing there, and cudnn_engines_test
-# asks the real cuDNN what it would run, which it says without a GPU.
+# The objects of the simulated build, linked with NVIDIA's own libraries: no symbol may be missing, and cudnn_engines_test
+# asks the real cuDNN which engines it would run, which needs no GPU.
 if(DESCENT_CUDNN_ENABLED AND CUDNN_LIBRARY AND TARGET CUDA::cublas AND TARGET CUDA::cublasLt)
-  add_executable(cudnn_engines_test cudnn_engines_test.cpp ${library_objects} $<TARGET_OBJECTS:descent_cuda_host>
+  add_executable(cudnn_engines_test cuda/cudnn_engines_test.cpp ${library_objects} $<TARGET_OBJECTS:descent_cuda_host>
                                     $<TARGET_OBJECTS:descent_cuda>)
   target_include_directories(cudnn_engines_test PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
   target_link_libraries(cudnn_engines_test PRIVATE GTest::gtest_main descent_private descent_cudnn ${nvidia_libraries}

@@ -13,11 +13,11 @@ namespace descent::cli {
 namespace {
 
 constexpr std::int64_t kImages = 60000;
-constexpr std::int64_t kWarmUpSteps = 8;  // from half of them on a step's time is estimated
+constexpr std::int64_t kWarmUpSteps = 8;  // the second half of them estimates a step's time
 constexpr std::int64_t kWarmUpStepsOnCuda = 400;
 constexpr double kJobSeconds = 0.5;
 
-// The time of a step does not depend on what the pixels show, but they are not zeros.
+// Zeros would not be representative; otherwise the time of a step does not depend on the pixels.
 data::Dataset random_images() {
   Tensor images = Tensor::empty({kImages, 28, 28, 1}, DType::u8);
   std::uint64_t state = 1;
@@ -42,7 +42,7 @@ data::Dataset load_images(const JobOptions& options) {
 
 double forward_flops(const nn::Model& model) { return model.module->flops(model.input); }
 
-// Forward once, backward twice but for the gradient of the input of the first layer that has parameters.
+// Forward counts once, backward twice; the first layer with parameters needs no gradient of its input.
 double training_flops(const nn::Model& model) {
   double total = 0;
   bool first = true;
@@ -139,7 +139,7 @@ WatchedTraining train_watched(const JobOptions& options, const std::shared_ptr<t
   config.no_graph = options.no_graph;
   train::TrainerOptions settings = trainer_options(config, options.device);
   settings.normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images.take(1000));
-  settings.interrupted = done;
+  settings.should_stop = done;
   train::Trainer trainer(*model.module, *optimizer, settings);
   trainer.add(watch);
   const train::FitResult fit = trainer.fit(images);
@@ -159,13 +159,13 @@ JobResult bench_inference(const JobOptions& options) {
   data::Dataset images = load_images(options).take(256);
   nn::Model model = make_model(options.model, images, 1);
   model.module->to(parse_dtype(options.dtype)).to(options.device).eval();
-  const NoGrad no_grad;
+  const NoGradGuard no_grad;
   const data::Normalization normalization = data::Normalization::fit(data::Normalization::Kind::zscore, images);
   const Tensor x =
       data::normalize(images.images, normalization, activation_type(options.precision, options.dtype), options.device);
   std::int64_t at = 0;
-  const auto one = [&] {  // until its answer is there
-    (*model.module)(x.rows(at, at + 1));
+  const auto one = [&] {  // one inference, until its result is there
+    (*model.module)(x.narrow(0, at, 1));
     synchronize(options.device);
     at = (at + 1) % x.size(0);
   };

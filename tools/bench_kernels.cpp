@@ -1,5 +1,5 @@
 // The kernel table of `descent bench`: ops as a user calls them, at sizes of the MNIST jobs and larger. Bytes are the
-// least that the op must move; flops count a multiply-add as two.
+// minimum that the op must move; flops count a multiply-add as two.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace descent::cli {
 namespace {
 
 constexpr double kKernelSeconds = 0.01;
-constexpr std::size_t kRotations = 4;  // on a GPU: sets of inputs, of ops that don't stream a large tensor
+constexpr std::size_t kRotations = 4;  // on a GPU: sets of inputs, for ops that don't stream a large tensor
 constexpr std::int64_t kLargeOnCpu = 4096 * 2048 * 4;  // bytes of the large tensors
 
 struct Setting {
@@ -48,7 +48,7 @@ std::string size_text(const Shape& shape) {
 
 double count(const Shape& shape) { return static_cast<double>(shape.numel()); }
 
-// Forward of one input; `bytes` per element of the input.
+// Forward of an op with one input; `bytes` is per element of the input.
 Case pointwise(const char* op, const Shape& shape, double bytes, Tensor (*f)(const Tensor&)) {
   return {op, size_text(shape), bytes * count(shape), false, [=] {
             const Tensor x = randn(shape);
@@ -64,7 +64,7 @@ Case matmul_case(std::int64_t m, std::int64_t k, std::int64_t n) {
           }};
 }
 
-// Forward and backward with a fixed gradient, inputs and parameters both wanted.
+// Forward and backward with a fixed gradient of the output, for gradients of inputs and parameters.
 std::function<void()> train_step(const std::function<Tensor()>& forward, std::vector<Tensor> leaves) {
   for (Tensor& leaf : leaves) leaf.set_requires_grad(true);
   const Tensor gradient = randn(forward().shape());
@@ -80,7 +80,7 @@ Case linear_case(std::int64_t batch, std::int64_t in, std::int64_t out, bool bac
   return {backward ? "linear + relu, forward and backward" : "linear + relu",
           fmt::format("{}x{} -> {}", batch, in, out), flops, true, [=]() -> std::function<void()> {
             const Tensor x = randn({batch, in}), w = randn({out, in}), b = randn({out});
-            const auto forward = [=] { return linear(x, w, b, Fuse::relu); };
+            const auto forward = [=] { return linear(x, w, b, Activation::relu); };
             if (backward) return train_step(forward, {x, w, b});
             return [=] { forward(); };
           }};
@@ -94,10 +94,10 @@ Case conv_case(std::int64_t batch, std::int64_t side, std::int64_t in, std::int6
   return {op, fmt::format("{0}x{1}x{1}x{2} -> {3}, {4}x{4}", batch, side, in, out, kernel), flops, true,
           [=]() -> std::function<void()> {
             const Tensor x = randn({batch, side, side, in}), w = randn({out, kernel, kernel, in}), b = randn({out});
-            Conv2dOptions options;
+            Conv2dFuncOptions options;
             options.padding_h = options.padding_w = kernel / 2;
             const auto forward = [=] {
-              return fused ? conv2d_relu_max_pool2(x, w, b, options) : conv2d(x, w, b, options);
+              return conv2d(x, w, b, options, fused ? Epilogue(Activation::relu, true) : Epilogue());
             };
             if (backward) return train_step(forward, {x, w, b});
             return [=] { forward(); };
@@ -176,7 +176,7 @@ Case add_case(const Shape& shape) {
           }};
 }
 
-// Those of the MNIST jobs' sizes, and on a GPU also of sizes that its caches don't hold.
+// Ops on images, at the sizes of the MNIST jobs and on a GPU also at sizes that exceed its caches.
 void add_image_cases(std::vector<Case>& cases, std::int64_t batch) {
   const Shape images{batch, 28, 28, 32};
   cases.push_back(pointwise("max_pool2d", images, 5, [](const Tensor& x) { return max_pool2d(x); }));

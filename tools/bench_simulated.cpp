@@ -1,5 +1,5 @@
-// `descent bench --device cuda` in a build for the simulated device (DESCENT_SIMULATED): what a profiler would count of
-// nvcc's PTX, exact, and the time of a training step that follows from it. Nothing here was measured on a GPU.
+// `descent bench --device cuda` in a build for the simulated device (DESCENT_SIMULATED): the exact counts that a
+// profiler would report for nvcc's PTX, and the step time that follows from them. Nothing here was measured on a GPU.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 using simulated::Work;
 using simulated::WorkKind;
 
-// What a kernel or a library call did, added up over its launches.
+// What a kernel or a library call did, summed over its launches.
 struct Total {
   std::string name;
   WorkKind kind = WorkKind::kernel;
@@ -41,7 +41,7 @@ double ratio(std::uint64_t a, std::uint64_t b) {
   return b == 0 ? 1.0 : static_cast<double>(a) / static_cast<double>(b);
 }
 
-// Sectors asked for, against the fewest that each request's bytes need and against the different ones of the launch.
+// Sectors requested, relative to the fewest that each request's bytes need and to the distinct ones of the launch.
 std::string sectors(const simulated::ptx::GlobalAccess& access) {
   if (access.requests == 0) return "-";
   return fmt::format("{:.2f} {:.2f}", ratio(access.sectors, access.fewest),
@@ -104,7 +104,7 @@ constexpr const char* kLegend =
     "of\n"
     "shared memory beyond the fewest. Divergent: of a warp's branches.\n";
 
-// The work of one call, after one that fills caches of plans and memory.
+// The work of one call, after another one has filled the caches of plans and memory.
 std::vector<Work> work_of(const std::function<void()>& call, Device device) {
   call();
   synchronize(device);
@@ -117,7 +117,7 @@ std::vector<Work> work_of(const std::function<void()>& call, Device device) {
   return work;
 }
 
-// From public specifications: memory in GB/s, and dense TFLOP/s, of tf32 and bf16 with f32 accumulation.
+// From public specifications: memory in GB/s, and dense TFLOP/s; tf32 and bf16 accumulate in f32.
 struct Gpu {
   const char* name;
   double memory, f64, f32, tf32, bf16;
@@ -125,8 +125,8 @@ struct Gpu {
 constexpr Gpu kGpus[] = {{"H200", 4800, 34, 67, 495, 989}, {"RTX 4090", 1008, 1.29, 82.6, 82.6, 165.2}};
 constexpr double kNodeSeconds = 1.3e-6;  // assumed, not measured: between two nodes of a CUDA graph
 
-// Each node waits for the one before it, then takes as long as its bytes or its operations, whichever is longer. Those
-// in f64 have units of their own, which work at the same time as the others.
+// Each node waits for the previous one, then takes as long as its bytes or its operations, whichever is longer. f64
+// operations have units of their own, which work concurrently with the others.
 double predicted_seconds(const Gpu& gpu, const std::vector<Work>& step, const std::string& precision) {
   double seconds = 0;
   for (const Work& node : step) {
@@ -139,7 +139,7 @@ double predicted_seconds(const Gpu& gpu, const std::vector<Work>& step, const st
   return seconds;
 }
 
-// Records one step in which nothing is new: from the fourth on a captured graph is replayed.
+// Records the fourth step: by then a captured graph is replayed and nothing happens for the first time.
 class StepRecorder : public train::Callback {
  public:
   explicit StepRecorder(Device device) : device_(device) {}

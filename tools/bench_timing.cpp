@@ -1,4 +1,4 @@
-// How `descent bench` times, and what it compares with. Through the public API alone, so that it holds for any device.
+// Timing for `descent bench`, and the peaks it compares with. Uses the public API alone, so it works for any device.
 #include <algorithm>
 
 #include "benchmark.h"

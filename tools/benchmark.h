@@ -9,16 +9,16 @@
 #include <string>
 #include <vector>
 
-#include "descent/bench.h"
 #include "descent/device.h"
 #include "descent/dtype.h"
+#include "descent/machine.h"
 #include "descent/train.h"
 
 namespace descent::cli {
 
 struct JobOptions {
   std::string model;
-  std::string data;  // empty: MNIST where it is at hand, else random pixels
+  std::string data;  // empty: MNIST if it is available locally, else random pixels
   std::int64_t batch_size = 128;
   std::int64_t steps = 0;  // per block; 0: about half a second
   std::int64_t blocks = 7;
@@ -39,8 +39,9 @@ struct JobResult {
 
 // Whole training steps through Trainer: gather, normalization, forward, loss, backward, Adam.
 JobResult bench_training(const JobOptions& options);
-// The training behind it: until `done`, asked after each step, says so. `watch` sees every step. Returns the model's
-// floating-point operations of a step for one image, the data's name, and the nodes of the captured step.
+// The training that bench_training times: runs until `done`, polled after each step, returns true. `watch` sees
+// every step. Returns the model's floating-point operations per step and image, the name of the data, and the
+// number of nodes of the captured step.
 struct WatchedTraining {
   double flops = 0;
   std::string data;
@@ -56,9 +57,9 @@ struct KernelCase {
   std::string op, size;
   double work = 0;  // bytes or floating-point operations
   bool is_flops = false;
-  std::function<std::function<void()>()> prepare;  // makes the inputs; what it returns is timed
+  std::function<std::function<void()>()> prepare;  // creates the inputs and returns the function to be timed
 };
-// Those with `filter` in their name; `scale` multiplies the first axis of the large tensors.
+// The cases with `filter` in their name; `scale` multiplies the first axis of the large tensors.
 std::vector<KernelCase> kernel_cases(const std::string& filter, Device device, std::int64_t scale);
 
 struct KernelRow {
@@ -71,22 +72,22 @@ struct KernelRow {
 std::vector<KernelRow> bench_kernels(const std::string& filter, const Peak& peak, Device device);
 
 #if defined(DESCENT_SIMULATED)
-// What `descent bench --device cuda` shows in a build for the simulated device: counters instead of times, of the
-// kernels of each row of the table, or of one training step of the job's model.
+// What `descent bench --device cuda` does in a build for the simulated device: shows counters instead of times, for
+// the kernels of each row of the table or for one training step of the job's model.
 int bench_simulated_kernels(const std::string& filter, Device device, bool json);
 int bench_simulated_training(const JobOptions& options, bool json);
 #endif
 
-// What the device does at best, measured now: of a CUDA device the rate of a product of 4096 x 4096 matrices in the
-// precision that is set (`activations`: bf16 or f32), and of copying a large tensor (read + written).
+// The peaks of the device, measured now. For a CUDA device: a product of 4096 x 4096 matrices in the precision that is
+// set (`activations`: bf16 or f32), and the rate of copying a large tensor (read + written).
 Peak peak_of(Device device, DType activations = DType::f32);
 
-// Bytes of a tensor that no cache holds: 1 GiB on a GPU that has room for it. On the CPU 32 MiB.
+// Size of a tensor that exceeds every cache, in bytes: 1 GiB on a GPU with enough memory, 32 MiB on the CPU.
 std::int64_t large_bytes(Device device);
 
 double median(std::vector<double> values);
-// Seconds per call: the median of blocks of about `block_seconds`, after a warm-up. The calls go round `calls`, so that
-// on a GPU none finds its inputs in the cache because it has just read them.
+// Seconds per call: the median of blocks of about `block_seconds`, after a warm-up. Cycles through `calls`, so that on
+// a GPU a call does not find its inputs in the cache because it has just read them.
 double seconds_per_call(const std::vector<std::function<void()>>& calls, Device device, double block_seconds);
 
 inline double now() {

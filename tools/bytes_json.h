@@ -1,6 +1,6 @@
-// Paths in JSON. A path is bytes and JSON holds text: one that is not UTF-8 becomes {"bytes": [numbers]}. Mirrors the
-// library's src/io/json_bytes.h, which is internal: checkpoints and config.json hold paths the same way. Both take
-// RFC 3629 for UTF-8, as the JSON library does; tests/io_json_test.cpp compares them.
+// Paths in JSON. A path is a byte string and JSON holds text: a path that is not UTF-8 becomes {"bytes": [numbers]}.
+// Mirrors the library's internal src/io/json_bytes.h: checkpoints and config.json store paths the same way. Both
+// define UTF-8 by RFC 3629, as the JSON library does; tests/io/io_json_test.cpp compares them.
 #pragma once
 
 #include <cstdint>

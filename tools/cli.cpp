@@ -1,4 +1,4 @@
-// See cli.h.
+// Commands, validators of options, and exit codes for exceptions.
 #include "cli.h"
 
 #include <fmt/format.h>
@@ -49,13 +49,26 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return row.back();
 }
 
+// The library's errors name its own options and functions: here the command's take their place.
+std::string with_our_options(std::string message) {
+  constexpr std::pair<std::string_view, std::string_view> kNames[] = {
+      {"TrainerOptions::drop_last", "--drop-last"},
+      {"TrainerOptions::graph = Graph::off", "--no-graph"},
+      {"not a model that train::save_model wrote; io::load_tensors reads weights alone",
+       "not a model that descent saved; for the weights alone give --model ARCHITECTURE --weights FILE"}};
+  for (const auto& [library, command] : kNames) {
+    const std::size_t at = message.find(library);
+    if (at != std::string::npos) message.replace(at, library.size(), command);
+  }
+  return message;
+}
+
 }  // namespace
 
 CLI::App* add_command(CLI::App& app, const std::string& name, const std::string& what, const std::string& examples) {
   CLI::App* command = app.add_subcommand(name, what);
   command->footer("\nExamples:\n" + examples);
-  command->option_defaults()->multi_option_policy(
-      CLI::MultiOptionPolicy::TakeLast);  // later words override earlier ones
+  command->option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);  // the last one counts
   return command;
 }
 
@@ -69,9 +82,9 @@ int report_exception() noexcept {
   try {
     throw;
   } catch (const InvalidArgument& error) {
-    fail(kUsage, error.what());
+    fail(kUsage, with_our_options(error.what()));
   } catch (const FormatError& error) {
-    fail(kBadFile, error.what());
+    fail(kBadFile, with_our_options(error.what()));
   } catch (const OutOfMemory& error) {
     fail(kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
@@ -79,7 +92,7 @@ int report_exception() noexcept {
   } catch (const IoError& error) {
     fail(kIo, error.what());
   } catch (const DeviceError& error) {
-    fail(kDevice, error.what());
+    fail(kDevice, with_our_options(error.what()));
   } catch (const NumericalError& error) {
     fail(kNumerical, error.what());
   } catch (const CLI::Error& error) {

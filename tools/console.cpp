@@ -1,4 +1,4 @@
-// See console.h, and "talking" in cli.h.
+// Writing to standard output and standard error, for console.h and the section "output" of cli.h.
 #include "console.h"
 
 #include <fcntl.h>
@@ -27,7 +27,7 @@ bool colored(int file) noexcept {
          !(term != nullptr && std::strcmp(term, "dumb") == 0);
 }
 
-// One line on standard error, around which there may be colour.
+// Writes one line to standard error, in color on a terminal.
 void put_line(std::string_view color, std::string_view head, std::string_view line) noexcept {
   const bool in_color = !color.empty() && colored(STDERR_FILENO);
   try {
@@ -35,19 +35,19 @@ void put_line(std::string_view color, std::string_view head, std::string_view li
     const std::string text =
         fmt::format("{}{}{}{}\n", in_color ? color : "", head, shown, in_color ? std::string_view("\x1b[0m") : "");
     write_all(STDERR_FILENO, text);
-  } catch (...) {  // no memory for it
+  } catch (...) {  // out of memory
     put_error(line);
   }
 }
 
-// The length of the colour sequence, ESC [ digits and semicolons m, that `text` begins with; 0: none.
+// The length of the color sequence, ESC [ digits and semicolons m, at the beginning of `text`; 0: none.
 std::size_t color_length(std::string_view text) {
   if (!text.starts_with("\x1b[")) return 0;
   const std::size_t end = text.find_first_not_of("0123456789;", 2);
   return end != std::string_view::npos && text[end] == 'm' ? end + 1 : 0;
 }
 
-// Text of several lines, with colours, in which names that came from files or paths may do nothing else to a terminal.
+// Keeps newlines and color sequences; escapes whatever else names from files or paths could do to a terminal.
 std::string harmless(std::string_view text) {
   std::string shown;
   shown.reserve(text.size());
@@ -74,7 +74,7 @@ void write_result(std::string_view text) {
 void occupy_standard_streams() noexcept {
   for (const int file : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(file, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The smallest free number is given out, and those below are taken by now.
+    // open returns the smallest free number, and those below are taken by now.
     static_cast<void>(open("/dev/null", file == STDIN_FILENO ? O_WRONLY : O_RDONLY));
   }
 }
@@ -109,7 +109,7 @@ void put_error(std::string_view message, std::string_view before, std::string_vi
   add("descent: ");
   add(before);
   try {
-    add(Error(message).what());  // printable, and cut
+    add(Error(message).what());  // escaped and truncated
   } catch (...) {
     add(message);
   }

@@ -83,14 +83,14 @@ install() {
   [ $status -eq 0 ] || fail "could not install them. As root: apt-get install ${missing[*]}"
 }
 
-# What is unpacked replaces folders called usr and lib, so it must not be anybody else's folder.
+# --unpack replaces folders called usr and lib, so DIR must not be a folder with other content.
 made_by_us() { # DIR
   [ -z "$(ls -A "$1")" ] || [ -f "$1/unpacked" ] || grep -qs 'of the cross compiler' "$1/apt/status"
 }
 
-# Unpacks the libraries of the groups, and what these need, for another architecture. apt works on lists of its own, in
-# DIR/apt, so that neither the packages of this machine nor dpkg's architectures change; the C and the C++ library come
-# with the cross compiler and count as installed there.
+# Unpacks the libraries of the groups and their dependencies for another architecture. apt uses its own lists, in
+# DIR/apt, so neither the packages of this machine nor dpkg's architectures change; the C and C++ libraries come with
+# the cross compiler and are marked as installed.
 unpack() { # ARCHITECTURE DIR GROUP...
   local architecture=$1 name link dir archive
   command -v apt-get >/dev/null || fail "there is no apt-get here to fetch the packages of $architecture with"
@@ -102,7 +102,7 @@ unpack() { # ARCHITECTURE DIR GROUP...
   mapfile -t wanted < <(packages libraries "$@")
   if [ "$(cat "$dir/unpacked" 2>/dev/null)" = "${wanted[*]}" ]; then return; fi
   say "fetching for $architecture: ${wanted[*]}"
-  echo incomplete >"$dir/unpacked" # so that it is known as ours if this is interrupted, and fetched again
+  echo incomplete >"$dir/unpacked" # if this is interrupted, DIR is recognized as ours and fetched again
   rm -rf "${dir:?}"/{apt,usr,lib,etc}
   mkdir -p "$dir"/apt/{lists,archives}/partial
   for name in libc6 libc6-dev libgcc-s1 libstdc++6; do
@@ -117,7 +117,7 @@ unpack() { # ARCHITECTURE DIR GROUP...
     >"$log" 2>&1 || { tail -n 15 "$log" >&2; rm -f "$log"; fail "could not fetch them"; }
   rm -f "$log"
   for archive in "$dir"/apt/archives/*.deb; do dpkg-deb -x "$archive" "$dir"; done
-  # All in usr/lib, as on a system with merged folders; and links from the root of that system are not from this one's.
+  # Move everything to usr/lib, as on a system with merged folders, and make absolute links point into DIR.
   if [ -d "$dir/lib" ]; then
     cp -a "$dir/lib/." "$dir/usr/lib/"
     rm -r "${dir:?}/lib"

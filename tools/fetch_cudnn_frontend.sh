@@ -20,7 +20,7 @@ python=$(command -v python3) || fail "python3 is needed, with pip"
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-# Any of the wheels would do, the headers are the same; the checksum is that of this one.
+# The headers are the same in all wheels; the checksum is that of this one.
 "$python" -m pip download --quiet --no-deps --only-binary=:all: --implementation cp --python-version 3.11 --abi cp311 \
   --platform $platform --dest "$work" "nvidia-cudnn-frontend==$version" || fail "pip could not download it"
 wheel=$(echo "$work"/*.whl)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Proves the CUDA backend on a machine with an NVIDIA GPU: tests, compute-sanitizer, training and benchmarks on the CPU and
-# the GPU, PyTorch beside them where it is there. Needs no network. Writes at most 8 files into OUTDIR: results.json,
-# summary.md and logs of the stages. Exit code 0 when everything ran and passed.
+# Checks the CUDA backend on a machine with an NVIDIA GPU: tests, compute-sanitizer, training and benchmarks on the CPU and
+# the GPU, and a comparison with PyTorch if it is installed. Needs no network. Writes at most 8 files into OUTDIR:
+# results.json, summary.md and logs of the stages. Exit code 0 if every stage passed or was skipped.
 #   tools/gpu_check.sh OUTDIR [--prebuilt DIR] [--build DIR] [--seconds N] [--only STAGE,...] [--dry-run]
 #   tools/gpu_check.sh --pack DIR [--build DIR]
 # --only takes stages of: device, products, tests, sanitizers, training, bench, torch. --seconds (530) is for all of them together:
@@ -44,7 +44,7 @@ fi
 [ -z "$build" ] || [ -x "$build/bin/descent" ] || fail "--build: $build/bin/descent is not there"
 python=$(command -v python3) || fail "python3 is needed"
 
-# The command and every test but those for the simulated device, and one that needs no device but cuDNN.
+# The command and all tests except those for the simulated device and one that needs cuDNN but no device.
 targets() {
   printf '%s\n' descent_cli cublaslt_probe
   find "$source/tests" -maxdepth 1 -name '*_test.cpp' -not -name 'device_*' -not -name 'cudnn_engines_*' -printf '%f\n' | sed 's/\.cpp$//'
@@ -62,13 +62,13 @@ build_all() { # ARCHITECTURES SECONDS: into $build
   timeout "$2" cmake --build "$build" --parallel "${DESCENT_JOBS:-$(nproc)}" --target "${wanted[@]}"
 }
 
-# The test programs that travel: not those that look for the command and for files where they were built.
+# The test programs to pack: not those that expect the command or files where they were built.
 programs_of() { # TREE
   find "$1/tests" -maxdepth 2 -type f -perm -u+x -not -path '*/CMakeFiles/*' -not -name '*.*' \
     -not -name 'cli_*' -not -name torch_test -not -name model_json_test -not -name io_safetensors_test | sort
 }
 
-# What the loader finds for the programs given, but for the C library, whose parts must be the machine's own, and CUDA's.
+# The shared libraries of the given programs, except the C library, which must be the machine's own, and CUDA's.
 libraries_of() {
   ldd "$@" 2>/dev/null | awk '$2 == "=>" && $3 ~ /^\// {print $1, $3}' | sort -u | while read -r name path; do
     case $name in
@@ -83,7 +83,7 @@ pack_tree() { # DIR
   local name path to
   local -a programs
   mapfile -t programs < <(programs_of "$build")
-  tree=$(mktemp -d)  # not local: the trap runs when this function is over
+  tree=$(mktemp -d)  # not local: the trap runs after this function has returned
   trap 'rm -rf "$tree"' EXIT
   mkdir -p "$tree"/{bin,lib,tests/kernels,deps/system,tools,bench} "$1"
   cp "$build/bin/descent" "$build/bin/cublaslt_probe" "$tree/bin/"
@@ -102,8 +102,8 @@ pack_tree() { # DIR
   cp -r "$source/tools/gpu_check" "$source/tools/gpu_check.sh" "$tree/tools/"
   cp "$source"/bench/*.py "$tree/bench/"
   find "$tree" -name __pycache__ -prune -exec rm -rf {} +
-  # Every test program holds the same library, so it is the dictionary that counts: preset 9 takes ten times as long for a
-  # twelfth less. A single thread, or each would have its own.
+  # Every test program contains the same library, so the size of the dictionary matters most: preset 9 takes ten times
+  # as long for a twelfth less. A single thread, because each thread would have its own dictionary.
   tar -C "$tree" --sort=name -cf - . | xz --lzma2=preset=1,dict=128MiB -T1 >"$1/gpu_check.tar.xz"
   echo "$1/gpu_check.tar.xz: $(stat -c %s "$1/gpu_check.tar.xz") bytes, $(du -sb "$tree" | cut -f1) unpacked," \
     "${#programs[@]} test programs"
@@ -123,7 +123,7 @@ if [ -n "$prebuilt" ] && [ -f "$prebuilt/gpu_check.tar.xz" ] && [ ! -x "$prebuil
   prebuilt=$unpacked source=$unpacked
 fi
 tree=${prebuilt:-$build}
-# Without a device there is nothing to build for, and the check itself says so.
+# Without a device there is nothing to build for; the check itself reports that.
 if [ -z "$tree" ] && [ $dry = no ] && nvidia-smi -L 2>/dev/null | grep -q GPU; then
   mkdir -p "$out"
   build_all "${DESCENT_ARCHITECTURES:-native}" $((seconds / 2)) >"$out/build.log" 2>&1 || {

@@ -1,4 +1,4 @@
-// See json_text.h.
+// JSON from files, checked for NULs and for the expected types.
 #include "json_text.h"
 
 #include <fmt/format.h>

@@ -16,12 +16,12 @@ case ${1:-} in
   tidy)
     shift
     build=build/tidy
-    # As in the fast full build, a folder's files are looked at together: their headers are read once.
+    # As in the unity build, the files of a folder are checked together, so that their headers are read once.
     unity=$([ $# -eq 0 ] && echo ON || echo OFF)
     cmake --preset debug -B $build -DDESCENT_BUILD_TESTS=OFF -DDESCENT_CUDA=OFF -DDESCENT_UNITY="$unity" >/dev/null
     if [ $# -eq 0 ]; then
       mapfile -t files < <(sed -n 's/^ *"file": "\(.*\)",\{0,1\}$/\1/p' $build/compile_commands.json | sort -u |
-        grep -v -e '/src/cpu/simd/' -e '/examples/')
+        grep -v -e '_simd\.cpp' -e '/examples/')
     else
       files=("$@")
     fi

@@ -1,4 +1,4 @@
-// The command `descent`: options are read here, the subcommands are in commands/, one file each.
+// The command `descent`: parses the options; the subcommands are in commands/, one file each.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -26,7 +26,7 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", fmt::format("descent {}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR,
                                                 DESCENT_VERSION_PATCH));
   app.footer(kExamples);
-  app.require_subcommand(0, 1);  // that there is one is checked below, after unknown words were complained about
+  app.require_subcommand(0, 1);  // a missing one is reported below, after unknown words
   Run command;
   add_train(app, command);
   add_eval(app, command);
@@ -55,7 +55,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   descent::cli::occupy_standard_streams();
-  std::signal(SIGXFSZ, SIG_IGN);  // a full or limited file is an error that we report, not a death
+  std::signal(SIGXFSZ, SIG_IGN);  // a file above the size limit gives an error, not a crash
   std::signal(SIGPIPE, SIG_IGN);
   try {
     return run(argc, argv);

@@ -1,4 +1,4 @@
-// See picture.h.
+// Draws images as text, and fits images to a model's input.
 #include "picture.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@
 namespace descent::cli {
 namespace {
 
-constexpr int kLeastContrast = 16;  // of 255; what differs by less is noise of a scanner
+constexpr int kLeastContrast = 16;  // of 255; smaller differences are scanner noise
 
 struct Plane {  // one channel, 0 to 255
   std::int64_t height = 0, width = 0;
@@ -59,9 +59,9 @@ Tensor lay_over(const Tensor& image, bool white) {
   return flat;
 }
 
-// Lays an image with an alpha channel over white or black. A picture that is transparent for the most part is ink on
-// nothing, and gets the background that its ink stands out from; one that is opaque for the most part has a background
-// of its own, which is what most of it shows. Where that would hide everything, what is cut out is the drawing.
+// Composites an image with an alpha channel over white or black. A mostly transparent image is ink without a background
+// and gets the color that contrasts with it. A mostly opaque image has its own background and gets the color closer to
+// that. If nothing would be visible then, the transparent part is the drawing, and the other color is used.
 Tensor without_alpha(const Tensor& image, std::vector<std::string>& notes) {
   const std::int64_t channels = image.size(2);
   const std::int64_t colors = channels - 1;
@@ -91,7 +91,7 @@ void invert(Plane& plane) {
   for (float& pixel : plane.pixels) pixel = 255 - pixel;
 }
 
-// The background: what most of the border shows, whatever touches it here and there.
+// The background: the median of the border, which ignores whatever touches the border here and there.
 double border_level(const Plane& p) {
   std::vector<float> border;
   for (std::int64_t y = 0; y < p.height; ++y) {
@@ -105,7 +105,7 @@ double border_level(const Plane& p) {
   return *middle;
 }
 
-// Gray paper is paper too: the background becomes 0, so that only ink is cut out and weighed.
+// Sets the background to 0, also if the paper is gray, so that only ink is cropped and weighed.
 void subtract_background(Plane& plane) {
   const auto level = static_cast<float>(border_level(plane));
   for (float& pixel : plane.pixels) pixel = std::max(0.0F, pixel - level);
@@ -113,7 +113,7 @@ void subtract_background(Plane& plane) {
 
 enum class Ink { light, dark, unclear };
 
-// The ink is what the background is not. A border of middling gray is no background: such a picture is left as it is.
+// Whether the ink is lighter or darker than the background. A border of medium gray is no background: unclear.
 Ink ink_of(const Plane& plane) {
   const auto [low, high] = std::minmax_element(plane.pixels.begin(), plane.pixels.end());
   const double level = (border_level(plane) - *low) / std::max(1.0F, *high - *low);
@@ -152,7 +152,7 @@ Plane resize(const Plane& p, std::int64_t height, std::int64_t width) {
   return out;
 }
 
-// The rectangle that has more than a tenth of the largest brightness.
+// Crops to the pixels that have more than a tenth of the largest brightness.
 Plane cut_to_ink(const Plane& p) {
   const double threshold = 0.1 * *std::max_element(p.pixels.begin(), p.pixels.end());
   std::int64_t top = p.height, bottom = -1, left = p.width, right = -1;
@@ -173,7 +173,7 @@ Plane cut_to_ink(const Plane& p) {
   return cut;
 }
 
-// As MNIST was made: the longer side becomes 20 / 28 of the frame, the centre of mass goes to its middle.
+// As in MNIST: the longer side becomes 20 / 28 of the frame, and the center of mass moves to its middle.
 Plane frame(const Plane& ink, std::int64_t height, std::int64_t width) {
   const double room = 20.0 / 28.0;
   const double scale = std::min(room * static_cast<double>(height) / static_cast<double>(ink.height),
@@ -288,7 +288,7 @@ Fitted fit_image(const Tensor& original, const Shape& wanted, const FitOptions& 
   if (!same_size) {
     fitted.notes.push_back(fmt::format("{} x {} pixels: cut to the ink, scaled and centered in {} x {}", image.size(1),
                                        image.size(0), wanted[1], wanted[0]));
-    const bool as_light = ink == Ink::dark && !options.light_on_dark;  // cut and weighed as light on dark
+    const bool as_light = ink == Ink::dark && !options.light_on_dark;  // cropped and centered as light on dark
     if (as_light) invert(plane);
     if (as_light || ink == Ink::light) subtract_background(plane);
     plane = frame(cut_to_ink(plane), wanted[0], wanted[1]);

@@ -1,4 +1,4 @@
-// Images for the terminal, and foreign images made to fit a model's input.
+// Images drawn on the terminal, and images from elsewhere fitted to a model's input.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace descent::cli {
 
-// u8 [H, W, C] as lines of text: half blocks in 24-bit gray or colour on a terminal, else plain characters.
+// Draws u8 [H, W, C] as lines of text: half blocks in 24-bit color (`color`) or black and white (`utf8`), else ASCII.
 std::string draw(const Tensor& image, bool color, bool utf8);
 
 struct FitOptions {
@@ -17,16 +17,17 @@ struct FitOptions {
 };
 struct Fitted {
   Tensor image;                    // u8, of the wanted shape
-  std::vector<std::string> notes;  // what was done to get there
-  bool blank = false;              // nothing is drawn: there is nothing to say about it
+  std::vector<std::string> notes;  // the changes made
+  bool blank = false;              // the image shows nothing that could be classified
 };
-// Makes an image u8 [H, W, 1 to 4] (2 and 4: the last is alpha) of any size fit [height, width, channels]. Transparency
-// is laid over white or black, whichever the ink stands out from. Gray or colour as wanted; when the size differs, cut
-// to the ink, shrunk by area averaging and centered by its centre of mass as MNIST's digits were; inverted if ink
-// and border are the other way round than the model knows them, unless `keep_polarity`.
+// Fits an image u8 [H, W, 1 to 4] (2 and 4: the last channel is alpha) to [height, width, channels]. Transparency is
+// composited over white or black, whichever the ink contrasts with. For one channel the image is converted to gray,
+// inverted if ink and border are the other way round than in the training images (unless `keep_polarity`), and, if its
+// size differs, cropped to the ink, resized by area averaging and centered by its center of mass as in MNIST. For
+// several channels the shape must match already. Throws InvalidArgument otherwise, and for an empty image.
 Fitted fit_image(const Tensor& image, const Shape& wanted, const FitOptions& options = {});
 
-// True if no pixel stands out: all pixels of u8 [H, W, C] are, channel by channel, (almost) the same.
+// True if nothing stands out: in each channel of u8 [H, W, C] all pixels are (almost) the same.
 bool is_blank(const Tensor& image);
 
 }  // namespace descent::cli

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-epochs=3 out=runs/quickstart replace=(--force) # the default folder is this script's own
+epochs=3 out=runs/quickstart replace=(--force) # the default folder belongs to this script
 while [ $# -gt 0 ]; do
   case $1 in
     --epochs) epochs=${2:?--epochs needs a number}; shift ;;

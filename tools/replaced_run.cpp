@@ -1,7 +1,6 @@
-// See replaced_run.h. Two folders in the run folder say how far things have come, so that a killed process leaves
-// nothing that could be taken for something else. `.moving-run`: the old run's files are on the way, and all of the
-// run's files, there and above, are the old one's. `.replaced-run`: all of the old ones are in there, those above are
-// the new run's.
+// Moves an old run aside and back. Two folders in the run folder record the progress, so that what a killed process
+// leaves is never mistaken for something else. `.moving-run`: the move is incomplete, and all run files, in it and
+// above it, are the old run's. `.replaced-run`: it contains all files of the old run; those above it are the new run's.
 #include "replaced_run.h"
 
 #include <fmt/format.h>
@@ -40,7 +39,7 @@ bool belongs_to_run(std::string_view name) {
   return is_checkpoint(name);
 }
 
-// The names of the run's files in a folder. A directory of such a name is not ours, and nothing of it is touched.
+// The names of the run's files in a folder. A directory with such a name is not ours and is never touched.
 std::vector<std::string> run_files(const std::string& folder, std::error_code& error) {
   std::vector<std::string> names;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error)) {
@@ -106,7 +105,7 @@ ReplacedRun::~ReplacedRun() {
     } else {
       say(fmt::format("the new run has no checkpoint: the old one is back in {}", folder_));
     }
-  } catch (...) {  // out of memory: it stays aside, for the next one that opens the folder
+  } catch (...) {  // out of memory: it stays aside until a process opens the folder
   }
 }
 

@@ -1,18 +1,18 @@
-// An old run that a new one replaces: moved aside, and removed only when the new one has a checkpoint. Until
-// then it comes back when the new run fails; when the process is killed, whoever opens the folder next deals with it.
+// An old run that a new one replaces: moved aside, and removed only when the new run has a checkpoint. Until then it
+// is put back if the new run fails; if the process is killed, the next process that opens the folder cleans up.
 #pragma once
 
 #include <string>
 
 namespace descent::cli {
 
-bool holds_run(const std::string& folder);       // a config.json
-bool holds_replaced(const std::string& folder);  // an old run, aside
+bool holds_run(const std::string& folder);       // contains a config.json
+bool holds_replaced(const std::string& folder);  // contains an old run that was moved aside
 
 class ReplacedRun {
  public:
-  // Moves the run in `folder`, which is locked, aside, unless one is aside already; throws IoError, and nothing has
-  // changed then.
+  // Moves the run in `folder`, which must be locked, aside, unless one is aside already. Throws IoError if that
+  // fails, and then nothing has changed.
   explicit ReplacedRun(const std::string& folder);
   ReplacedRun(const ReplacedRun&) = delete;
   ReplacedRun& operator=(const ReplacedRun&) = delete;
@@ -25,9 +25,9 @@ class ReplacedRun {
   bool removed_ = false;
 };
 
-// Tidies a locked folder in which a process may have been killed: puts the old run back if the new one has no
-// configuration yet, removes it if the new one has a checkpoint. Between these the new one stays, to be resumed, unless
-// `drop_new` puts the old one back in its place too. Throws IoError.
+// Cleans up a locked folder in which a process may have been killed: puts the old run back if the new one has no
+// configuration yet, removes it if the new one has a checkpoint. Otherwise the new run stays and can be resumed,
+// unless `drop_new` replaces it by the old one. Throws IoError.
 void settle_replaced_run(const std::string& folder, bool drop_new);
 
 }  // namespace descent::cli

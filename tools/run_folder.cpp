@@ -1,4 +1,4 @@
-// See run_folder.h.
+// Finds, creates and locks run folders.
 #include "run_folder.h"
 
 #include <fmt/format.h>
@@ -32,7 +32,7 @@ std::string stem(const std::string& name) {
   return path.stem().string();
 }
 
-// runs/MODEL-DATA, or the first of it with a number, which no other process has made or makes at the same time.
+// Creates runs/MODEL-DATA, or the first free name with a number; safe if other processes do the same.
 std::string make_new_folder(const TrainConfig& config) {
   const std::string base = fmt::format("runs/{}-{}", stem(config.model), stem(config.data));
   std::string path = base;
@@ -92,7 +92,7 @@ void begin_run(RunFolder& folder, const TrainConfig& config) {
   if (!folder.lock) {
     io::make_directories(folder.path);
     folder.lock = std::make_shared<RunLock>(folder.path);
-    if (holds_run(folder.path)) refuse_existing(folder.path);  // made since we looked
+    if (holds_run(folder.path)) refuse_existing(folder.path);  // created since the check
   }
   if (folder.replaces) settle_replaced_run(folder.path, true);
   if (folder.replaces || holds_replaced(folder.path)) folder.replaced = std::make_shared<ReplacedRun>(folder.path);

@@ -13,25 +13,24 @@ namespace descent::cli {
 
 struct RunFolder {
   std::string path;
-  bool resumed = false;                   // there is a run to go on with
-  bool replaces = false;                  // there is one that is in the way
-  nlohmann::json config;                  // its config.json, when resumed
-  std::shared_ptr<RunLock> lock;          // before `replaced`, which is put back under it
-  std::shared_ptr<ReplacedRun> replaced;  // to be removed with the first checkpoint
+  bool resumed = false;                   // continues an existing run
+  bool replaces = false;                  // replaces an existing run
+  nlohmann::json config;                  // of the resumed run: its config.json
+  std::shared_ptr<RunLock> lock;          // declared before `replaced`, whose destructor needs the lock
+  std::shared_ptr<ReplacedRun> replaced;  // to be removed after the first checkpoint
 
   std::string file(const std::string& name) const { return path + "/" + name; }
 };
 
-// `out` empty: runs/MODEL-DATA, with a number when that is taken. An existing run is refused unless it is to be resumed
-// or, with `force`, replaced; so is a folder in which a training runs. Locks an existing folder and tidies up after a
-// process that was killed in it.
+// Without `out`, begin_run chooses runs/MODEL-DATA, with a number if that is taken. Throws InvalidArgument for an
+// existing run unless it is resumed or, with `force`, replaced, and for a folder in which a training is running. Locks
+// an existing folder and cleans up after a process that was killed in it.
 RunFolder open_run_folder(const std::string& out, bool resume, bool force);
 
-// Makes and locks the folder, and moves a run that is replaced aside: to be called when nothing can be refused any
-// more.
+// Creates and locks the folder, and moves a replaced run aside: to be called when every check has passed.
 void begin_run(RunFolder& folder, const TrainConfig& config);
 
-// `path` itself, or model.safetensors in the run folder that it names.
+// `path` itself or, if it is a run folder, the model.safetensors in it.
 std::string model_path(const std::string& path);
 
 nlohmann::json read_json_file(const std::string& path);

@@ -1,4 +1,4 @@
-// See run_identity.h.
+// Describes the options, the model and the data of a run, and compares them on resume.
 #include "run_identity.h"
 
 #include <fmt/format.h>
@@ -55,7 +55,7 @@ data::DatasetPair load_pair(const TrainConfig& config, bool fallback, bool resum
   }
 }
 
-// A class that the test shows and the training doesn't can't be learned; often the files are sorted by class.
+// A class that occurs in the test images but not in training can't be learned; often the files are sorted by class.
 void warn_of_missing_classes(const RunData& data) {
   const std::vector<std::int64_t> train = data::class_counts(data.train), test = data::class_counts(data.pair.test);
   std::int64_t missing = 0;
@@ -90,7 +90,7 @@ void set_validation_aside(const TrainConfig& config, RunData& data) {
                   what, now.dump(), escape(before.dump())));
 }
 
-// Earlier versions rounded the validation images class by class.
+// Whether the split is that of earlier versions, which rounded the number of validation images class by class.
 bool split_as_before(const TrainConfig& config, const RunData& data) {
   if (config.validation == 0) return true;
   const std::vector<std::int64_t> all = data::class_counts(data.pair.train);
@@ -124,7 +124,7 @@ Json describe_run(const TrainConfig& config, const nn::Model& model, const RunDa
 
 std::uint32_t weights_checksum(const nn::Module& module) {
   std::uint32_t sum = 0;
-  for (const nn::StateEntry& entry : module.state()) {
+  for (const nn::StateEntry& entry : module.state_dict()) {
     const std::vector<double> values = entry.tensor.to_vector<double>();
     sum = io::crc32c(std::as_bytes(std::span(values)), sum);
   }
@@ -135,11 +135,11 @@ RunData load_run_data(TrainConfig& config, bool fallback, const Json& saved) {
   const bool resumed = !saved.is_null();
   RunData data;
   data.pair = load_pair(config, fallback, resumed);
-  // --fallback took another: from here on the run is one on that.
+  // If --fallback chose another dataset, the run is from here on one on that dataset.
   if (is_name(config.data) && is_name(data.pair.train.name)) config.data = data.pair.train.name;
-  if (!is_name(config.data)) config.data = absolute_path(config.data);  // a folder, or the first part of files' names
+  if (!is_name(config.data)) config.data = absolute_path(config.data);  // a folder, or the prefix of its files
   const Json before = resumed ? object_field(saved, "dataset", "config.json") : Json::object();
-  // A folder that was moved may be called otherwise; the model file goes on saying what it said.
+  // A folder that was moved may have another name now; the model file keeps the first one.
   const Json name = before.value("name", Json());
   if (!name.is_null()) data.pair.train.name = data.pair.test.name = bytes_from_json(name);
   if (config.limit_train > 0) data.pair.train = data.pair.train.take(config.limit_train);

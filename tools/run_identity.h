@@ -1,5 +1,4 @@
-// What makes two parts of a training one run: the same options, the same model, the same images. config.json says it,
-// and so does every checkpoint, of itself.
+// What makes two parts of a training one run, recorded in config.json and every checkpoint: options, model and images.
 #pragma once
 
 #include <cstdint>
@@ -13,24 +12,25 @@
 
 namespace descent::cli {
 
-// What a run trains on. Datasets are known by their checksums, not by where they lie.
+// The data of a run. Datasets are identified by their checksums, not by their location.
 struct RunData {
   data::DatasetPair pair;           // after --limit-train and --limit-test
   data::Dataset train, validation;  // the parts of pair.train; validation is undefined without --validation
-  nlohmann::json description;       // sizes and checksums, as config.json has them
+  nlohmann::json description;       // sizes and checksums, as in config.json
 };
 
 // The content of config.json.
 nlohmann::json describe_run(const TrainConfig& config, const nn::Model& model, const RunData& data, Device device);
 
-// CRC32C of all parameters and buffers: the weights that --weights named.
+// CRC32C of all parameters and buffers; identifies the weights given by --weights.
 std::uint32_t weights_checksum(const nn::Module& module);
 
-// Loads what --data names. `saved` is the config.json of a run that is resumed, else null. With `fallback` it may load
-// something else, and config.data then names that. Throws InvalidArgument where no images are left of a split.
+// Loads the dataset of --data. `saved` is the config.json of a resumed run, else null. With `fallback` another dataset
+// may be loaded, and config.data then names it. Throws InvalidArgument if a split would be empty, or if a resumed run
+// had other data.
 RunData load_run_data(TrainConfig& config, bool fallback, const nlohmann::json& saved);
 
-// Throws InvalidArgument where the checkpoint's own config.json, `text`, is of another training.
+// Throws InvalidArgument if the checkpoint's own config.json, `text`, belongs to another training.
 void check_checkpoint(const std::string& text, const nlohmann::json& now, const TrainConfig& config,
                       const std::string& path);
 

@@ -1,5 +1,5 @@
-// See run_lock.h. flock, not fcntl: its locks belong to the open file, so that no other close in this process drops
-// them.
+// RunLock, with flock rather than fcntl: a flock belongs to the open file, so that closing another descriptor of it in
+// this process does not release the lock.
 #include "run_lock.h"
 
 #include <fcntl.h>
@@ -22,18 +22,18 @@ int open_lock(const std::string& path) {
   const int file = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (file >= 0 || errno != EACCES) return file;
   const int other = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);  // another user's lock file
-  if (other < 0) errno = EACCES;                                            // there is none: why it could not be made
+  if (other < 0) errno = EACCES;                                            // no lock file: the first error counts
   return other;
 }
 
-// What the holder wrote about itself.
+// What the holder of the lock wrote about itself.
 std::string holder(int file) {
   std::array<char, 200> text{};
   const ssize_t got = pread(file, text.data(), text.size(), 0);
   return got > 0 ? " (" + escape({text.data(), static_cast<std::size_t>(got)}, 100) + ")" : "";
 }
 
-// So that whoever is refused can be told; no more than that depends on it.
+// Only for the error message in the process that is refused.
 void write_holder(int file) {
   std::array<char, 65> host{};
   if (gethostname(host.data(), host.size() - 1) != 0) host = {};
@@ -69,7 +69,7 @@ RunLock::RunLock(const std::string& folder) : path_(folder + "/.lock") {
       return;
     }
     if (still_names_our_file()) break;
-    close(file_);  // the one who held it has removed it in the meantime
+    close(file_);  // its previous holder has removed it in the meantime
   }
   write_holder(file_);
 }

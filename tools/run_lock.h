@@ -1,15 +1,15 @@
-// One process at a time writes into a run folder.
+// The lock with which only one process at a time writes to a run folder.
 #pragma once
 
 #include <string>
 
 namespace descent::cli {
 
-// Holds FOLDER/.lock; the system lets go of it when the process ends, however that happens.
+// Holds FOLDER/.lock; the system releases it when the process ends, however that happens.
 class RunLock {
  public:
-  // Throws InvalidArgument where another process holds it, IoError where there can't be such a file. On a file system
-  // without locks it warns, and nothing is held.
+  // Throws InvalidArgument if another process holds it, IoError if the file can't be created. On a file system without
+  // locks it warns and holds nothing.
   explicit RunLock(const std::string& folder);
   RunLock(const RunLock&) = delete;
   RunLock& operator=(const RunLock&) = delete;

@@ -1,4 +1,4 @@
-// See signals.h. The handlers only touch lock-free atomics and call _exit.
+// Signal handlers. They only touch lock-free atomics and call _exit.
 #include "signals.h"
 
 #include <unistd.h>
@@ -30,7 +30,7 @@ void set_handler(int signal, void (*handler)(int)) {
   action = {};
   action.sa_handler = handler;
   sigemptyset(&action.sa_mask);
-  action.sa_flags = SA_RESTART;  // a write that is under way is finished, not failed
+  action.sa_flags = SA_RESTART;  // an interrupted write is restarted and does not fail
   sigaction(signal, &action, nullptr);
 }
 

@@ -1,11 +1,11 @@
-// Signals, in the process's own words: SIGINT, SIGTERM and SIGHUP ask a training to save and stop, SIGUSR1 to save and
-// go on. A signal that was ignored when the process started, as nohup does with SIGHUP, stays ignored.
+// Signals: SIGINT, SIGTERM and SIGHUP ask a training to save and stop, SIGUSR1 to save and continue. A signal that was
+// ignored when the process started, such as SIGHUP under nohup, stays ignored.
 #pragma once
 
 namespace descent::cli {
 
-// Lives while a training runs, during which the first of SIGINT, SIGTERM and SIGHUP is noted. A SIGINT or SIGTERM after
-// that ends the process at once; a SIGHUP doesn't, as a terminal that closes may send several.
+// Exists while a training runs, and records the first SIGINT, SIGTERM or SIGHUP. Another SIGINT or SIGTERM ends the
+// process at once; another SIGHUP doesn't, as a closing terminal may send several.
 class StopSignals {
  public:
   StopSignals();
@@ -13,10 +13,10 @@ class StopSignals {
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
 
-  int received() const;  // the signal's number, 0: none
+  int received() const;  // the signal's number; 0: none
 };
 
-// From the first one on, SIGUSR1 no longer ends the process, neither before nor after the training.
+// After the first call SIGUSR1 no longer ends the process, neither before nor after the training.
 void catch_save_requests();
 bool take_save_request();  // whether SIGUSR1 came since the last call
 

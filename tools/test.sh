@@ -45,7 +45,7 @@ if [ "$preset" = release ] || [ "$preset" = debug ]; then
     echo "test.sh: no GPU here, so the CUDA backend is left out; tools/test.sh --preset simulated tests it and needs only nvcc"
   fi
 fi
-# What two presets compile alike, ccache gives the second: names are relative to the build folder.
+# Paths relative to this folder let ccache reuse what another preset has compiled in the same way.
 export CCACHE_BASEDIR=${CCACHE_BASEDIR-$PWD}
 cmake --preset "$preset" "${generator[@]}" -DDESCENT_BUILD_TESTS=ON -DDESCENT_WERROR=$werror "${cuda[@]}" "${levels[@]}"
 cmake --build --preset "$preset" --parallel "$jobs"

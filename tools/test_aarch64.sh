@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
   shift
 done
 if [ ${#programs[@]} -eq 0 ]; then
-  programs=(linalg_fast_test conv_fast_test pool_test norm_test elementwise_test reduce_test random_test optim_kernels_test
+  programs=(gemm_fast_test conv_fast_test pool_test norm_test elementwise_test reduce_test random_test optim_kernels_test
     thread_pool_test error_test io_safetensors_test io_checkpoint_test io_module_test io_json_test io_png_test data_idx_test
     model_json_test trainer_test resume_test)
 fi
@@ -45,7 +45,7 @@ for program in "${programs[@]}"; do
   emulated "$build/tests/$program" --gtest_brief=1 --gtest_filter="$filter" || failed+=("$program")
 done
 
-# The command, start to end; the same bits for any number of threads, and a model that learned.
+# The command from start to end: the same bits for any number of threads, and a model that has learned.
 runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 sums=()

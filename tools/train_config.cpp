@@ -1,4 +1,4 @@
-// See train_config.h.
+// The options of `descent train`: parsing, defaults, JSON, comparison on resume, and the command line.
 #include "train_config.h"
 
 #include <fmt/format.h>
@@ -66,7 +66,8 @@ bool is_one_of(const std::string& name, const Names& names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// A path is made absolute, by the rule by which it is opened: one of `names` is no path, nor is what does not exist.
+// Makes a path absolute by the rule by which it is opened: one of `names` is no path, nor is a word without '/' for
+// which no file exists.
 template <class Names>
 void make_absolute(std::string& path, const Names& names) {
   std::error_code error;
@@ -74,9 +75,9 @@ void make_absolute(std::string& path, const Names& names) {
   if (path.find('/') != std::string::npos || fs::exists(path, error)) path = absolute_path(path);
 }
 
-// What an option left open, as far as that depends on nothing else.
+// Replaces `auto` and relative paths, as far as that depends on no other option.
 void settle(TrainConfig& c) {
-  if (c.schedule == "auto") c.schedule = "one-cycle";
+  if (c.schedule == "auto" || c.schedule == "one-cycle") c.schedule = "onecycle";  // its name in 0.1
   if (c.normalization == "auto") c.normalization = "zscore";
   make_absolute(c.model, nn::preset_names());
   make_absolute(c.data, data::dataset_names());
@@ -106,7 +107,7 @@ T read_field(const Json& saved, const OptionInfo& info, const std::string& path)
 double default_lr(const TrainConfig& c) {
   if (c.optimizer == "sgd") return 0.05;
   if (c.optimizer == "rmsprop") return 5e-4;
-  return c.schedule == "one-cycle" ? 3e-3 : 1e-3;
+  return c.schedule == "onecycle" ? 3e-3 : 1e-3;
 }
 
 }  // namespace
@@ -164,7 +165,7 @@ void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--optimizer", c.optimizer, "sgd, rmsprop, adam or adamw")
       ->check(any_of(names_of(optim::optimizer_names())))
       ->group("Optimization");
-  command.add_option("--lr", c.lr, "learning rate, with one-cycle its peak (default: by optimizer)")
+  command.add_option("--lr", c.lr, "learning rate, with onecycle its peak (default: by optimizer)")
       ->check(positive_real())
       ->group("Optimization");
   command.add_option("--momentum", c.momentum, "of sgd and rmsprop (default: 0.9 for sgd)")
@@ -173,8 +174,8 @@ void add_options(CLI::App& command, TrainConfig& c) {
   command.add_option("--weight-decay", c.weight_decay, "default: the optimizer's own")
       ->check(real_in(0, 1e6, true))
       ->group("Optimization");
-  command.add_option("--schedule", c.schedule, "constant, step, cosine, one-cycle or auto (one-cycle)")
-      ->check(any_of({"auto", "constant", "step", "cosine", "one-cycle"}))
+  command.add_option("--schedule", c.schedule, "constant, step, cosine, onecycle or auto (onecycle)")
+      ->check(any_of({"auto", "constant", "step", "cosine", "onecycle"}))
       ->group("Optimization");
   command.add_option("--warmup", c.warmup, "steps of linear warm-up before cosine")
       ->check(count())

@@ -1,7 +1,7 @@
-// Everything that `descent train` can be told about a training, in one list: from it come config.json, which every
-// checkpoint holds too, the check that a resumed run is the same training, the report's table and the command line that
-// reproduces the run. What is not in it says where and how loudly (--out, --resume, --force, --quiet, --json), or is
-// replaced by what came of it (--fallback: the dataset that was used).
+// All options of `descent train` that describe a training, in one list. From it come config.json, which every
+// checkpoint contains too, the check that a resumed run is the same training, the report's table, and the command line
+// that reproduces the run. Not in it are options about where and how to write (--out, --resume, --force, --quiet,
+// --json), and --fallback, in place of which the dataset that was used is recorded.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct TrainConfig {
   std::int64_t accumulate = 1;
   bool drop_last = false;
   std::string optimizer = "adam";
-  double lr = 0;  // 0: by optimizer and model
+  double lr = 0;  // 0: by optimizer and schedule
   double momentum = -1;
   double weight_decay = -1;
   std::string schedule = "auto";
@@ -43,7 +43,7 @@ struct TrainConfig {
   std::string precision = "f32";
   std::int64_t limit_train = 0;
   std::int64_t limit_test = 0;
-  // What doesn't change the result.
+  // Options that do not define the result.
   std::string device = "auto";
   int threads = 0;
   bool deterministic = false;
@@ -55,18 +55,18 @@ struct TrainConfig {
 };
 
 enum class Role : std::uint8_t {
-  content,  // the name of something that a run remembers by its content: a resumed run may find it under another
-  result,   // changes the result: the same for all parts of a run
+  content,  // names something that a run identifies by its content: a resumed run may use another name for it
+  result,   // affects the result: the same for all parts of a run
   free      // may change when a run is resumed
 };
 
 struct OptionInfo {
   const char* name;  // "batch-size": --batch-size, and batch_size in config.json
   Role role;
-  bool always = true;  // false: absent in what earlier versions wrote, and then as by default
+  bool always = true;  // false: absent in files of earlier versions, and then the default
 };
 
-// f(OptionInfo, member) for each of them.
+// Calls f(OptionInfo, member) for each of them.
 template <class Config, class F>
 void visit(Config& c, F&& f) {
   f(OptionInfo{"model", Role::content}, c.model);
@@ -105,27 +105,27 @@ void visit(Config& c, F&& f) {
   f(OptionInfo{"metrics-every", Role::free}, c.metrics_every);
 }
 
-// Absolute and normal, without looking at what is there.
+// An absolute and normalized path; symbolic links are not resolved.
 std::string absolute_path(const std::string& path);
 
 void add_options(CLI::App& command, TrainConfig& config);
 
-// Fills in what was left to be chosen (learning rate, schedule, normalization) and makes paths absolute, so that they
-// mean the same from another working directory; checks what one option alone can't.
+// Fills in what was left open (learning rate, momentum, schedule, normalization), makes paths absolute, so that they
+// are valid from any working directory, and checks combinations of options.
 void resolve(TrainConfig& config);
 
 nlohmann::json to_json(const TrainConfig& config);
-// The configuration of a run that is resumed, with what the command line may change; throws InvalidArgument where it
-// contradicts. That what the options of Role::content name is the same is for the caller to check.
+// The configuration of a resumed run, with what the command line may change; throws InvalidArgument for other changes.
+// The caller must check that the options of Role::content still name the same content.
 TrainConfig merge(const nlohmann::json& saved, const TrainConfig& given, const CLI::App& command,
                   const std::string& path);
 // Throws InvalidArgument unless `saved`, the options that a checkpoint was made with, give the same result.
 void check_same_result(const nlohmann::json& saved, const TrainConfig& config, const std::string& path);
 
-// One word of a POSIX shell.
+// Quotes a word for a POSIX shell.
 std::string shell_quote(const std::string& word);
-// Words for a POSIX shell, quoted, that give this configuration again: without --out, and with the device that it ran
-// on in place of `auto`.
+// The command, quoted for a POSIX shell, that reproduces this configuration: without --out, and with the device
+// that was used instead of `auto`.
 std::string command_line(const TrainConfig& config, Device device);
 std::vector<std::pair<std::string, std::string>> rows(const TrainConfig& config);
 

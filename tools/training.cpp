@@ -1,4 +1,4 @@
-// See training.h.
+// Builds models, optimizers, schedules and trainer options from a configuration.
 #include "training.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,7 @@ void use_precision(const std::string& name, Device device) {
     throw InvalidArgument(
         fmt::format("--precision {}: the device is cpu, which has no TF32; it needs --device cuda", name));
   }
-  set_precision(wanted);
+  set_matmul_precision(wanted);
 }
 
 nn::Model make_model(const std::string& model, const data::Dataset& dataset, std::uint64_t seed) {
@@ -60,10 +60,10 @@ train::LearningRate make_learning_rate(const TrainConfig& config) {
   options.lr = config.lr;
   options.warmup_steps = config.warmup;
   options.gamma = config.gamma;
-  const std::string name = config.schedule == "one-cycle" ? "onecycle" : config.schedule;
+  const std::string name = config.schedule;
   const std::int64_t step_size = config.step_size;
   std::shared_ptr<optim::Schedule> schedule;
-  // The number of steps is known once the data is: the schedule is made in the first call.
+  // The number of steps is known only when the data are loaded: the schedule is created in the first call.
   return [=](std::int64_t step, std::int64_t steps) mutable {
     if (!schedule) {
       options.total_steps = steps;
@@ -78,7 +78,7 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   train::TrainerOptions options;
   options.epochs = config.epochs;
   options.batch_size = config.batch_size;
-  options.accumulate = config.accumulate;
+  options.accumulation_steps = config.accumulate;
   options.drop_last = config.drop_last;
   options.label_smoothing = config.label_smoothing;
   options.clip_norm = config.clip_norm;
@@ -88,12 +88,12 @@ train::TrainerOptions trainer_options(const TrainConfig& config, Device device) 
   options.dtype = activation_type(config.precision, config.dtype);
   options.device = device;
   options.keep_best = config.validation > 0;
-  options.early_stop = config.early_stop;
+  options.patience = config.early_stop;
   options.nan_guard = !config.no_nan_guard;
   if (config.no_graph) options.graph = train::Graph::off;
-  // A line of metrics.jsonl is written where the losses are read, which on CUDA is rarer by default.
+  // Lines of metrics.jsonl are written when the losses are synced, which on CUDA is less often by default.
   if (device.type == DeviceType::cuda && config.metrics_every < TrainConfig{}.metrics_every) {
-    options.read_every = config.metrics_every;
+    options.sync_every = config.metrics_every;
   }
   return options;
 }

@@ -1,4 +1,4 @@
-// See weights.h.
+// Loads weights from model files, run folders and bare state_dicts.
 #include "weights.h"
 
 #include <fmt/format.h>
@@ -20,8 +20,8 @@ namespace {
 
 using data::Normalization;
 
-// Removes what DataParallel and torch.compile put before the names of what they wrap, however often: they can wrap each
-// other. A name that is nothing but a prefix stays, so this ends.
+// Removes the prefixes that DataParallel and torch.compile add to names, repeatedly, as they can wrap each other. A
+// name that is nothing but a prefix stays, so this ends.
 void strip_wrappers(io::TensorFile& file) {
   const auto strip = [&](std::string_view prefix) {
     const auto has_it = [&](const auto& item) {
@@ -37,7 +37,7 @@ void strip_wrappers(io::TensorFile& file) {
 
 void set_weights(const std::string& path, nn::Module& module, const io::TensorFile& file) {
   try {
-    io::set_module_state(module, file);
+    io::load_state_dict(module, file);
   } catch (const InvalidArgument& error) {
     throw FormatError(fmt::format("{}: {}", escape_path(path, 150), error.what()));
   }
@@ -49,7 +49,7 @@ std::vector<std::string> numbered(std::int64_t count) {
   return names;
 }
 
-// The names that a file of ours has in its metadata; empty where there are none that fit.
+// The class names in the metadata of one of descent's files; empty if there are none or their number is different.
 std::vector<std::string> names_in(const io::TensorFile& file, std::int64_t classes) {
   const auto field = file.metadata.find("class_names");
   if (field == file.metadata.end()) return {};
@@ -60,7 +60,7 @@ std::vector<std::string> names_in(const io::TensorFile& file, std::int64_t class
   return static_cast<std::int64_t>(names.size()) == classes ? names : std::vector<std::string>();
 }
 
-// MEAN,STD as in torchvision's Normalize, of pixels from 0 to 1; all channels' means first.
+// Parses MEAN,STD as in torchvision's Normalize, for pixels from 0 to 1; with several channels all means come first.
 bool parse_mean_and_deviation(const std::string& text, Normalization& result) {
   std::vector<double> numbers;
   for (std::size_t at = 0; at <= text.size();) {
@@ -106,14 +106,14 @@ Normalization choose_normalization(const std::string& given, const io::TensorFil
   return fit_normalization("minmax", nullptr);
 }
 
-// The number of classes of a preset is the data's; without data, what the file's last tensor says.
+// A preset with as many classes as the data or, without data, as the last tensor of the file.
 nn::Model preset_for(const std::string& name, const io::TensorFile& file, const data::DatasetPair* data) {
   if (data != nullptr) {
     const Shape& images = data->train.images.shape();
     return nn::build_model(nn::preset(name, {images[1], images[2], images[3]}, data->train.classes()), 0, name);
   }
   nn::Model model = nn::build_model(nn::preset(name), 0, name);
-  const Tensor* last = file.find(model.module->state().back().name);
+  const Tensor* last = file.find(model.module->state_dict().back().name);
   if (last == nullptr || last->rank() != 1 || Shape{last->size(0)} == model.output) return model;
   return nn::build_model(nn::preset(name, model.input, last->size(0)), 0, name);
 }

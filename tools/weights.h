@@ -1,5 +1,5 @@
-// Weights from anywhere: what `eval` and `predict` need to use a file that says nothing about itself (a bare state_dict
-// that PyTorch saved), and what `train` starts from.
+// Loads weights from any source: `eval` and `predict` also accept files without metadata (a bare state_dict saved by
+// PyTorch), `train` can start from them.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -21,21 +21,21 @@ void add_model_options(CLI::App& command, ModelOptions& options);
 struct UsableModel {
   train::LoadedModel loaded;
   std::string path;                  // of the file with the weights
-  std::vector<std::string> assumed;  // what the file doesn't say, and where it was taken from
+  std::vector<std::string> assumed;  // what the file doesn't contain, and what was used instead
 };
 // Throws InvalidArgument for options that don't fit together, FormatError for a file that doesn't fit the architecture.
-// Only for --weights: `data`, which may be null, gives class names and normalization if the file has none.
+// `data`, which may be null, is only for --weights: it supplies class names and normalization if the file has none.
 UsableModel load_usable_model(const ModelOptions& options, const data::DatasetPair* data, Device device, DType dtype);
 
-// Copies the tensors of a safetensors file (or of the model in a run folder) into the module; throws FormatError where
-// they aren't the module's. Prefixes that all names share ("module.", "_orig_mod.") are passed over.
+// Copies the tensors of a safetensors file (or of the model in a run folder) into the module; throws FormatError if
+// they don't match the module's. Prefixes that all names share ("module.", "_orig_mod.") are ignored.
 void load_weights(const std::string& path, nn::Module& module);
 
-// A preset's name.
+// True for the name of a preset.
 bool is_preset(const std::string& name);
-// A run folder or a model file, whatever it is called: it may have a preset's name, or end in .json.
+// True for a run folder or a model file, whatever its name: it may be that of a preset, or end in .json.
 bool has_weights(const std::string& path);
-// Throws InvalidArgument, with the presets' names, for what can be neither one of them nor a file.
+// Throws InvalidArgument, with the names of the presets, if `model` can be neither a preset nor a file.
 void check_architecture(const std::string& model);
 
 }  // namespace descent::cli

@@ -1,5 +1,5 @@
-// The errors that descent raises at its public door, always by exception.
-// Every message is one line of at most 400 characters; bytes that came from a file are escaped.
+// The exceptions that descent's public API throws. Every message is one line of at most 400 characters; bytes that
+// came from a file are escaped.
 #pragma once
 
 #include <cstdint>
@@ -11,21 +11,22 @@
 
 namespace descent {
 
-// The base of all of them: catch this one to catch everything that descent throws on purpose.
+// The base class: catching it catches everything that descent throws on purpose.
 class DESCENT_API Error : public std::runtime_error {
  public:
   explicit Error(std::string_view message);
   ~Error() override;
 };
 
-// A shape, dtype, device or option that the call can't work with: "conv2d: input has 3 channels, weight expects 1".
+// A shape, dtype, device or option that the call doesn't accept: "conv2d: input has 3 channels, weight expects 1".
 class DESCENT_API InvalidArgument : public Error {
  public:
   using Error::Error;
   ~InvalidArgument() override;
 };
 
-// A file whose content breaks its format. The message names the file, the offset or field, what was expected and found.
+// A file whose content violates its format. The message names the file, the offset or field, the expected value and
+// the one found.
 class DESCENT_API FormatError : public Error {
  public:
   using Error::Error;
@@ -47,7 +48,7 @@ class DESCENT_API DeviceError : public Error {
   ~DeviceError() override;
 };
 
-// An allocation that failed. The call works again once memory is back.
+// An allocation that failed. The call can be retried once memory is available.
 class DESCENT_API OutOfMemory : public Error {
  public:
   OutOfMemory(std::string_view what, std::uint64_t bytes_wanted, std::uint64_t bytes_free);
@@ -60,16 +61,16 @@ class DESCENT_API OutOfMemory : public Error {
   std::uint64_t bytes_free_;
 };
 
-// NaN or infinity where training needs finite numbers; names step, layer, tensor and index.
+// NaN or infinity in training, where numbers must be finite; the message names step, layer, tensor and index.
 class DESCENT_API NumericalError : public Error {
  public:
   using Error::Error;
   ~NumericalError() override;
 };
 
-// For text that came from outside, to be shown: control characters (also U+0080 to U+009F, and those that reorder or
-// break lines) and bytes that are not UTF-8 become \xNN, what is longer than `limit` bytes is cut. `escape` is for the
-// content of files and escapes quotes and backslashes too; `escape_path` leaves paths as they can be typed.
+// Make text from outside safe to display: control characters (including U+0080 to U+009F, and those that reorder or
+// break lines) and bytes that are not UTF-8 become \xNN; text longer than `limit` bytes is cut. `escape` is for the
+// content of files and also escapes quotes and backslashes; `escape_path` leaves paths as they would be typed.
 DESCENT_API std::string escape(std::string_view bytes, std::size_t limit = 80);
 DESCENT_API std::string escape_path(std::string_view path, std::size_t limit = 256);
 

@@ -1,4 +1,4 @@
-// All parameters of a model in one buffer, their gradients in another: an optimizer step is one pass over both.
+// All parameters of a model in one buffer and their gradients in another: an optimizer step is one pass over both.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +10,9 @@
 
 namespace descent::nn {
 
-// Moves the parameters into slices of one buffer (each begins at a multiple of 64 bytes; the gaps stay 0). Handles held
-// elsewhere follow. Parameters must share one floating type and one device. Made before the first backward pass it
-// costs no copy of gradients. A tensor belongs to one FlatParameters at a time: the last one made.
+// Moves the parameters into slices of one buffer (each begins at a multiple of 64 bytes; the gaps stay 0). Existing
+// handles see the move. Throws InvalidArgument unless all share one floating type and one device. If constructed before
+// the first backward, no gradients are copied. A tensor belongs to one FlatParameters at a time: the last one made.
 class DESCENT_API FlatParameters {
  public:
   explicit FlatParameters(const Module& module);
@@ -22,11 +22,11 @@ class DESCENT_API FlatParameters {
     std::string name;
     Tensor tensor;
     std::int64_t offset = 0;  // in elements
-    std::int64_t size = 0;    // without the gap behind it
+    std::int64_t size = 0;    // without the gap after it
   };
-  struct Segment {                    // neighbouring parameters that all have a gradient, with the gaps between them
+  struct Segment {                    // adjacent parameters that all have a gradient, with the gaps between them
     std::int64_t begin = 0, end = 0;  // in elements
-    int first = 0, last = 0;          // slices, `last` excluded
+    int first = 0, last = 0;          // range of slices, `last` excluded
   };
 
   const std::vector<Slice>& slices() const { return slices_; }
@@ -36,10 +36,10 @@ class DESCENT_API FlatParameters {
   const Tensor& data() const { return data_; }
   const Tensor& grad() const { return grad_; }
 
-  // The parameters that a backward pass has given a gradient since zero_grad(), in order; normally one segment.
+  // The trainable parameters that received a gradient since zero_grad(), in order; normally one segment.
   std::vector<Segment> segments() const;
   void zero_grad();
-  // Gathers the parameters again when to(Device) or to(DType) has moved them; true when it had to.
+  // Gathers the parameters again if to(Device) or to(DType) has moved them; returns whether it did.
   bool refresh();
 
  private:

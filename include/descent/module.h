@@ -1,5 +1,5 @@
-// Module: the base of every layer and model. It owns named parameters, buffers and children; names are dotted paths as
-// in PyTorch ("0.weight", "3.running_mean"). A module is neither copied nor moved: others hold handles of its tensors.
+// Module: the base class of every layer and model. It owns named parameters, buffers and children; names are dotted
+// paths as in PyTorch ("0.weight", "3.running_mean"). It can't be copied or moved: others hold handles to its tensors.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace descent::nn {
 
-// How a tensor lies in memory compared with PyTorch's files. The permutations are io::to_file_layout and its inverse.
+// How a tensor's memory layout differs from PyTorch's files. io::to_file_layout and its inverse do the permutations.
 struct FileLayout {
   enum class Kind : std::uint8_t {
     as_is,
@@ -22,7 +22,7 @@ struct FileLayout {
     flattened,              // the last axis enumerates [height, width, channels], in a file [channels, height, width]
   };
   Kind kind = Kind::as_is;
-  std::int64_t height = 0, width = 0, channels = 0;  // of `flattened`; all 0 while registering: of the layer's input
+  std::int64_t height = 0, width = 0, channels = 0;  // of `flattened`; all 0 at registration: the layer's input decides
   friend bool operator==(const FileLayout&, const FileLayout&) = default;
 };
 
@@ -39,9 +39,9 @@ struct StateEntry {
   FileLayout layout;
 };
 
-// Which image [H, W, C] the features of an activation enumerate, as far as it is known.
+// The image [H, W, C] that the features of an activation enumerate, as far as it is known.
 struct FeatureOrder {
-  enum class Kind : std::uint8_t { plain, image, unknown };  // unknown: flattened from a shape that was not seen yet
+  enum class Kind : std::uint8_t { plain, image, unknown };  // unknown: flattened from a shape not seen yet
   Kind kind = Kind::plain;
   std::int64_t height = 0, width = 0, channels = 0;
   std::string flatten;  // path of the Flatten, for errors
@@ -54,19 +54,20 @@ struct NamedModule {
   Module* module = nullptr;
 };
 
-// While one of these lives, is_training() is false for every module on this thread, whatever its own mode is: a way to
-// evaluate that writes nothing into the model. It records gradients as before; inference adds a NoGrad.
+// While one is alive, is_training() is false for every module on this thread, whatever the module's own mode:
+// evaluation that writes nothing to the model. Gradients are still recorded; for inference add a NoGradGuard.
 class DESCENT_API EvalGuard {
  public:
   EvalGuard();
   ~EvalGuard();
-  static bool active();  // whether one lives on this thread
+  static bool active();  // whether one is alive on this thread
   EvalGuard(const EvalGuard&) = delete;
   EvalGuard& operator=(const EvalGuard&) = delete;
 };
 
-// Several threads may call forward of one module at the same time under NoGrad while it is not training (eval(), or an
-// EvalGuard on each thread): forward writes nothing into it then. Everything that changes a module needs it alone.
+// Several threads may call forward of one module concurrently under NoGradGuard if it is not in training mode
+// (eval(), or an EvalGuard on each thread): forward then writes nothing to it. Anything that changes a module needs
+// exclusive access.
 class DESCENT_API Module {
  public:
   virtual ~Module();
@@ -74,60 +75,60 @@ class DESCENT_API Module {
   Module& operator=(const Module&) = delete;
 
   const std::string& type() const { return type_; }  // "Conv2d"
-  virtual std::string describe() const;              // "1, 32, kernel_size=3, padding=1"
+  virtual std::string extra_repr() const;            // "1, 32, kernel_size=3, padding=1"
   std::string to_string() const;                     // the tree of modules, as PyTorch prints it
 
   virtual Tensor forward(const Tensor& x) = 0;
   Tensor operator()(const Tensor& x) { return forward(x); }
 
-  // The shape for an input of shape `input`, both without the batch axis. Throws InvalidArgument where the input
-  // doesn't fit: "layer 3 (Linear): input has 400 features, expects 784". Flatten remembers its input from it, for
-  // files.
+  // The output shape for an input of shape `input`, both without the batch axis. Throws InvalidArgument if the
+  // input doesn't fit: "layer 3 (Linear): input has 400 features, expects 784". Flatten records its input shape
+  // here, for files.
   virtual Shape output_shape(const Shape& input) const;
-  // Floating-point operations of forward for one example of this shape; a multiply-add counts 2.
+  // Floating-point operations of forward for one example of this shape; a multiply-add counts as 2.
   virtual double flops(const Shape& input) const;
 
-  // In the order of registration, a module's own before its children's; a tensor that is shared is listed once.
+  // In registration order, a module's own before its children's; a shared parameter is listed once.
   std::vector<NamedTensor> named_parameters() const;
   std::vector<Tensor> parameters() const;
   std::vector<NamedTensor> named_buffers() const;
-  // Parameters and buffers in state_dict's order, with the layout that files give them. Throws InvalidArgument when a
+  // Parameters and buffers in the order of PyTorch's state_dict, with their file layouts. Throws InvalidArgument if a
   // layout depends on the input shape of a Flatten that has seen no input (see output_shape).
-  std::vector<StateEntry> state() const;
-  // What only a checkpoint needs, such as a dropout's call counter: never part of a model file.
+  std::vector<StateEntry> state_dict() const;
+  // State that only checkpoints need, such as a dropout layer's call counter: never part of a model file.
   std::vector<NamedTensor> checkpoint_state() const;
-  std::vector<NamedModule> named_modules() const;  // this module, then all below it, depth first
+  std::vector<NamedModule> named_modules() const;  // this module, then all descendants, depth first
   const std::vector<std::pair<std::string, std::unique_ptr<Module>>>& children() const { return children_; }
   Module& find(std::string_view path) const;  // "2.0"; throws InvalidArgument
   std::int64_t parameter_count(bool trainable_only = false) const;
 
-  Module& train(bool on = true);  // sets the mode of this module and of all below it
+  Module& train(bool on = true);  // sets the mode of this module and all descendants
   Module& eval() { return train(false); }
   bool is_training() const;   // its own mode; false under an EvalGuard
-  Module& to(Device device);  // parameters, gradients and buffers; handles held elsewhere follow
+  Module& to(Device device);  // all tensors and gradients; existing handles see the move
   Module& to(DType dtype);    // f32 or f64; floating tensors only
-  Module& freeze();           // parameters take no gradient; an optimizer leaves them as they are
+  Module& freeze();           // parameters require no gradient; an optimizer leaves them unchanged
   Module& unfreeze();
   void zero_grad();
 
-  // Seeds the layers that draw random numbers; each has a stream of its own by its place in the model.
+  // Seeds the layers that draw random numbers; each has its own stream, determined by its position in the model.
   Module& seed(std::uint64_t seed);
-  // Draws all parameters anew: the same numbers for the same seed and the same model, on every machine.
+  // Draws all parameters again: the same numbers for the same seed and the same model, on every machine.
   Module& reset_parameters(std::uint64_t seed);
 
-  // For files: what the order of features is behind this module, for the order before it.
+  // For files: propagates the feature layout from this module's input to its output.
   virtual FeatureOrder features_after(const FeatureOrder& before, const std::string& path) const;
 
  protected:
   explicit Module(std::string type);
   Tensor register_parameter(std::string name, const Tensor& tensor, FileLayout layout = {});
   Tensor register_buffer(std::string name, const Tensor& tensor, FileLayout layout = {});
-  Tensor register_checkpoint_state(std::string name, const Tensor& tensor);  // replaces one of this name
+  Tensor register_checkpoint_state(std::string name, const Tensor& tensor);  // replaces one of the same name
   Module& register_module(std::string name, std::unique_ptr<Module> module);
 
-  virtual void reset_own_parameters();                                    // this module's only; draws through init::
-  virtual void seed_own(std::uint64_t seed, std::uint32_t& next_stream);  // takes as many streams as it draws from
-  virtual void children_changed();                                        // called after a child was registered
+  virtual void reset_own_parameters();  // this module's own only; draws through init::
+  virtual void seed_own(std::uint64_t seed, std::uint32_t& next_stream);  // advances next_stream by those it uses
+  virtual void children_changed();                                        // called after a child is registered
   [[noreturn]] void fail(const std::string& message) const;               // InvalidArgument: "Linear: message"
 
  private:
@@ -149,7 +150,7 @@ class DESCENT_API Module {
   std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
 };
 
-// One line of a table about a model.
+// One row of a model summary.
 struct LayerSummary {
   std::string path;
   std::string type;
@@ -159,7 +160,7 @@ struct LayerSummary {
   std::int64_t parameters = 0;
   double flops = 0;  // forward, one example
 };
-// One entry for each leaf, in the order of forward through Sequential models.
+// One entry per leaf module, in forward order through Sequential models.
 DESCENT_API std::vector<LayerSummary> summarize(const Module& module, const Shape& input);
 
 }  // namespace descent::nn

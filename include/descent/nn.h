@@ -1,4 +1,4 @@
-// Layers, models and what they are made of; names, defaults and semantics are PyTorch's, images are [N, H, W, C].
+// Layers, models and their building blocks; names, defaults and semantics are PyTorch's, images are [N, H, W, C].
 #pragma once
 
 #include "descent/flat.h"

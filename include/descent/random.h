@@ -1,5 +1,5 @@
-// Counter-based randomness: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011),
-// keyed by (seed, stream, call number, element), never by thread: the same bits on every device.
+// Counter-based random numbers: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC
+// 2011), keyed by (seed, stream, call number, element) and never by thread, so every device draws the same bits.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +8,8 @@
 
 namespace descent {
 
-// A stream of random tensors. Every call uses the next call number, which lives on the device and is part of a
-// checkpoint.
+// A stream of random tensors. Every call uses the next call number, which is stored on the device and in checkpoints.
+// Throws InvalidArgument for types other than f32 and f64.
 class DESCENT_API Generator {
  public:
   explicit Generator(std::uint64_t seed = 0, std::uint32_t stream = 0, Device device = {});

@@ -1,10 +1,10 @@
-// What a program that includes descent must be compiled with. The library relies on it: without one of these a program
-// would fail at run time, or with errors that say nothing, so each is refused here, with what to do.
-// Not refused: -ffast-math (no header computes with floating point), but linking with it may make the processor flush
-// denormal numbers to zero in the whole process, and then training has other bits than in the `descent` command.
+// What a program that includes descent must be compiled with. The library relies on it: otherwise a program would
+// fail at run time or with unhelpful errors, so each violation is refused here, with advice. -ffast-math is not
+// refused (no header computes with floating point), but linking with it may make the processor flush denormal numbers
+// to zero in the whole process, and training then gives other bits than the `descent` command.
 #pragma once
 
-#include <cstddef>  // so that the standard library's own macros are there
+#include <cstddef>  // defines the standard library's own macros
 
 #if !defined(__GNUC__)
 #error "descent: this compiler is not supported; compile with g++ or clang"
@@ -24,8 +24,8 @@
 #if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "descent: only little-endian processors are supported"
 #endif
-// Strings and vectors are passed to and from the library, so both sides must lay them out alike. If you need one of
-// these, compile descent with it too, and both with -DDESCENT_SAME_STD_LAYOUT.
+// Strings and vectors are passed to and from the library, so both sides must have the same layout of them. If you
+// need one of these options, compile descent with it too, and both with -DDESCENT_SAME_STD_LAYOUT.
 #if !defined(DESCENT_SAME_STD_LAYOUT)
 #if defined(_GLIBCXX_DEBUG)
 #error "descent: _GLIBCXX_DEBUG changes std::vector; leave it out (_GLIBCXX_ASSERTIONS is fine), or see requirements.h"

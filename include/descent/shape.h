@@ -1,4 +1,4 @@
-// The dimensions of a tensor: a small value class of at most eight.
+// Shape: the dimensions of a tensor, a small value class with at most eight of them.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ class DESCENT_API Shape {
 
   Shape() = default;  // rank 0: a scalar, one element
   Shape(std::initializer_list<std::int64_t> dims);
-  // Throws InvalidArgument: rank > 8, a negative or overflowing size.
+  // Throws InvalidArgument for a rank above 8 and for a negative or overflowing size.
   explicit Shape(std::span<const std::int64_t> dims);
 
   int rank() const { return rank_; }
@@ -27,7 +27,7 @@ class DESCENT_API Shape {
   const std::int64_t* begin() const { return dims_.data(); }
   const std::int64_t* end() const { return dims_.data() + rank_; }
 
-  // Turns a negative axis into a positive one; throws InvalidArgument, beginning with `op`, when it is out of range.
+  // Converts a negative axis to a positive one; throws InvalidArgument, beginning with `op`, if it is out of range.
   int axis(int axis, const char* op) const;
   // The same shape with dimension `axis` replaced by `size`.
   Shape with(int axis, std::int64_t size) const;
@@ -44,7 +44,7 @@ class DESCENT_API Shape {
 
 DESCENT_API std::string to_string(const Shape& shape);  // "[128, 28, 28, 1]"
 
-// The shape that NumPy's broadcasting rules give; throws InvalidArgument, beginning with `op`, when there is none.
+// The shape by NumPy's broadcasting rules; throws InvalidArgument, beginning with `op`, if the shapes don't fit.
 DESCENT_API Shape broadcast(const Shape& a, const Shape& b, const char* op);
 
 }  // namespace descent

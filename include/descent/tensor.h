@@ -1,6 +1,5 @@
 // Tensor: a handle to contiguous, row-major elements on one device. Copying a Tensor copies the handle, not the
-// elements. Images are [N, H, W, C], convolution filters [out, kh, kw, in]. Nothing is thread-safe but concurrent
-// reading.
+// elements. Images are [N, H, W, C], convolution filters [out, kh, kw, in]. Only concurrent reading is thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -23,13 +22,13 @@ class DESCENT_API Tensor {
  public:
   Tensor() = default;  // undefined: no shape, no elements
 
-  // The elements of `empty` are not set; of the others they are as named. Throws OutOfMemory.
+  // `empty` leaves the elements uninitialized; the others set them as their names say. All throw OutOfMemory.
   static Tensor empty(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor zeros(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor ones(const Shape& shape, DType dtype = DType::f32, Device device = {});
   static Tensor full(const Shape& shape, double value, DType dtype = DType::f32, Device device = {});
   static Tensor scalar(double value, DType dtype = DType::f32, Device device = {});  // rank 0
-  // Copies shape.numel() elements from host memory.
+  // Copies shape.numel() elements from host memory; `from` throws InvalidArgument for another number of values.
   static Tensor from_host(const void* data, const Shape& shape, DType dtype, Device device = {});
   template <class T>
   static Tensor from(std::span<const T> values, const Shape& shape, Device device = {}) {
@@ -66,27 +65,28 @@ class DESCENT_API Tensor {
     copy_to_host(out.data(), dtype_of<T>);
     return out;
   }
-  double item() const;  // the value of a tensor of one element; waits for the device
+  double item() const;  // the value of a one-element tensor, else InvalidArgument; waits for the device
 
-  // Views: they share the elements, and gradients flow through them. A dimension of -1 is inferred.
+  // Views: they share the elements, and gradients flow through them. One dimension may be -1: it is inferred.
   Tensor reshape(std::span<const std::int64_t> dims) const;
   Tensor reshape(std::initializer_list<std::int64_t> dims) const;
-  Tensor rows(std::int64_t begin, std::int64_t end) const;  // along the first axis, end excluded
+  // [start, start + length) of an axis. A copy if an axis before it has more than one element (never for axis 0).
+  Tensor narrow(int axis, std::int64_t start, std::int64_t length) const;
 
   // Copies. `to` is differentiable between devices and between floating types: gradients are copied or converted back.
   Tensor clone() const;                  // not recorded for gradients
   Tensor to(Device device) const;        // the tensor itself if it is already there
-  Tensor to(DType dtype) const;          // converted; the tensor itself if it already is
+  Tensor to(DType dtype) const;          // converted; the tensor itself if it has that type
   void copy_from(const Tensor& source);  // same shape; from any device and element type, into these elements
   void fill(double value);
 
   // Gradients: see autograd.h.
-  bool requires_grad() const;             // true for such a leaf and for everything that was computed from one
+  bool requires_grad() const;             // true for such a leaf and for everything computed from one
   Tensor& set_requires_grad(bool value);  // leaves of floating type only
-  Tensor grad() const;                    // undefined until a backward pass has written it, and after zero_grad()
-  void zero_grad();                       // forgets the gradient: the next backward pass overwrites it
-  Tensor detach() const;                  // the same elements, unknown to the tape
-  void backward() const;                  // of a tensor of one element
+  Tensor grad() const;                    // undefined until backward has written it, and after zero_grad()
+  void zero_grad();                       // discards the gradient: the next backward overwrites it
+  Tensor detach() const;                  // the same elements, detached from the tape
+  void backward() const;                  // for a tensor of one element, else InvalidArgument
   void backward(const Tensor& gradient) const;
 
   std::string to_string() const;  // shape, element type, device and the elements, shortened

@@ -1,4 +1,4 @@
-// Going back: from the output through every node that has a gradient, latest first.
+// The backward pass: from the output through every node that has a gradient, latest first.
 #include "descent/autograd.h"
 
 #include <fmt/format.h>
@@ -11,9 +11,9 @@ namespace descent {
 
 constinit thread_local bool recording_enabled = true;
 
-NoGrad::NoGrad() : before_(recording_enabled) { recording_enabled = false; }
+NoGradGuard::NoGradGuard() : before_(recording_enabled) { recording_enabled = false; }
 
-NoGrad::~NoGrad() { recording_enabled = before_; }
+NoGradGuard::~NoGradGuard() { recording_enabled = before_; }
 
 bool grad_enabled() { return recording_enabled; }
 
@@ -28,8 +28,8 @@ void check_output(const Tensor& output) {
 
 // `gradient` may be undefined for an output of one element: then it is 1.
 void go_back(const Tensor& output, const Tensor& gradient) {
-  const NoGrad no_grad;
-  const std::shared_ptr<Node>& root = output.impl()->producer;
+  const NoGradGuard no_grad;
+  const std::shared_ptr<Node>& root = output.impl()->grad_fn;
   if (!root) {
     const Tensor seed = gradient.defined() ? gradient : Tensor::ones(output.shape(), output.dtype(), output.device());
     const double keep = grad_written(output) ? 1 : 0;
@@ -37,22 +37,22 @@ void go_back(const Tensor& output, const Tensor& gradient) {
     set_grad_written(output, true);
     return;
   }
-  if (root->spent) {
-    throw InvalidArgument(
-        fmt::format("backward: the tape behind this result of {} was already gone through", root->op));
+  if (root->consumed) {
+    throw InvalidArgument(fmt::format(
+        "backward: the graph of this result of {} was already consumed by a previous backward()", root->op));
   }
-  Pending pending;
+  ReadyQueue ready;
   if (gradient.defined()) {
     const bool whole = gradient.impl()->offset == 0;
     root->gradient = whole ? gradient.impl()->storage : gradient.clone().impl()->storage;
   }
   root->implicit_one = !gradient.defined();
-  pending.push(root);
-  while (!pending.empty()) {
-    const std::shared_ptr<Node> node = pending.pop();
-    node->spent = true;
+  ready.push(root);
+  while (!ready.empty()) {
+    const std::shared_ptr<Node> node = ready.pop();
+    node->consumed = true;
     try {
-      Gradients gradients(*node, pending);
+      Gradients gradients(*node, ready);
       node->run(gradients);
       gradients.finish();
     } catch (...) {
@@ -60,11 +60,11 @@ void go_back(const Tensor& output, const Tensor& gradient) {
       rethrow_from(node->op);
     }
     node->gradient.reset();
-    node->forget();
+    node->release_saved();
     node->gate.reset();
     node->inputs.clear();
   }
-  pending.succeed();
+  ready.succeed();
 }
 
 }  // namespace
@@ -74,7 +74,7 @@ void backward(const Tensor& output, const Tensor& gradient) {
   if (!gradient.defined() || gradient.shape() != output.shape() || gradient.dtype() != output.dtype() ||
       gradient.device() != output.device()) {
     const auto describe = [](const Tensor& t) {
-      return t.defined() ? fmt::format("{} {} on {}", to_string(t.shape()), name_of(t.dtype()), to_string(t.device()))
+      return t.defined() ? fmt::format("{} {} on {}", to_string(t.shape()), to_string(t.dtype()), to_string(t.device()))
                          : "undefined";
     };
     throw InvalidArgument(
@@ -99,9 +99,9 @@ bool Tensor::requires_grad() const { return needs_gradient(*this); }
 Tensor& Tensor::set_requires_grad(bool value) {
   if (!is_floating(dtype())) {
     throw InvalidArgument(
-        fmt::format("set_requires_grad: the elements are {}, expected a floating type", name_of(dtype())));
+        fmt::format("set_requires_grad: the elements are {}, expected a floating type", descent::to_string(dtype())));
   }
-  if (impl_->producer) throw InvalidArgument("set_requires_grad: the tensor is not a leaf, detach() it first");
+  if (impl_->grad_fn) throw InvalidArgument("set_requires_grad: the tensor is not a leaf, detach() it first");
   impl_->requires_grad = value;
   return *this;
 }
@@ -127,7 +127,7 @@ void rethrow_from(const char* op) {
   } catch (const NumericalError& error) {
     throw NumericalError(named(error));
   } catch (const std::bad_alloc&) {
-    throw;  // has no room for a name
+    throw;  // no memory left for the op's name
   } catch (const std::exception& error) {
     throw Error(named(error));
   }

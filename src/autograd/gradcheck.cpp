@@ -1,5 +1,5 @@
-// Gradients against central differences. The output is projected on fixed random weights before the two evaluations are
-// subtracted element by element, so that elements which don't depend on the input add no rounding error.
+// Checks gradients against central differences. The two outputs are subtracted element by element and then projected on
+// fixed random weights, so that elements that don't depend on the input add no rounding error.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,7 +19,7 @@ using Function = std::function<Tensor(const std::vector<Tensor>&)>;
 constexpr std::uint32_t kProjectionStream = 0x67726164;
 constexpr std::uint32_t kChoiceStream = 0x63686f69;
 
-// Between 0.5 and 1.5 in size, of both signs: no element of the output is left out.
+// Weights of either sign with magnitudes from 0.5 to 1.5, so that every element of the output counts.
 std::vector<double> projection(std::int64_t count, std::uint64_t seed) {
   std::vector<double> weights(static_cast<std::size_t>(count));
   for (std::size_t i = 0; i < weights.size(); ++i) {
@@ -58,7 +58,7 @@ struct Numeric {
   const std::vector<double>& weights;
 
   std::vector<double> evaluate() const {
-    const NoGrad no_grad;
+    const NoGradGuard no_grad;
     return function(inputs).to_vector<double>();
   }
   double derivative(const Tensor& input, std::int64_t index, double value, double h) const {
@@ -105,7 +105,7 @@ void check_inputs(const std::vector<Tensor>& inputs, const std::vector<std::stri
   }
   for (std::size_t i = 0; i < inputs.size(); ++i) {
     const Tensor& input = inputs[i];
-    if (input.dtype() != DType::f64 || !input.requires_grad() || input.impl()->producer) {
+    if (input.dtype() != DType::f64 || !input.requires_grad() || input.impl()->grad_fn) {
       throw InvalidArgument(fmt::format("gradcheck: input {} must be an f64 leaf with requires_grad", i));
     }
   }
@@ -120,14 +120,14 @@ GradcheckResult gradcheck(const Function& function, const std::vector<Tensor>& i
   for (Tensor input : inputs) input.zero_grad();
   const Tensor output = function(inputs);
   if (output.dtype() != DType::f64) {
-    throw InvalidArgument(fmt::format("gradcheck: the output is {}, expected f64", name_of(output.dtype())));
+    throw InvalidArgument(fmt::format("gradcheck: the output is {}, expected f64", to_string(output.dtype())));
   }
   const std::vector<double> weights = projection(output.numel(), options.seed);
   if (output.requires_grad()) backward(output, Tensor::from(weights, output.shape(), output.device()));
 
   const Numeric numeric{function, inputs, weights};
-  // What rounding alone does to a central difference. A gradient that is zero in exact arithmetic, as that of a bias
-  // before a batch norm, differs by this much, so smaller norms than this over the tolerance can't be told apart.
+  // The error that rounding alone causes in a central difference. A gradient that is zero in exact arithmetic, such as
+  // that of a bias before a batch norm, differs by this much, so norms below rounding / tolerance are not meaningful.
   double terms = 0;
   const std::vector<double> values = output.to_vector<double>();
   for (std::size_t i = 0; i < values.size(); ++i) terms += std::abs(weights[i] * values[i]);

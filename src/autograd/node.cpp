@@ -1,4 +1,4 @@
-// Nodes and what they save.
+// Nodes, the elements that they save, and the queue of nodes that are ready for backward.
 #include <algorithm>
 
 #include "autograd/tape.h"
@@ -27,9 +27,9 @@ Node::Node(const char* name, const Tensor& output, std::span<const Tensor* const
   for (const Tensor* source : sources) {
     Edge& edge = inputs.emplace_back();
     if (!source->defined()) continue;
-    if (source->impl()->producer) {
-      edge.node = source->impl()->producer;
-      edge.node->uses.fetch_add(1, std::memory_order_relaxed);
+    if (source->impl()->grad_fn) {
+      edge.node = source->impl()->grad_fn;
+      edge.node->num_consumers.fetch_add(1, std::memory_order_relaxed);
     } else if (source->impl()->requires_grad) {
       edge.leaf = source->impl();
     }
@@ -51,19 +51,19 @@ void Saved::refuse() {
   throw InvalidArgument("a tensor that the gradient needs was changed in place after the forward pass");
 }
 
-void Pending::push(std::shared_ptr<Node> node) {
+void ReadyQueue::push(std::shared_ptr<Node> node) {
   nodes_.push_back(std::move(node));
   std::push_heap(nodes_.begin(), nodes_.end(), earlier);
 }
 
-std::shared_ptr<Node> Pending::pop() {
+std::shared_ptr<Node> ReadyQueue::pop() {
   std::pop_heap(nodes_.begin(), nodes_.end(), earlier);
   std::shared_ptr<Node> node = std::move(nodes_.back());
   nodes_.pop_back();
   return node;
 }
 
-Pending::~Pending() {
+ReadyQueue::~ReadyQueue() {
   for (const std::shared_ptr<Node>& node : nodes_) {
     node->gradient.reset();
     if (node->gate) node->gate->passed = node->gate->summed = false;

@@ -1,6 +1,6 @@
-// The tape: one Node for each recorded op, holding how to go back and where its inputs came from. Rules: a node saves
-// elements, never tensors that know their producer, so there are no cycles; nodes carry rising sequence numbers, so
-// that backward visits them in descending order without recursion; each node is gone through once.
+// The autograd tape: one Node per recorded op, with its backward function and the edges to its inputs. Rules: a node
+// saves storages, never tensors that have a grad_fn, so there are no reference cycles; sequence numbers increase, so
+// that backward visits nodes in descending order without recursion; each node is consumed once.
 #pragma once
 
 #include <atomic>
@@ -18,24 +18,24 @@ namespace descent {
 
 class Gradients;
 
-// Where an input came from: the node that computed it, or the leaf that it is, or nowhere (it needs no gradient).
+// The origin of an input: the node that computed it, or a leaf, or neither if it needs no gradient.
 struct Edge {
   std::shared_ptr<Node> node;
   std::shared_ptr<TensorImpl> leaf;
   explicit operator bool() const { return node != nullptr || leaf != nullptr; }
 };
 
-struct Gate;
+struct DeferredActivation;
 
 class Node {
  public:
   Node(const char* op, const Tensor& output, std::span<const Tensor* const> inputs);
-  virtual ~Node();  // takes the graph behind it down in a loop
+  virtual ~Node();  // releases the nodes that only this one holds, without recursion
   Node(const Node&) = delete;
   Node& operator=(const Node&) = delete;
 
   virtual void run(Gradients& gradients) = 0;
-  virtual void forget() noexcept = 0;  // what was saved for run()
+  virtual void release_saved() noexcept = 0;  // drops what was saved for run()
   std::size_t bytes() const { return static_cast<std::size_t>(shape.numel()) * size_of(dtype); }
 
   const char* op;
@@ -43,15 +43,15 @@ class Node {
   Backend* backend;
   Shape shape;  // of the output
   DType dtype;
-  bool implicit_one = false;  // the gradient is the 1 that loss.backward() begins with, and is not in memory
-  bool spent = false;
+  bool implicit_one = false;  // the gradient is the initial 1 of loss.backward(), which dy() materializes
+  bool consumed = false;
   std::vector<Edge> inputs;
-  std::atomic<std::uint32_t> uses = 0;  // recorded inputs that are this node's output
-  std::shared_ptr<Storage> gradient;    // of the output; shared with another node only when it is not written any more
-  std::unique_ptr<Gate> gate;           // where the op ends in an activation
+  std::atomic<std::uint32_t> num_consumers = 0;  // how many recorded op inputs are this node's output
+  std::shared_ptr<Storage> gradient;             // of the output; if it is shared, it is copied before a write
+  std::unique_ptr<DeferredActivation> gate;      // set by linear; its activation may be `none`
 };
 
-// Elements kept for the backward pass. Throws InvalidArgument when they were changed in place since.
+// Elements saved for backward. Access throws InvalidArgument if they have been changed in place since.
 class Saved {
  public:
   Saved() = default;
@@ -81,44 +81,44 @@ class Saved {
   std::uint32_t version_ = 0;
 };
 
-// An activation at the end of an op. When a single op uses the output, its backward pass may take the gradient through
-// the activation itself, and sum it over the rows for the bias: both cost nothing at the end of a matrix product.
-struct Gate {
+// The activation at the end of an op. If a single op consumes the output, the consumer's backward may apply the
+// activation's derivative itself, and sum the gradient over the rows for the bias: as GEMM epilogues, both are free.
+struct DeferredActivation {
   Activation activation = Activation::none;
-  Saved y, kept;         // as Linalg::gemm_through wants them
-  std::size_t bias = 0;  // the input that is added to every row before the activation
-  bool passed = false;   // `gradient` is that of the activation's argument
-  bool summed = false;   // and the gradient of the bias is written
+  Saved y, aux;          // as Gemm::gemm_dact_bgrad needs them
+  std::size_t bias = 0;  // index of the input that is added to every row before the activation
+  bool passed = false;   // Node::gradient is already that of the activation's argument
+  bool summed = false;   // and the gradient of the bias is already written
 };
 
-// One backward pass: the nodes that have a gradient and have not run, latest first. When it fails, leaves that had no
-// gradient before have none after it, so that the same pass can be made again.
-class Pending {
+// One backward pass: the nodes that have a gradient and have not run yet, latest first. If the pass fails, leaves that
+// had no gradient before it have none after it, so that the step can be repeated.
+class ReadyQueue {
  public:
   void note_first_gradient(const std::shared_ptr<TensorImpl>& leaf) { leaves_.push_back(leaf); }
   void push(std::shared_ptr<Node> node);
   std::shared_ptr<Node> pop();
   bool empty() const { return nodes_.empty(); }
   void succeed() { leaves_.clear(); }
-  ~Pending();  // drops the gradients of those that did not get to run
+  ~ReadyQueue();  // drops the gradients of nodes that have not run
 
  private:
   std::vector<std::shared_ptr<Node>> nodes_;
-  std::vector<std::shared_ptr<TensorImpl>> leaves_;  // whose gradient this pass wrote first
+  std::vector<std::shared_ptr<TensorImpl>> leaves_;  // whose first gradient this pass wrote
 };
 
-// What a recorded closure sees: the gradient of its output, and where the gradients of its inputs go.
+// What a backward function receives: the gradient of the op's output, and the destinations of the input gradients.
 class Gradients {
  public:
-  Gradients(Node& node, Pending& pending);
+  Gradients(Node& node, ReadyQueue& ready) : node_(node), ready_(ready) {}
 
   Backend& backend() const { return *node_.backend; }
   ConstView dy();
   ConstView dy(const Shape& shape);                      // the same elements in another shape
-  bool dy_is_one() const { return node_.implicit_one; }  // and reading dy() would be a waste
+  bool dy_is_one() const { return node_.implicit_one; }  // then avoid dy(), which would materialize it
   Tensor dy_tensor();
   const Shape& shape() const { return node_.shape; }  // of the output, and so of dy
-  const Shape& shape_of(std::size_t input) const {    // of an input that is wanted
+  const Shape& shape_of(std::size_t input) const {    // of an input that needs a gradient
     const Edge& edge = node_.inputs[input];
     return edge.node ? edge.node->shape : edge.leaf->shape;
   }
@@ -129,46 +129,45 @@ class Gradients {
   Tensor temporary(const Shape& shape) const { return Tensor::empty(shape, node_.dtype, node_.backend->device); }
 
   bool wants(std::size_t input) const { return static_cast<bool>(node_.inputs[input]); }
-  // Where the gradient of an input is to be written, and how; empty when it is not wanted. At most one call per input.
-  // The places of several inputs never overlap, so that one primitive may write them all: of inputs that are the same
-  // tensor, the later ones are written apart and added by finish().
-  Grad wanted(std::size_t input);
-  Grad wanted(std::size_t input, const Shape& shape);
-  // Writes dy itself as the gradient of an input with as many elements.
-  void pass(std::size_t input);
-  // Writes `saved` as the gradient; takes its memory over when nobody else holds it.
-  void give(std::size_t input, Saved& saved);
+  // Where and how to write the gradient of an input; empty if it needs none. At most one call per input. Destinations
+  // of different inputs never overlap, so that one primitive may write them all: if inputs are the same tensor, the
+  // later ones get temporaries, which finish() adds.
+  Grad input_grad(std::size_t input);
+  Grad input_grad(std::size_t input, const Shape& shape);
+  // Passes dy on unchanged as the gradient of an input with the same number of elements.
+  void forward_grad(std::size_t input);
+  // Uses `saved` as the gradient; takes over its memory if it has no other owner.
+  void donate(std::size_t input, Saved& saved);
 
-  // The gate of the op that computed an input, when this gradient is the only one that comes there; else null. Whoever
-  // takes it writes its gradient into `dx` and `sums` (empty when not wanted), and asks for that input no other way.
+  // The deferred activation of the op that computed an input, if the input gets no other gradient; else null. The
+  // caller must then write the gradient of the activation's argument to `dx` and that of the bias to `sums` (empty if
+  // not needed), and must not request the gradient of this input in any other way.
   struct Through {
-    Gate* gate = nullptr;
+    DeferredActivation* gate = nullptr;
     Grad dx, sums;
   };
   Through through(std::size_t input);
-  const Gate& gate() const { return *node_.gate; }  // of an op that set one
+  const DeferredActivation& gate() const { return *node_.gate; }  // only for an op that set one
 
-  void finish();  // after run(): adds what was written apart, injected faults included
+  void finish();  // after run(): adds the temporaries
 
  private:
   Grad place(const Edge& edge);
   Grad place_of_node(const std::shared_ptr<Node>& node);
   bool take_over(std::size_t input, const std::shared_ptr<Storage>& elements);
   void write(std::size_t input, ConstView elements);
-  bool faulty() const;
   bool handed_out(const Edge& edge) const;
 
   Node& node_;
-  Pending& pending_;
-  std::vector<std::size_t> handed_;  // inputs whose places were asked for
+  ReadyQueue& ready_;
+  std::vector<std::size_t> handed_;  // inputs whose destinations were requested
   std::vector<std::pair<std::size_t, Tensor>> apart_;
-  std::vector<std::pair<std::size_t, Tensor>> faulty_;
 };
 
 extern constinit thread_local bool recording_enabled;
 
 inline bool needs_gradient(const Tensor& tensor) {
-  return tensor.defined() && (tensor.impl()->requires_grad || tensor.impl()->producer != nullptr);
+  return tensor.defined() && (tensor.impl()->requires_grad || tensor.impl()->grad_fn != nullptr);
 }
 // Whether an op with these inputs must be recorded.
 template <class... T>
@@ -182,7 +181,7 @@ class NodeOf final : public Node {
   NodeOf(const char* name, const Tensor& output, std::span<const Tensor* const> sources, F function)
       : Node(name, output, sources), function_(std::move(function)) {}
   void run(Gradients& gradients) override { (*function_)(gradients); }
-  void forget() noexcept override { function_.reset(); }
+  void release_saved() noexcept override { function_.reset(); }
 
  private:
   std::optional<F> function_;
@@ -191,16 +190,16 @@ class NodeOf final : public Node {
 // Records that y was computed by `op` from `inputs` (undefined ones are allowed); `back` writes their gradients.
 template <class F>
 Node& record(const char* op, std::span<const Tensor* const> inputs, Tensor& y, F back) {
-  y.impl()->producer = std::make_shared<NodeOf<F>>(op, y, inputs, std::move(back));
-  return *y.impl()->producer;
+  y.impl()->grad_fn = std::make_shared<NodeOf<F>>(op, y, inputs, std::move(back));
+  return *y.impl()->grad_fn;
 }
 template <class F>
 Node& record(const char* op, std::initializer_list<const Tensor*> inputs, Tensor& y, F back) {
   return record(op, std::span<const Tensor* const>(inputs.begin(), inputs.size()), y, std::move(back));
 }
 
-// Throws the current exception again, of the same class, with "backward of <op>: " before its message. What is no
-// error of ours becomes an Error, but for std::bad_alloc, which stays what it is.
+// Rethrows the current exception as the same class, with "backward of <op>: " before its message. Exceptions of other
+// libraries become an Error, except std::bad_alloc, which is rethrown unchanged.
 [[noreturn]] void rethrow_from(const char* op);
 
 }  // namespace descent

@@ -1,5 +1,5 @@
-// Which backends this build has. DESCENT_HAS_CUDA is set by CMake where src/cuda is part of it.
-#include "backend.h"
+// The backends of this build. CMake sets DESCENT_HAS_CUDA if src/cuda is part of it.
+#include "backend/backend.h"
 
 #include <fmt/format.h>
 
@@ -36,7 +36,7 @@ CudaBuild cuda_build() {
 }
 
 std::string cudnn_unavailable_reason(Device device) {
-  backend(device);  // throws where it is not there
+  backend(device);  // throws if the device is not available
 #if DESCENT_HAS_CUDA
   if (device.type == DeviceType::cuda) return gpu::cudnn_unavailable_reason(device.index);
 #endif

@@ -1,4 +1,4 @@
-// Devices by name, and the calls on a whole device.
+// Device names, the matmul precision, and calls that act on a whole device.
 #include "descent/device.h"
 
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 #include <atomic>
 #include <charconv>
 
-#include "backend.h"
+#include "backend/backend.h"
 #include "descent/error.h"
 
 namespace descent {
@@ -19,7 +19,7 @@ bool cuda_works() {
   try {
     backend(Device::cuda());
     return true;
-  } catch (const DeviceError&) {  // of a kind that this build has no code for, or in exclusive use: `cuda` says why
+  } catch (const DeviceError&) {  // no code for its architecture in this build, or in exclusive use: `cuda` reports why
     return false;
   }
 }
@@ -54,18 +54,18 @@ std::string device_name(Device device) {
   return index < known.size() ? fmt::format("{} ({})", to_string(device), known[index].name) : to_string(device);
 }
 
-void set_precision(Precision precision) { current_precision.store(precision, std::memory_order_relaxed); }
+void set_matmul_precision(Precision precision) { current_precision.store(precision, std::memory_order_relaxed); }
 
 Precision precision() { return current_precision.load(std::memory_order_relaxed); }
 
 Precision parse_precision(std::string_view text) {
   for (const Precision known : {Precision::f32, Precision::tf32}) {
-    if (text == name_of(known)) return known;
+    if (text == to_string(known)) return known;
   }
   throw InvalidArgument(fmt::format("precision: \"{}\", expected f32 or tf32", escape(text)));
 }
 
-std::string_view name_of(Precision precision) { return precision == Precision::tf32 ? "tf32" : "f32"; }
+std::string_view to_string(Precision precision) { return precision == Precision::tf32 ? "tf32" : "f32"; }
 
 void synchronize(Device device) { backend(device).runtime->synchronize(); }
 

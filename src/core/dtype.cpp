@@ -1,4 +1,4 @@
-// What is known about element types.
+// Sizes and names of element types.
 #include "descent/dtype.h"
 
 namespace descent {
@@ -18,7 +18,7 @@ std::size_t size_of(DType dtype) {
   return 1;
 }
 
-std::string_view name_of(DType dtype) {
+std::string_view to_string(DType dtype) {
   switch (dtype) {
     case DType::f32:
       return "f32";

@@ -1,4 +1,4 @@
-// How error messages are put together: always one line, at most 400 characters, nothing unprintable.
+// Formats error messages: always one line, at most 400 bytes, nothing unprintable.
 #include "descent/error.h"
 
 #include <fmt/format.h>

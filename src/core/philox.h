@@ -1,19 +1,11 @@
-// Philox4x32-10 (Salmon et al., SC 2011): the one arithmetic file that the CPU and CUDA share, so that both draw the
-// same bits. Element i of a call takes word i % 4 of the block with counter (i / 4, call, stream) under the key (seed).
+// Philox4x32-10 (Salmon et al., SC 2011): arithmetic that the CPU and CUDA share, so that both draw the same bits.
+// Element i of a call takes word i % 4 of the block with counter (i / 4, call, stream) under the key (seed).
 #pragma once
 
 #include <cmath>
 #include <cstdint>
 
-// DESCENT_ALWAYS_INLINE is for what code of a SIMD level calls: an out-of-line copy of a shared inline function is a
-// weak symbol, of which the linker keeps one for everybody, perhaps the one that was compiled for AVX-512.
-#if defined(__CUDACC__)
-#define DESCENT_HOST_DEVICE __host__ __device__
-#define DESCENT_ALWAYS_INLINE __forceinline__
-#else
-#define DESCENT_HOST_DEVICE
-#define DESCENT_ALWAYS_INLINE [[gnu::always_inline]] inline
-#endif
+#include "core/host_device.h"
 
 namespace descent::philox {
 
@@ -44,7 +36,7 @@ DESCENT_HOST_DEVICE DESCENT_ALWAYS_INLINE Block block(std::uint64_t seed, std::u
   return {{c0, c1, c2, c3}};
 }
 
-// One word for element `index`; code that needs neighbours calls block() once for four of them.
+// The word of element `index`; code that needs consecutive elements calls block() once for four of them.
 DESCENT_HOST_DEVICE inline std::uint32_t word(std::uint64_t seed, std::uint32_t stream, std::uint32_t call,
                                               std::uint64_t index) {
   return block(seed, stream, call, index / 4).word[index % 4];

@@ -8,8 +8,8 @@
 namespace descent {
 namespace {
 
-constexpr std::int64_t kLongest = 8;  // an axis up to this long is printed whole
-constexpr std::int64_t kEdge = 3;     // of a longer one, this much from either end
+constexpr std::int64_t kLongest = 8;  // an axis of up to this length is printed whole
+constexpr std::int64_t kEdge = 3;     // of a longer axis, this many elements at each end
 
 struct Printer {
   const std::vector<double>& values;
@@ -44,7 +44,7 @@ struct Printer {
 std::string Tensor::to_string() const {
   if (!defined()) return "tensor undefined";
   std::string out =
-      fmt::format("tensor {} {} {}\n", descent::to_string(shape()), name_of(dtype()), descent::to_string(device()));
+      fmt::format("tensor {} {} {}\n", descent::to_string(shape()), descent::to_string(dtype()), descent::to_string(device()));
   const std::vector<double> values = to_vector<double>();
   Printer{values, shape(), out}.print(0, 0);
   return out;

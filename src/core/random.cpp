@@ -1,4 +1,4 @@
-// The generator: a seed, a stream, and the number of the next call, which lives on the device.
+// Generator: a seed, a stream, and the number of the next call, which is stored on the device.
 #include "descent/random.h"
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@ namespace {
 
 void check_floating(const char* op, DType dtype) {
   if (dtype != DType::f32 && dtype != DType::f64) {
-    throw InvalidArgument(fmt::format("{}: the element type is {}, expected f32 or f64", op, name_of(dtype)));
+    throw InvalidArgument(fmt::format("{}: the element type is {}, expected f32 or f64", op, to_string(dtype)));
   }
 }
 

@@ -1,4 +1,4 @@
-// Shapes. The product of the dimensions that are not 0 is bounded too, so that no size in bytes can ever wrap around.
+// Shape. The product of the nonzero dimensions is bounded even in an empty shape, so that no size in bytes overflows.
 #include "descent/shape.h"
 
 #include <fmt/format.h>
@@ -11,7 +11,7 @@
 namespace descent {
 namespace {
 
-// The largest element has 8 bytes.
+// The largest element type has 8 bytes.
 constexpr std::int64_t kMaxElements = std::numeric_limits<std::int64_t>::max() / 8;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Tensors: making them, copying them between devices and element types, and what they know about themselves.
+// Tensor: creation, copies between devices and element types, and properties.
 #include "descent/tensor.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ TensorImpl& known(const std::shared_ptr<TensorImpl>& impl) {
   return *impl;
 }
 
-// Slices of one tensor that share some of their elements, but not place for place.
+// True for slices of one tensor that share elements at different indices.
 bool overlap(const TensorImpl& a, const TensorImpl& b) {
   const std::size_t distance = a.offset > b.offset ? a.offset - b.offset : b.offset - a.offset;
   return a.storage == b.storage && distance != 0 && distance < a.bytes();
@@ -28,8 +28,8 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
     return Tensor(std::make_shared<TensorImpl>(std::make_shared<Storage>(target, bytes), 0, shape, dtype));
   } catch (const OutOfMemory& error) {
     throw OutOfMemory(
-        fmt::format("tensor {} {} on {}", descent::to_string(shape), name_of(dtype), descent::to_string(device)), bytes,
-        error.bytes_free());
+        fmt::format("tensor {} {} on {}", descent::to_string(shape), descent::to_string(dtype), descent::to_string(device)),
+        bytes, error.bytes_free());
   }
 }
 
@@ -132,7 +132,7 @@ void Tensor::check_count(std::int64_t values, const Shape& shape) {
 
 void* Tensor::host_data(DType type) const {
   if (dtype() != type)
-    throw InvalidArgument(fmt::format("data: the elements are {}, asked for {}", name_of(dtype()), name_of(type)));
+    throw InvalidArgument(fmt::format("data: the elements are {}, asked for {}", descent::to_string(dtype()), descent::to_string(type)));
   if (device().type != DeviceType::cpu) {
     throw InvalidArgument(
         fmt::format("data: the tensor is on {}, copy it to the CPU first", descent::to_string(device())));

@@ -7,7 +7,7 @@
 
 namespace descent {
 
-// Even an empty tensor has an address: an empty view means that an optional tensor was not given.
+// Even a tensor without elements has an address, since a null view means that an optional tensor was not given.
 Storage::Storage(Backend& owner, std::size_t size)
     : backend(&owner),
       data(owner.runtime->allocate(std::max<std::size_t>(size, 1))),
@@ -25,7 +25,7 @@ namespace {
 Tensor slice_of(const Tensor& flat, std::int64_t offset, const Tensor& tensor, const char* op) {
   if (flat.dtype() != tensor.dtype()) {
     throw InvalidArgument(
-        fmt::format("{}: the buffer is {}, the tensor {}", op, name_of(flat.dtype()), name_of(tensor.dtype())));
+        fmt::format("{}: the buffer is {}, the tensor {}", op, to_string(flat.dtype()), to_string(tensor.dtype())));
   }
   if (offset < 0 || offset > flat.numel() - tensor.numel()) {
     throw InvalidArgument(

@@ -1,19 +1,19 @@
-// What is behind a Tensor, for the rooms above core: its elements as views, and the moves that flat parameters need.
-// A TensorImpl never owns its producer's inputs, and a producer never owns its output: there are no cycles.
+// The implementation of Tensor, for the higher layers: its elements as views, and the moves that flat parameters need.
+// A Node owns storages, leaves and other nodes, never the TensorImpl of a computed tensor, so there are no cycles.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 
-#include "backend.h"
+#include "backend/backend.h"
 #include "descent/tensor.h"
 
 namespace descent {
 
 class Node;  // autograd/tape.h
 
-// Device memory, freed with its last user.
+// Device memory, freed with its last owner.
 struct Storage {
   Storage(Backend& owner, std::size_t size);  // throws OutOfMemory
   ~Storage();
@@ -23,7 +23,7 @@ struct Storage {
   Backend* backend;
   void* data;
   std::size_t bytes;
-  std::uint32_t version = 0;  // counts changes in place, so that backward can refuse to use what was changed
+  std::uint32_t version = 0;  // counts in-place changes, so that backward can detect modified elements
 };
 
 struct TensorImpl {
@@ -38,12 +38,12 @@ struct TensorImpl {
   Shape shape;
   DType dtype;
   bool requires_grad = false;        // of a leaf
-  bool grad_written = false;         // the buffer below holds a gradient
-  std::shared_ptr<Node> producer;    // what a non-leaf was computed by
-  std::shared_ptr<TensorImpl> grad;  // a leaf's gradient buffer; it stays where it is from one step to the next
+  bool grad_written = false;         // `grad` below holds a gradient
+  std::shared_ptr<Node> grad_fn;     // the node that computed a non-leaf
+  std::shared_ptr<TensorImpl> grad;  // a leaf's gradient buffer; its address stays the same across steps
 };
 
-// The elements; an empty view of an undefined tensor.
+// The elements; an empty view if the tensor is undefined.
 inline View view(const Tensor& tensor) {
   if (!tensor.defined()) return {};
   const TensorImpl& impl = *tensor.impl();
@@ -56,21 +56,20 @@ inline View view_as(const Tensor& tensor, const Shape& shape) {
 }
 inline Backend& backend_of(const Tensor& tensor) { return *tensor.impl()->storage->backend; }
 
-// Elements shared with `tensor`, from byte `offset` of it on, unknown to the tape.
+// A tensor that shares the elements of `tensor` from byte `offset` on; not recorded on the tape.
 Tensor share(const Tensor& tensor, std::size_t offset, const Shape& shape);
 
-// The tensor as elements of another type, unknown to the tape; the tensor itself where it has that type.
+// The tensor converted to another element type, not recorded on the tape; itself if it already has that type.
 Tensor converted(const Tensor& tensor, DType type);
 
-// Says that the elements were changed through a view: a backward pass that needs the old ones refuses then.
+// Records that the elements were changed through a view; a backward pass that needs the old ones then throws.
 inline void mark_changed(const Tensor& tensor) { ++tensor.impl()->storage->version; }
 
-// Moves the elements of `tensor` (all its handles see it) into `flat`, from element `offset` on; same element type,
-// any device.
+// Moves the elements of `tensor`, for all its handles, into `flat` from element `offset` on; same type, any device.
 void rebind(Tensor& tensor, const Tensor& flat, std::int64_t offset);
-// The same for its gradient buffer; a gradient that was written moves along.
+// Likewise for its gradient buffer; copies the gradient if one has been written.
 void rebind_grad(Tensor& tensor, const Tensor& flat, std::int64_t offset);
-// A leaf's gradient buffer, whether it has been written or not (then its elements mean nothing).
+// A leaf's gradient buffer, allocated if needed; its elements are undefined until grad_written() is true.
 Tensor grad_buffer(const Tensor& leaf);
 inline bool grad_written(const Tensor& leaf) { return leaf.impl()->grad_written; }
 inline void set_grad_written(const Tensor& leaf, bool value) { leaf.impl()->grad_written = value; }

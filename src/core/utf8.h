@@ -1,5 +1,5 @@
-// What may be shown on a terminal as it is: UTF-8 (RFC 3629) without the characters that control the terminal, break
-// the line or affect the direction of text (all bidirectional formatting characters).
+// Text that is safe to print to a terminal unchanged: UTF-8 (RFC 3629) without characters that control the terminal,
+// break the line or affect the direction of text (all bidirectional formatting characters).
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ inline bool is_control(std::uint32_t c) {
   return c < 0x20U || (c >= 0x7FU && c <= 0x9FU) || c == 0x2028U || c == 0x2029U || bidirectional;
 }
 
-// The length in bytes of the character that `text` begins with, 0 if that is not UTF-8; `c` becomes its number.
+// The length in bytes of the first character of `text`, 0 if it is not UTF-8; sets `c` to its code point.
 inline std::size_t character_length(std::string_view text, std::uint32_t& c) {
   if (text.empty()) return 0;
   const auto byte = [&](std::size_t i) { return static_cast<std::uint32_t>(static_cast<unsigned char>(text[i])); };
@@ -35,7 +35,7 @@ inline std::size_t character_length(std::string_view text, std::uint32_t& c) {
   return overlong || surrogate || c > 0x10FFFFU ? 0 : length;
 }
 
-// The same, and 0 for a control character too.
+// Like character_length, but also 0 for a control character.
 inline std::size_t printable_length(std::string_view text) {
   std::uint32_t c = 0;
   const std::size_t length = character_length(text, c);

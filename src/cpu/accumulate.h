@@ -1,5 +1,5 @@
-// Sums that stay accurate over any number of terms: f64 for elements of f32, an error-free transformation (Knuth's
-// two-sum) for f64. Runs are added in eight lanes that are merged in a fixed order.
+// Sums that stay accurate over any number of terms: in f64 for f32 elements, by an error-free transformation (Knuth's
+// two-sum) for f64. A run is added in eight lanes, which are merged in a fixed order.
 #pragma once
 
 #include <cmath>
@@ -21,7 +21,7 @@ struct Sum<float> {
 
 template <>
 struct Sum<double> {
-  double high = 0, low = 0;  // low gathers what rounding took from high
+  double high = 0, low = 0;  // low collects the rounding errors of high
 
   void add(double value) {
     const double sum = high + value;
@@ -36,7 +36,7 @@ struct Sum<double> {
   double value() const { return std::isfinite(high) ? high + low : high; }
 };
 
-// The sum of map(i) for i in [0, n); map gives f64.
+// The sum of map(i) for i in [0, n); map returns f64.
 template <class T, class Map>
 Sum<T> sum_run(std::int64_t n, const Map& map) {
   constexpr std::int64_t kLanes = 8;

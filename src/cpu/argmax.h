@@ -1,4 +1,4 @@
-// Where a row has its first maximum; NaN counts as larger than everything, as in Reduce::argmax_rows.
+// The index of a row's first maximum; NaN counts as larger than everything, as in Reduce::argmax_rows.
 #pragma once
 
 #include <cmath>

@@ -1,10 +1,10 @@
-// Assembles the CPU backend from its families.
+// Assembles the CPU backend from its op groups.
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
 
-#include "cpu/families.h"
-#include "cpu/mixed.h"
+#include "cpu/mixed_precision/cast_buffers.h"
+#include "cpu/op_groups.h"
 
 namespace descent::cpu {
 namespace {
@@ -25,17 +25,18 @@ bool reference_only() { return reference_flag().load(std::memory_order_relaxed);
 
 Backend& backend() {
   static Backend assembled{.device = Device::cpu(),
-                           .runtime = runtime_family(),
-                           .elementwise = mixed(elementwise_family()),
-                           .reduce = mixed(reduce_family()),
-                           .linalg = mixed(linalg_family()),
-                           .conv = mixed(conv_family()),
-                           .pool = mixed(pool_family()),
-                           .norm = mixed(norm_family()),
-                           .random = mixed(random_family()),
-                           .loss = loss_family(),
-                           .optim = optim_family(),
-                           .index = mixed(index_family())};
+                           .runtime = runtime_ops(),
+                           .elementwise = mixed(elementwise_ops()),
+                           .reduce = mixed(reduce_ops()),
+                           .gemm = mixed(gemm_ops()),
+                           .conv = mixed(conv_ops()),
+                           .pool = mixed(pool_ops()),
+                           .norm = mixed(norm_ops()),
+                           .random = mixed(random_ops()),
+                           .softmax = softmax_ops(),
+                           .loss = loss_ops(),
+                           .optim = optim_ops(),
+                           .indexing = mixed(indexing_ops())};
   return assembled;
 }
 

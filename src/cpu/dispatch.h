@@ -1,4 +1,4 @@
-// From a DType to a C++ type: calls a templated lambda with a value of the type.
+// Dispatch from a DType to a C++ type: calls a templated lambda with a value of the type.
 #pragma once
 
 #include <fmt/format.h>
@@ -12,7 +12,7 @@
 
 namespace descent::cpu {
 
-// bf16 as the CPU knows it: the upper half of an f32, rounded to nearest, ties to even.
+// bf16 on the CPU: the upper half of an f32, rounded to nearest, ties to even.
 struct Bf16 {
   std::uint16_t bits = 0;
 
@@ -25,7 +25,7 @@ struct Bf16 {
   explicit operator float() const { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 };
 
-// f(T{}) for f32 and f64.
+// Calls f(T{}) for f32 and f64; other types are an error.
 template <class F>
 void for_floating(DType dtype, F&& f) {
   switch (dtype) {
@@ -34,11 +34,11 @@ void for_floating(DType dtype, F&& f) {
     case DType::f64:
       return f(double{});
     default:
-      throw InvalidArgument(fmt::format("cpu: found elements of {}, expected f32 or f64", name_of(dtype)));
+      throw InvalidArgument(fmt::format("cpu: found elements of {}, expected f32 or f64", to_string(dtype)));
   }
 }
 
-// f(T{}) for every element type.
+// Calls f(T{}) for every element type.
 template <class F>
 void for_any(DType dtype, F&& f) {
   switch (dtype) {

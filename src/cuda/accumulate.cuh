@@ -1,7 +1,7 @@
 // Sums that stay accurate over any number of terms, and their reduction over a warp and a block in a fixed order.
-// Sum<T> keeps, beside a sum, what rounding took from it (Knuth's two-sum): in f32 as accurate as f64 on data that f32
-// holds, at seven operations a term. f64 would be one, but GPUs that are not for data centers have 1/64 as many of
-// those. WideSum<T> is f64 for f32: where terms or their sum go beyond f32's range, or are few.
+// Sum<T> also stores the accumulated rounding error of the sum (Knuth's two-sum): in f32 it is as accurate as f64 on
+// f32 data, at seven operations per term. f64 would take one, but GPUs that are not for data centers have 1/64 of the
+// f64 throughput. WideSum<T> sums f32 in f64: for terms or sums beyond f32's range, or if there are few terms.
 #pragma once
 
 #include <type_traits>
@@ -10,13 +10,13 @@
 
 namespace descent::gpu {
 
-// The error is at most u |sum| + n^2 u^2 (sum of |terms|) for n terms added one after another. A term that is a product
-// is rounded by itself (rounded.cuh). The sum of finite terms may overflow on its way, as any sum in T.
+// The error is at most u |sum| + n^2 u^2 (sum of |terms|) for n terms added in sequence. A term that is a product must
+// be rounded first (rounded.cuh). Finite terms may overflow in an intermediate sum, as in any sum in T.
 template <class T>
 struct Sum {
-  T high = 0, low = 0;  // low gathers what rounding took from high
+  T high = 0, low = 0;  // low accumulates the rounding errors of high
 
-  // No FMA can be formed of sums and differences, so contraction leaves this as it is.
+  // Sums and differences cannot be contracted to FMAs, so the compiler leaves this unchanged.
   __device__ void add(T value) {
     const T sum = high + value;
     const T part = sum - high;
@@ -55,15 +55,15 @@ struct DoubleSum {
 template <class T>
 using WideSum = std::conditional_t<std::is_same_v<T, double>, Sum<double>, DoubleSum>;
 
-// The merged state of the warp, in lane 0. Every lane of the warp takes part. State has merge and shuffle_down.
+// Returns the merged state of the warp in lane 0. Every lane must call it. State has merge and shuffle_down.
 template <class State>
 __device__ State merge_warp(State state) {
   for (int by = kWarp / 2; by > 0; by /= 2) state.merge(state.shuffle_down(by));
   return state;
 }
 
-// The merged state of the block, in thread 0. Every thread takes part; blockDim.x is a multiple of 32, at most 1024.
-// `shared` holds 32 states; it may be used again after the next __syncthreads.
+// Returns the merged state of the block in thread 0. Every thread must call it; blockDim.x is a multiple of 32, at most
+// 1024. `shared` holds 32 states and may be reused after the next __syncthreads.
 template <class State>
 __device__ State merge_block(State state, State* shared) {
   const int lane = static_cast<int>(threadIdx.x) % kWarp, warp = static_cast<int>(threadIdx.x) / kWarp;

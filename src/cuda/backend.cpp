@@ -1,4 +1,4 @@
-// The CUDA devices of this machine, and their backends, each made at its first use.
+// The CUDA devices of this machine and their backends, each created at its first use.
 #include <cuda_runtime.h>
 #include <fmt/format.h>
 
@@ -7,59 +7,62 @@
 #include <string>
 #include <vector>
 
-#include "cuda/check.h"
-#include "cuda/context.h"
-#include "cuda/families.h"
+#include "cuda/op_groups.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/context.h"
 #include "descent/error.h"
 
 #if DESCENT_HAS_CUDNN
-#include "cuda/conv_cudnn.h"
+#include "cuda/conv/cudnn.h"
 #endif
 
 namespace descent::gpu {
 namespace {
 
-// A device with its context and families. Never destroyed: static objects may free tensors after main.
+// A device's context and op groups. Never destroyed: static objects may free tensors after main.
 struct Assembled {
   explicit Assembled(int index)
       : context(index),
         runtime(make_runtime(context)),
         elementwise(make_elementwise(context)),
         reduce(make_reduce(context)),
-        linalg(make_linalg(context, *elementwise, *reduce)),
+        gemm(make_gemm(context, *elementwise, *reduce)),
         conv(make_conv(context)),
         pool(make_pool(context)),
         norm(make_norm(context)),
         random(make_random(context)),
+        softmax(make_softmax(context)),
         loss(make_loss(context)),
         optim(make_optim(context)),
-        index(make_index(context)) {
+        indexing(make_indexing(context)) {
     backend = {.device = Device::cuda(context.device()),
                .runtime = runtime.get(),
                .elementwise = elementwise.get(),
                .reduce = reduce.get(),
-               .linalg = linalg.get(),
+               .gemm = gemm.get(),
                .conv = conv.get(),
                .pool = pool.get(),
                .norm = norm.get(),
                .random = random.get(),
+               .softmax = softmax.get(),
                .loss = loss.get(),
                .optim = optim.get(),
-               .index = this->index.get()};
+               .indexing = indexing.get()};
   }
 
   Context context;
   std::unique_ptr<Runtime> runtime;
   std::unique_ptr<Elementwise> elementwise;
   std::unique_ptr<Reduce> reduce;
-  std::unique_ptr<Linalg> linalg;
+  std::unique_ptr<Gemm> gemm;
   std::unique_ptr<Conv> conv;
   std::unique_ptr<Pool> pool;
   std::unique_ptr<Norm> norm;
   std::unique_ptr<Random> random;
+  std::unique_ptr<Softmax> softmax;
   std::unique_ptr<Loss> loss;
   std::unique_ptr<Optim> optim;
-  std::unique_ptr<Index> index;
+  std::unique_ptr<Indexing> indexing;
   Backend backend;
 };
 

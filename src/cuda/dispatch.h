@@ -1,5 +1,7 @@
-// From a DType to a C++ type: calls a templated lambda with a value of the type.
+// Dispatch from a DType to a C++ type: calls a generic lambda with a value of that type.
 #pragma once
+
+#include <cuda_bf16.h>
 
 #include <cstdint>
 #include <string>
@@ -19,7 +21,7 @@ void for_floating(DType dtype, F&& f) {
     case DType::f64:
       return f(double{});
     default:
-      throw InvalidArgument("cuda: found elements of " + std::string(name_of(dtype)) + ", expected f32 or f64");
+      throw InvalidArgument("cuda: found elements of " + std::string(to_string(dtype)) + ", expected f32 or f64");
   }
 }
 

@@ -1,7 +1,7 @@
-// Products that are rounded on their own: nvcc makes one FMA of a product and the sum it enters, unless told not to.
+// Products that are rounded before they are added: by default nvcc contracts a product and a sum to one FMA.
 #pragma once
 
-#include "cuda/launch.cuh"
+#include "cuda/runtime/launch.cuh"
 
 namespace descent::gpu {
 

@@ -1,6 +1,6 @@
-// Thrust where a whole algorithm is wanted, CUB where the number of bits matters. Thrust's policy is par_nosync: none
-// of the algorithms used here waits for the stream then (sort_by_key and sort are CUB's radix sort and a copy within
-// the device; for_each_n and upper_bound are one kernel), and none may be added that does: what returns a
+// Sorting and counting: Thrust for whole algorithms, CUB if the number of key bits matters. With Thrust's policy
+// par_nosync, none of the algorithms used here waits for the stream (sort_by_key and sort are CUB's radix sort and a
+// copy within the device; for_each_n and upper_bound are one kernel). Add none that does: an algorithm that returns a
 // value or the end of a range (reduce, unique, reduce_by_key, copy_if) has to read it.
 #include "cuda/sort.h"
 
@@ -16,7 +16,7 @@
 #include <limits>
 #include <string>
 
-#include "cuda/check.h"
+#include "cuda/runtime/check.h"
 #include "descent/error.h"
 
 namespace descent::gpu {
@@ -27,27 +27,27 @@ void check_count(std::int64_t n) {
   throw InvalidArgument("cuda: found " + std::to_string(n) + " elements to sort, expected at most 2147483647");
 }
 
-// Thrust's temporary storage. What it frees may be handed out at once: whoever gets it is queued behind.
-struct QueueMemory {
+// Thrust's temporary storage. Freed memory may be reused at once: work of its next owner is queued after Thrust's.
+struct StreamMemory {
   using value_type = char;
-  Queue* queue;
-  char* allocate(std::ptrdiff_t bytes) { return static_cast<char*>(queue->allocate(static_cast<std::size_t>(bytes))); }
-  void deallocate(char* data, std::size_t bytes) noexcept { queue->free(data, bytes); }
+  Stream* stream;
+  char* allocate(std::ptrdiff_t bytes) { return static_cast<char*>(stream->allocate(static_cast<std::size_t>(bytes))); }
+  void deallocate(char* data, std::size_t bytes) noexcept { stream->free(data, bytes); }
 };
 
-// run(policy); Thrust's own exceptions become DeviceError.
+// Calls run(policy); Thrust's own exceptions become DeviceError.
 template <class F>
-void with_thrust(Queue& q, const char* name, const F& run) {
-  QueueMemory memory{&q};
+void with_thrust(Stream& stream, const char* name, const F& run) {
+  StreamMemory memory{&stream};
   try {
-    run(thrust::cuda::par_nosync(memory).on(q.stream));
+    run(thrust::cuda::par_nosync(memory).on(stream.handle));
   } catch (const thrust::system_error& error) {
     check(static_cast<cudaError_t>(error.code().value()), name);
     throw DeviceError(std::string("cuda: ") + name + ": " + error.what());
   }
 }
 
-// The length of run k is where it ends less where the one before it does.
+// The length of run k is its end minus the end of the run before it.
 struct AddRunLength {
   const std::int32_t* ends;
   std::int32_t* counts;
@@ -56,39 +56,39 @@ struct AddRunLength {
 
 }  // namespace
 
-void sort_pairs(Queue& q, std::int64_t n, int bits, const std::uint32_t* keys, std::uint32_t* sorted_keys,
+void sort_pairs(Stream& stream, std::int64_t n, int bits, const std::uint32_t* keys, std::uint32_t* sorted_keys,
                 const std::int32_t* values, std::int32_t* sorted_values) {
   check_count(n);
   const auto sort = [&](void* temporary, std::size_t& bytes) {
-    // n stays 64 bits wide: Thrust's sort is the same kernels then.
+    // n stays 64 bits wide, so that the kernels are the same instances as those of Thrust's sort.
     check(cub::DeviceRadixSort::SortPairs(temporary, bytes, keys, sorted_keys, values, sorted_values, n, 0, bits,
-                                          q.stream),
+                                          stream.handle),
           "cub::DeviceRadixSort::SortPairs");
   };
   std::size_t bytes = 0;
-  sort(nullptr, bytes);  // asks how much it needs
-  const Scratch<unsigned char> temporary(q, static_cast<std::int64_t>(bytes));
+  sort(nullptr, bytes);  // queries the size of the temporary storage
+  const Scratch<unsigned char> temporary(stream, static_cast<std::int64_t>(bytes));
   sort(temporary.data(), bytes);
 }
 
-void sort_by_key(Queue& q, std::int64_t n, std::uint32_t* keys, std::int32_t* values) {
+void sort_by_key(Stream& stream, std::int64_t n, std::uint32_t* keys, std::int32_t* values) {
   check_count(n);
-  with_thrust(q, "thrust::stable_sort_by_key", [&](const auto& policy) {
+  with_thrust(stream, "thrust::stable_sort_by_key", [&](const auto& policy) {
     thrust::stable_sort_by_key(policy, keys, keys + static_cast<std::int32_t>(n), values);
   });
 }
 
-void add_counts(Queue& q, std::int64_t n, std::uint32_t* keys, std::int64_t cells, std::int32_t* counts) {
+void add_counts(Stream& stream, std::int64_t n, std::uint32_t* keys, std::int64_t cells, std::int32_t* counts) {
   check_count(n);
   check_count(cells);
-  const Scratch<std::int32_t> ends(q, cells);
-  with_thrust(q, "thrust::sort", [&](const auto& policy) { thrust::sort(policy, keys, keys + n); });
+  const Scratch<std::int32_t> ends(stream, cells);
+  with_thrust(stream, "thrust::sort", [&](const auto& policy) { thrust::sort(policy, keys, keys + n); });
   const thrust::counting_iterator<std::uint32_t> first_key(0);
-  with_thrust(q, "thrust::upper_bound", [&](const auto& policy) {
+  with_thrust(stream, "thrust::upper_bound", [&](const auto& policy) {
     thrust::upper_bound(policy, keys, keys + n, first_key, first_key + static_cast<std::uint32_t>(cells), ends.data());
   });
   const thrust::counting_iterator<std::int32_t> first(0);
-  with_thrust(q, "thrust::for_each_n", [&](const auto& policy) {
+  with_thrust(stream, "thrust::for_each_n", [&](const auto& policy) {
     thrust::for_each_n(policy, first, cells, AddRunLength{ends.data(), counts});
   });
 }

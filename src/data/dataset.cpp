@@ -1,4 +1,4 @@
-// Datasets in memory: put together from images and labels, cut, counted, compared.
+// In-memory datasets: built from images and labels; subsets, class counts and duplicates.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,8 +26,8 @@ Dataset Dataset::take(std::int64_t count) const {
   if (count < 0) throw InvalidArgument(fmt::format("take: {} examples, expected at least 0", count));
   const std::int64_t end = std::min(count, size());
   Dataset part = *this;
-  part.images = images.rows(0, end);
-  part.labels = labels.rows(0, end);
+  part.images = images.narrow(0, 0, end);
+  part.labels = labels.narrow(0, 0, end);
   return part;
 }
 
@@ -56,10 +56,10 @@ Dataset make_dataset(std::string name, const Tensor& images, const Tensor& label
   };
   if (images.dtype() != DType::u8 || (images.rank() != 3 && images.rank() != 4) || images.numel() == 0) {
     fail(fmt::format("images are {} {}, expected u8 [N, H, W] or [N, H, W, C], none of them 0",
-                     descent::name_of(images.dtype()), to_string(images.shape())));
+                     descent::to_string(images.dtype()), to_string(images.shape())));
   }
   if (labels.rank() != 1 || is_floating(labels.dtype())) {
-    fail(fmt::format("labels are {} {}, expected whole numbers [N]", descent::name_of(labels.dtype()),
+    fail(fmt::format("labels are {} {}, expected whole numbers [N]", descent::to_string(labels.dtype()),
                      to_string(labels.shape())));
   }
   if (labels.size(0) != images.size(0)) {

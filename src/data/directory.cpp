@@ -24,7 +24,8 @@ std::string dotted(std::string_view stem) {  // train-images.idx3-ubyte
   return other;
 }
 
-// "emnist-letters-" of emnist-letters-train-images-idx3-ubyte.gz, in all spellings; false for other files.
+// Extracts the prefix of a training image file, such as "emnist-letters-" from
+// emnist-letters-train-images-idx3-ubyte.gz, in either spelling, .gz or not. Returns false for other files.
 bool prefix_of(std::string_view name, std::string& prefix) {
   if (name.ends_with(".gz")) name.remove_suffix(3);
   for (const std::string& stem : {std::string(kStems[0]), dotted(kStems[0])}) {

@@ -1,4 +1,4 @@
-// Directories with the four IDX files of a dataset, or of several.
+// Directories that contain the four IDX files of one dataset, or of several.
 #pragma once
 
 #include <string>
@@ -12,21 +12,21 @@ namespace descent::data {
 
 // The path of DIR/STEM in either spelling, compressed or not; empty if there is none.
 std::string find_idx(const std::string& directory, std::string_view stem);
-// All four files under MNIST's names.
+// True if all four files are there under MNIST's names.
 bool has_all_files(const std::string& directory);
-// What the directory's label files are by their SHA-256: a known dataset, or null.
+// Identifies a known dataset by the SHA-256 of its label files; null if they match none.
 const KnownDataset* identify(const std::string& directory);
 
-// Which dataset of a directory: its files are called PREFIXtrain-images-idx3-ubyte and so on, with the prefix of
-// EMNIST ("emnist-letters-"), of QMNIST ("qmnist-"), or none.
+// One dataset in a directory. Its files are named PREFIXtrain-images-idx3-ubyte and so on, where the prefix is that of
+// EMNIST ("emnist-letters-") or QMNIST ("qmnist-"), or empty.
 struct FileSet {
   std::string directory;
   std::string prefix;
 };
-// `path` is a directory with one dataset, or DIRECTORY/NAME with a prefix "NAME-". Throws IoError if there is none,
-// InvalidArgument if the directory holds several.
+// `path` is a directory with one dataset, or DIRECTORY/NAME, which selects the prefix "NAME-". Throws IoError if it is
+// neither, InvalidArgument if the directory contains several datasets.
 FileSet find_set(const std::string& path);
-// True if `path` is DIRECTORY/NAME and that directory has such files.
+// True if `path` is DIRECTORY/NAME and DIRECTORY contains the training images of that name.
 bool names_a_set(const std::string& path);
 
 }  // namespace descent::data

@@ -1,4 +1,4 @@
-// See download.h. The tool writes into a pipe; its error text goes to a file in memory.
+// Runs curl or wget: reads its output from a pipe, its error text from an in-memory file.
 #include "data/download.h"
 
 #include <fcntl.h>
@@ -47,12 +47,12 @@ std::string first_line(int file) {
 struct Result {
   bool started = false;
   bool too_big = false;
-  int status = 0;  // of waitpid
+  int status = 0;  // from waitpid
   std::string message;
   std::vector<std::byte> bytes;
 };
 
-// Everything that the program writes, up to `limit` bytes.
+// Reads everything that the program writes; sets `too_big` if that is more than `limit` bytes.
 std::vector<std::byte> drain(int file, std::uint64_t limit, bool& too_big) {
   std::vector<std::byte> bytes;
   std::array<std::byte, 65536> chunk;
@@ -97,7 +97,7 @@ Result run(const std::vector<std::string>& command, std::uint64_t limit) {
   result.started = true;
   try {
     result.bytes = drain(output.get(), limit, result.too_big);
-  } catch (...) {  // out of memory: the child must not stay behind
+  } catch (...) {  // out of memory: the child must not be left running
     kill(child, SIGTERM);
     while (waitpid(child, nullptr, 0) < 0 && errno == EINTR) {
     }
@@ -119,7 +119,8 @@ std::vector<std::byte> finished(const std::string& tool, const std::string& url,
   return std::move(result.bytes);
 }
 
-// The file's bytes if they are an IDX file; throws IoError if a mirror sent something else, such as a login page.
+// Downloads an IDX file and computes the SHA-256 of its uncompressed content. Throws IoError if the mirror sent
+// something else, such as a login page.
 std::vector<std::byte> fetch_idx(const std::string& url, std::string& sha256) {
   constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 26U;
   std::vector<std::byte> bytes = download(url, kMostBytes);

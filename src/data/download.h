@@ -1,5 +1,4 @@
-// Downloads through the system's curl or wget: no shell, a size limit, and nothing is kept that isn't what it should
-// be.
+// Downloads through the system's curl or wget: without a shell, with a size limit, and saving only verified files.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +11,12 @@
 
 namespace descent::data {
 
-// The bytes behind a URL; throws IoError, with the tool's own words, when there is no tool or it fails.
+// Downloads a URL. Throws IoError if neither tool is installed, if the tool fails (with the tool's own message), or if
+// there are more than `limit` bytes.
 std::vector<std::byte> download(const std::string& url, std::uint64_t limit);
 
-// Brings those of the dataset's four files into `directory` that are not there. A file whose SHA-256 is wrong is a
-// FormatError; if no mirror answers with an IDX file it is an IoError.
+// Downloads those of the dataset's four files that are missing in `directory`. Throws FormatError if a file's SHA-256
+// is wrong, IoError if no mirror returns an IDX file.
 void download_dataset(const KnownDataset& dataset, const std::string& directory, const Log& log);
 
 }  // namespace descent::data

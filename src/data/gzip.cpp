@@ -1,4 +1,4 @@
-// zlib's inflate behind GzipReader.
+// GzipReader, implemented with zlib's inflate.
 #include "data/gzip.h"
 
 #include <fmt/format.h>
@@ -15,7 +15,7 @@ struct GzipReader::Stream {
   std::span<const std::byte> bytes;
   const std::string& source;
   z_stream z{};
-  std::size_t fed = 0;  // bytes given to zlib
+  std::size_t fed = 0;  // bytes passed to zlib
   bool ended = false;
 
   std::size_t offset() const { return fed - z.avail_in; }
@@ -23,8 +23,8 @@ struct GzipReader::Stream {
     throw FormatError(fmt::format("{}: gzip: {} at compressed byte {}", escape_path(source, 200), what, offset()));
   }
   std::span<const std::byte> rest() const { return bytes.subspan(offset()); }
-  // After a member: passes over zeros, with which tapes and blocks are filled up, and starts the member that follows
-  // (RFC 1952, 2.2: a file is a series of members, and means what they hold one after the other).
+  // At the end of a member: skips zero padding (tapes and disk blocks are padded with zeros) and starts the next
+  // member, if any (RFC 1952, 2.2: a file is a series of members and stands for their concatenated contents).
   bool next_member() {
     std::size_t at = offset();
     while (at < bytes.size() && bytes[at] == std::byte{0}) ++at;

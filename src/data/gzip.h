@@ -1,5 +1,5 @@
-// Reads a gzip file that lies in memory, all of its members, piece by piece, into buffers of the caller: what comes out
-// never decides how much is allocated. Zeros after a member are padding. Damaged, truncated and trailing data are
+// Reads a gzip file in memory, with all its members, piece by piece into the caller's buffers: the compressed data
+// never determine how much is allocated. Zeros after a member are padding. Damaged, truncated and trailing data throw
 // FormatErrors that name the compressed offset.
 #pragma once
 
@@ -18,9 +18,9 @@ class GzipReader {
   GzipReader(const GzipReader&) = delete;
   GzipReader& operator=(const GzipReader&) = delete;
 
-  // Fills `out` as far as the stream goes; returns the number of bytes.
+  // Fills `out`, or as much of it as the stream has left; returns the number of bytes.
   std::size_t read(std::span<std::byte> out);
-  // Throws unless the stream has ended, with its checksum right, and nothing follows it. `promised` is for the message.
+  // Throws unless the stream has ended with a correct checksum and nothing follows it. `promised` is for the message.
   void expect_end(std::uint64_t promised);
 
   static bool looks_like_gzip(std::span<const std::byte> bytes) {

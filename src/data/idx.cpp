@@ -1,6 +1,6 @@
-// The IDX format of MNIST (Y. LeCun's page): two zero bytes, a type code, the rank, big-endian dimensions, the data
-// (big-endian too). All of its types are read; MNIST and EMNIST have u8, QMNIST's labels are i32.
-// Nothing is allocated before the header's promise has been compared with the bytes that there are.
+// The IDX format of MNIST (Y. LeCun's page): two zero bytes, a type code, the rank, big-endian dimensions, big-endian
+// data. All its types are supported; MNIST and EMNIST use u8, QMNIST's labels are i32. Nothing is allocated before the
+// size that the header declares has been checked against the bytes available.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -30,7 +30,7 @@ constexpr std::array<IdxType, 6> kIdxTypes = {{{0x08, "u8", 1, DType::u8},
                                                {0x0C, "i32", 4, DType::i32},
                                                {0x0D, "f32", 4, DType::f32},
                                                {0x0E, "f64", 8, DType::f64}}};
-// i8 and i16 grow in memory: this limit keeps them within 64 MiB more than twice the file.
+// i8 and i16 are widened to i32: this limit keeps them within twice the file size plus 64 MiB.
 constexpr std::uint64_t kMaxWidened = std::uint64_t{1} << 24U;
 constexpr int kMaxRank = 4;
 constexpr std::size_t kMaxHeader = 4 + 4 * kMaxRank;
@@ -67,7 +67,7 @@ struct Header {
   std::uint64_t payload = 0;  // of the elements
 };
 
-// `bytes` holds the header, or all there is of the file.
+// `bytes` contains the header, or the whole file if that is shorter.
 Header parse_header(std::span<const std::byte> bytes, const std::string& source) {
   const int rank = check_magic(bytes.first(std::min<std::size_t>(bytes.size(), 4)), source);
   Header header;
@@ -86,7 +86,7 @@ Header parse_header(std::span<const std::byte> bytes, const std::string& source)
     empty = empty || dim == 0;
     if (dim != 0) nonzero = nonzero * dim;
   }
-  // As Shape does, for the largest element type: no size in bytes can wrap around.
+  // Like Shape's check, for the largest element type: no size in bytes can overflow.
   if (!(nonzero * 8).within((std::uint64_t{1} << 63U) - 1))
     fail(source, "byte 4: the product of the dimensions overflows");
   header.shape = Shape(std::span<const std::int64_t>(dims.data(), static_cast<std::size_t>(rank)));
@@ -98,7 +98,7 @@ Header parse_header(std::span<const std::byte> bytes, const std::string& source)
   return header;
 }
 
-// Big-endian elements of the file to those of the tensor, from its element `first` on.
+// Converts big-endian elements of the file to elements of the tensor, starting at its element `first`.
 void convert(std::span<const std::byte> bytes, const IdxType& type, Tensor& tensor, std::size_t first) {
   for (std::size_t i = 0; i < bytes.size() / type.bytes; ++i) {
     std::uint64_t bits = 0;
@@ -109,7 +109,7 @@ void convert(std::span<const std::byte> bytes, const IdxType& type, Tensor& tens
       tensor.data<double>()[first + i] = std::bit_cast<double>(bits);
     } else if (type.dtype == DType::f32) {
       tensor.data<float>()[first + i] = std::bit_cast<float>(static_cast<std::uint32_t>(bits));
-    } else {  // the sign comes from the element's own width
+    } else {  // sign-extended from the element's own width
       const std::uint64_t shift = 64 - 8 * type.bytes;
       tensor.data<std::int32_t>()[first + i] =
           static_cast<std::int32_t>(std::bit_cast<std::int64_t>(bits << shift) >> shift);
@@ -117,7 +117,7 @@ void convert(std::span<const std::byte> bytes, const IdxType& type, Tensor& tens
   }
 }
 
-// Reads the elements with `read`, which fills a buffer as far as it can; returns the bytes that it gave.
+// Reads the elements with `read`, which fills a buffer as far as it can; returns the number of bytes read.
 template <class Read>
 std::uint64_t fill_elements(Tensor& tensor, const Header& header, Read&& read) {
   if (header.type->dtype == DType::u8) {
@@ -192,7 +192,7 @@ std::vector<std::byte> encode_idx(const Tensor& tensor) {
   });
   if (type == kIdxTypes.end() || tensor.rank() < 1 || tensor.rank() > kMaxRank) {
     throw InvalidArgument(fmt::format("encode_idx: {} {}, expected u8, i32, f32 or f64 of rank 1 to {}",
-                                      name_of(tensor.dtype()), to_string(tensor.shape()), kMaxRank));
+                                      to_string(tensor.dtype()), to_string(tensor.shape()), kMaxRank));
   }
   std::vector<std::byte> bytes = {std::byte{0}, std::byte{0}, static_cast<std::byte>(type->code),
                                   static_cast<std::byte>(tensor.rank())};

@@ -1,4 +1,4 @@
-// The datasets that we know by name: where they are to be had, and the SHA-256 of their uncompressed files.
+// The datasets known by name: their download locations and the SHA-256 of their uncompressed files.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ struct KnownFile {
 
 struct KnownDataset {
   std::string_view name;
-  std::string_view package_directory;  // where a package of the distribution puts it; may be empty
+  std::string_view package_directory;  // where a distribution package installs it; may be empty
   std::vector<std::string_view> mirrors;
   std::array<KnownFile, 4> files;  // training images and labels, test images and labels
   std::vector<std::string_view> class_names;

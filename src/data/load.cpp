@@ -1,5 +1,6 @@
-// Finds a dataset by name: DESCENT_DATA_DIR, the cache, the distribution's packages, the network; and, only when asked
-// to, something else in its place, said loudly. What is returned is always named by what it is.
+// Finds a dataset by name: in DESCENT_DATA_DIR, the cache and the distribution's packages, then on the network. Only
+// on request (FetchPolicy::fallback) does another dataset replace it, with a warning. The returned dataset is always
+// named after its actual content.
 #include <fmt/format.h>
 
 #include <cstdlib>
@@ -33,7 +34,7 @@ void say(const Log& log, const std::string& line) {
   if (log) log(line);
 }
 
-// The user's own directory is taken as it is, but never under a name that its label files contradict.
+// The user's own files are accepted even if they were modified, but never under a name that their labels contradict.
 std::optional<DatasetPair> from_user_directory(const KnownDataset& wanted, const Log& log) {
   const std::string base = environment("DESCENT_DATA_DIR");
   if (base.empty()) return std::nullopt;

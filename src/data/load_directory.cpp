@@ -1,6 +1,6 @@
-// Reads a dataset from a directory, MNIST's, EMNIST's and QMNIST's files as they are distributed. What it is called
-// depends on what is in it, not on where it lies: label files of a known dataset give its name, then the files' prefix,
-// and only then the directory's name.
+// Reads a dataset from a directory: MNIST's, EMNIST's and QMNIST's files as they are distributed. Its name depends
+// on its content, not on its location: the name of the known dataset with these label files, else the files'
+// prefix, else the directory's name.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -17,8 +17,8 @@ namespace {
 constexpr std::string_view kDigitNames = "0123456789";
 constexpr std::string_view kUpper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
-// Cohen et al., EMNIST (2017): the lower-case letters of "balanced" and "bymerge" are those that look unlike their
-// upper case. Empty for a name that is none of the six.
+// "balanced" and "bymerge" contain only the lower-case letters that look unlike their upper case (Cohen et al.,
+// EMNIST, 2017). Empty for a name that is none of the six splits.
 std::string emnist_classes(std::string_view split) {
   if (split == "letters") return std::string(kUpper);
   if (split == "digits" || split == "mnist") return std::string(kDigitNames);
@@ -33,7 +33,7 @@ struct Part {
   std::string source;
 };
 
-// The first of the names that is there.
+// The path of the first of the names that exists; throws IoError if none does.
 std::string require_any(const FileSet& set, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
     std::string path = find_idx(set.directory, set.prefix + name);
@@ -42,7 +42,7 @@ std::string require_any(const FileSet& set, const std::vector<std::string>& name
   throw IoError(fmt::format("{}/{}{}[.gz]", set.directory, set.prefix, names.front()), "open", ENOENT);
 }
 
-// QMNIST: i32 [N, 8], of which the first column is the class.
+// Labels of QMNIST are i32 [N, 8]; the first column is the class.
 Tensor classes_of(const Tensor& labels) {
   if (labels.dtype() != DType::i32 || labels.rank() != 2 || labels.size(1) < 1) return labels;
   Tensor classes = Tensor::empty({labels.size(0)}, DType::i32);
@@ -63,9 +63,9 @@ Part read_part(const FileSet& set, const std::vector<std::string>& part) {
   return {read_idx(path), classes_of(read_idx(require_any(set, labels))), path};
 }
 
-// EMNIST's images lie on their side: rows are columns. In place: "byclass" has 600 MB of them.
+// EMNIST stores its images transposed. Transposes them in place: "byclass" has 600 MB of images.
 Tensor transposed(const Tensor& images) {
-  if (images.dtype() != DType::u8 || images.rank() != 3) return images;  // refused later, with what is wrong
+  if (images.dtype() != DType::u8 || images.rank() != 3) return images;  // rejected later, with the reason
   const std::int64_t rows = images.size(1);
   const std::int64_t columns = images.size(2);
   Tensor turned = images.reshape({images.size(0), columns, rows});
@@ -87,7 +87,7 @@ std::int32_t smallest(const Tensor& labels) {
   return values.empty() ? 0 : *std::min_element(values.begin(), values.end());
 }
 
-// EMNIST's letters are numbered from 1; ours, as every other dataset's classes, from 0.
+// EMNIST numbers its letters from 1; classes here start at 0, as in every other dataset.
 void count_from_zero(Part& train, Part& test) {
   if (is_floating(train.labels.dtype()) || is_floating(test.labels.dtype())) return;
   if (smallest(train.labels) < 1 || smallest(test.labels) < 1) return;
@@ -106,7 +106,7 @@ std::string base_name(const std::string& directory) {
   return escape_path(last.string());
 }
 
-// The classes' names; empty if nothing is known about them.
+// The class names; empty if they are unknown.
 std::vector<std::string> class_names(const FileSet& set, const KnownDataset* known) {
   if (known != nullptr) return {known->class_names.begin(), known->class_names.end()};
   constexpr std::string_view kEmnist = "emnist-";

@@ -1,4 +1,4 @@
-// Normalization, fitted from an exact histogram of the training pixels: no rounding, any order gives the same numbers.
+// Normalization, fitted to a histogram of the training pixels. Its counts are exact, in any order of the images.
 #include <fmt/format.h>
 
 #include <array>
@@ -67,12 +67,12 @@ std::vector<double> numbers(const nlohmann::json& json, const char* key) {
 
 Normalization::Kind parse_normalization(std::string_view name) {
   for (const auto kind : {Normalization::Kind::none, Normalization::Kind::minmax, Normalization::Kind::zscore}) {
-    if (name == name_of(kind)) return kind;
+    if (name == to_string(kind)) return kind;
   }
   throw InvalidArgument(fmt::format("normalization \"{}\", expected none, minmax or zscore", escape(name)));
 }
 
-std::string_view name_of(Normalization::Kind kind) {
+std::string_view to_string(Normalization::Kind kind) {
   switch (kind) {
     case Normalization::Kind::minmax:
       return "minmax";
@@ -100,7 +100,7 @@ Normalization Normalization::fit(Kind kind, const Dataset& train, bool per_chann
 }
 
 std::string Normalization::to_json() const {
-  return nlohmann::ordered_json{{"kind", name_of(kind)}, {"shift", shift}, {"scale", scale}}.dump();
+  return nlohmann::ordered_json{{"kind", to_string(kind)}, {"shift", shift}, {"scale", scale}}.dump();
 }
 
 Normalization Normalization::from_json(std::string_view text) {

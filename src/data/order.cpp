@@ -32,7 +32,7 @@ std::vector<std::int32_t> philox_order(std::int64_t count, std::uint64_t seed, s
 
 namespace {
 
-// The classes that occur, in the order in which their first examples come.
+// The classes that occur, in the order of their first examples.
 std::vector<std::size_t> first_seen(const std::vector<std::int32_t>& order, const std::int32_t* labels) {
   std::vector<std::size_t> classes;
   std::vector<bool> seen;
@@ -45,9 +45,9 @@ std::vector<std::size_t> first_seen(const std::vector<std::int32_t>& order, cons
   return classes;
 }
 
-// round(fraction * sum) as whole numbers, one for each count, by largest remainders (Hamilton's method): each is its
-// share rounded down or up. Rounding each share by itself can miss the sum by half the number of classes. Ties between
-// remainders go to what comes first in `by`: a seeded order, so that no class is favoured by its number.
+// Splits round(fraction * sum) into whole numbers, one per count, by largest remainders (Hamilton's method): each is
+// its share rounded down or up. Rounding each share separately can miss the sum by half the number of classes. Ties
+// between remainders go to the class that comes first in `by`, a seeded order, so that no class is favored.
 std::vector<std::int64_t> apportion(const std::vector<std::int64_t>& counts, double fraction,
                                     const std::vector<std::size_t>& by) {
   std::vector<std::int64_t> whole(counts.size(), 0);
@@ -79,7 +79,7 @@ Split stratified_split(const Dataset& dataset, double fraction, std::uint64_t se
   }
   Split split;
   if (dataset.size() == 0) return split;
-  const std::vector<std::int64_t> counts = class_counts(dataset);  // refuses labels that are no classes
+  const std::vector<std::int64_t> counts = class_counts(dataset);  // throws for labels out of range
   const auto* labels = dataset.labels.data<std::int32_t>();
   const std::vector<std::int32_t> order = philox_order(dataset.size(), seed, kSplitStream, 0);
   std::vector<std::int64_t> wanted = apportion(counts, fraction, first_seen(order, labels));
@@ -107,7 +107,7 @@ std::int64_t BatchSampler::batches_per_epoch() const {
   return size_ / batch_size_ + rest;
 }
 
-void BatchSampler::seek(Position position) {
+void BatchSampler::seek(SamplerPosition position) {
   if (position.epoch < 0 || position.epoch > std::numeric_limits<std::uint32_t>::max() || position.batch < 0 ||
       position.batch > batches_per_epoch()) {
     throw InvalidArgument(fmt::format("BatchSampler: epoch {}, batch {}, expected a batch from 0 to {}", position.epoch,

@@ -1,5 +1,5 @@
-// Orders of examples, by Philox keys: the same definition as the backend's permutation, so that the same seed gives the
-// same order on every device and machine.
+// The order of examples, sorted by Philox keys. The backend's permutation has the same definition, so the same seed
+// gives the same order on every device and machine.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace descent::data {
 
-// Streams of random numbers that data uses; nothing else draws from them.
+// Philox streams reserved for data; nothing else draws from them.
 inline constexpr std::uint32_t kOrderStream = 0x64'61'74'01;
 inline constexpr std::uint32_t kSplitStream = 0x64'61'74'02;
 inline constexpr std::uint32_t kSyntheticStream = 0x64'61'74'03;  // and the next one, for the test part

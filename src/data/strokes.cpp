@@ -1,4 +1,4 @@
-// The shapes, put together from lines and elliptic arcs. Angles are in degrees, clockwise from the right.
+// The digit shapes, composed of lines and elliptic arcs. Angles are in degrees, clockwise from the right.
 #include "data/strokes.h"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 namespace descent::data {
 namespace {
 
-constexpr double kStep = 0.04;  // the distance between neighbouring points, so that distortions bend lines
+constexpr double kStep = 0.04;  // maximum distance between adjacent points, so that distortions bend lines
 constexpr double kRadians = 3.14159265358979323846 / 180.0;
 
 class Pen {

@@ -1,4 +1,4 @@
-// How we write the ten digits: a few strokes each, in a unit square (x to the right, y down), in one to three ways.
+// Shapes of the ten digits: two or three variants of each, of a few strokes in a unit square (x to the right, y down).
 #pragma once
 
 #include <vector>

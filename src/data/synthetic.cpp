@@ -1,5 +1,5 @@
-// Synthetic digits: strokes, bent by a smooth random field, slanted, stretched and shifted at random, drawn with a
-// round pen. Every image depends on (seed, part, its index) only.
+// Synthetic digits: strokes bent by a smooth random field, slanted, stretched and shifted at random, and drawn with a
+// round pen. An image depends only on (seed, part, its index) and, for its digit, on the part's size.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -69,7 +69,7 @@ class Elastic {
 struct Affine {
   explicit Affine(Draw& draw) {
     const double angle = draw.normal(0.12);
-    const double slant = draw.normal(0.15) - 0.08;  // most hands lean to the right
+    const double slant = draw.normal(0.15) - 0.08;  // most handwriting leans to the right
     const double height = draw.uniform(22, 27);     // pixels per unit
     const double width = height * draw.uniform(0.75, 1.15);
     xx = width * std::cos(angle);
@@ -81,8 +81,7 @@ struct Affine {
   double xx, xy, yx, yy;
 };
 
-// Shifts the glyph so that its bounding box is in the middle of the image, give or take `jitter`; shrinks what is too
-// big.
+// Centers the glyph's bounding box in the image, offset by `jitter`; shrinks glyphs that are too big.
 void center(Glyph& glyph, Point jitter) {
   constexpr double kMostExtent = 23;
   Point low{1e9, 1e9};
@@ -109,7 +108,7 @@ double distance_to_segment(Point p, Point a, Point b) {
   return std::hypot(p.x - a.x - t * d.x, p.y - a.y - t * d.y);
 }
 
-// A round pen of this radius with an edge one pixel wide, which is what makes it anti-aliased.
+// Draws with a round pen of this radius; its edge fades over one pixel, for anti-aliasing.
 void draw_segment(Point a, Point b, double radius, double ink, std::uint8_t* image) {
   const double reach = radius + 0.5;
   const auto first = [&](double u, double v) {

@@ -1,4 +1,4 @@
-// See append_file.h.
+// Appends text to a log: see append_file.h.
 #include "io/append_file.h"
 
 #include <fcntl.h>
@@ -23,7 +23,7 @@ int append_file(const std::string& path, std::string_view text) noexcept {
       [[maybe_unused]] const int cut = ftruncate(file, before.st_size);
     }
   }
-  // Some file systems report only here that there was no room. What is in the file then is unknown, and stays.
+  // Some file systems report a full disk only here. What the file then holds is unknown, and is left alone.
   if (close(file) != 0 && error == 0) return errno;
   return error;
 }

@@ -1,4 +1,4 @@
-// Appending to a log: all of a text, or nothing of it.
+// Appends to a log: all of a text or none of it.
 #pragma once
 
 #include <string>
@@ -6,8 +6,8 @@
 
 namespace descent::io {
 
-// Returns 0 or errno. After a failure the file is cut back to its old length, if that is still possible, so that the
-// next attempt doesn't begin inside a line. Nobody else may append at the same time.
+// Returns 0 or errno. After a failed write the file is truncated to its old length, if that is still possible, so that
+// the next attempt doesn't begin inside a line. There must be no other writer at the same time.
 int append_file(const std::string& path, std::string_view text) noexcept;
 
 }  // namespace descent::io

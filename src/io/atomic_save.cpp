@@ -1,5 +1,6 @@
-// The atomic save: after it returns, the new content is on the disk under its name; when it throws, the old one is.
-// A failed fsync is never tried again on the same file: the kernel may have dropped the pages already.
+// The atomic save: after it returns, the new content is on disk under its name; if it throws, the file is intact, with
+// the old content or, if only the fsync of the directory failed, the new one. A failed fsync is never retried on the
+// same file, since the kernel may have dropped the dirty pages.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -23,7 +24,7 @@ std::string directory_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-// Resolves a symbolic link to a file, or to nothing yet: the link stays, what it names is replaced.
+// Resolves symbolic links, even dangling ones: the link stays, and its target is replaced.
 std::string follow_links(std::string path) {
   constexpr int kMostLinks = 40;  // as many as Linux follows
   for (int links = 0;; ++links) {
@@ -35,8 +36,7 @@ std::string follow_links(std::string path) {
   }
 }
 
-// Closes and removes the temporary file unless the save got through. Errors name the target: that is what the user
-// knows.
+// The temporary file, which is removed unless the save succeeds. Errors name the target, which the user knows.
 class Temporary {
  public:
   Temporary(const std::string& target, mode_t mode, const FileCalls& calls) : calls_(calls), target_(target) {
@@ -56,8 +56,8 @@ class Temporary {
     if (!kept_) unlink(path_.c_str());
   }
 
-  // As far as the file system and our rights allow; the file was created with no more rights than these. What was for
-  // another owner (set-user-id) or group isn't given to ours.
+  // As far as the file system and our rights allow; the file was created with no more permissions than these. Those
+  // meant for another owner (set-user-id) or group are not granted to ours.
   void take_owner_and_mode_of(const struct stat& existing) {
     const bool owner = fchown(file_, existing.st_uid, existing.st_gid) == 0;
     const bool group = owner || fchown(file_, static_cast<uid_t>(-1), existing.st_gid) == 0;
@@ -93,8 +93,8 @@ class Temporary {
   bool kept_ = false;
 };
 
-// Without this a rename may be undone by a power cut. File systems that can't do it say EINVAL; nothing is lost then
-// that could have been kept.
+// Without this a power failure may undo a rename. File systems that don't support it return EINVAL, which is ignored:
+// there is no other way to make the rename durable.
 void sync_directory(const std::string& directory, const FileCalls& calls) {
   const int file = calls.open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
   if (file < 0) throw IoError(directory, "open directory", errno);
@@ -150,7 +150,7 @@ bool make_directories(const std::string& path) {
       sync_directory(directory_of(made.string()), system_file_calls());
     } else {
       const int error = errno;
-      std::error_code unknown;  // a path that can't even be looked at is no directory
+      std::error_code unknown;  // a path that can't be examined counts as no directory
       if (!std::filesystem::is_directory(made, unknown)) throw IoError(made.string(), "create directory", error);
     }
   }

@@ -1,4 +1,4 @@
-// The one type for sizes that come from a file: unsigned, and once an operation overflows it stays "too big".
+// The type for sizes that come from a file: unsigned, and sticky on overflow, so that no later operation hides it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Checkpoints: DIR/checkpoint-STEP.safetensors, the newest few of them. The newest one that reads back whole is never
-// removed, whatever happened to the others.
+// Checkpoints: keeps the newest few files DIR/checkpoint-STEP.safetensors. The newest one that reads back whole is
+// never removed, whatever happened to the others.
 #include <fmt/format.h>
 #include <signal.h>
 #include <unistd.h>
@@ -76,7 +76,7 @@ bool reads_back(const std::string& path) {
   }
 }
 
-// What can't be removed stays: the checkpoint before it is safe, so that is no failed save.
+// A file that can't be removed stays: the new checkpoint is already saved, so the save has not failed.
 void try_to_remove(const std::string& path) noexcept { static_cast<void>(unlink(path.c_str())); }
 
 void prune(const std::string& dir, const std::string& saved, int keep) {
@@ -94,7 +94,7 @@ void prune(const std::string& dir, const std::string& saved, int keep) {
   }
 }
 
-// Removes what a killed process left behind: .save-PID-NUMBER.tmp if no such process lives.
+// Removes temporary files of killed processes: .save-PID-NUMBER.tmp if no process PID exists.
 void remove_leftovers(const std::string& dir) {
   for (const std::string& name : list(dir)) {
     if (!name.starts_with(".save-") || !name.ends_with(".tmp")) continue;

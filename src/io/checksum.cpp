@@ -1,5 +1,5 @@
-// CRC32C (Castagnoli, reflected polynomial 0x82F63B78), eight bytes per step through eight tables. It needs no special
-// instruction, so that every machine agrees and the code is tested everywhere.
+// CRC32C (Castagnoli, reflected polynomial 0x82F63B78), eight bytes per step through eight tables. It uses no special
+// instructions, so that every machine runs, and tests, the same code.
 #include <array>
 
 #include "descent/io.h"

@@ -1,4 +1,4 @@
-// The system calls of an atomic save behind a seam, so that tests can make each of them fail; and the save itself.
+// The system calls of an atomic save as a table, so that tests can make each of them fail; and the save itself.
 #pragma once
 
 #include <sys/types.h>
@@ -9,7 +9,7 @@
 
 namespace descent::io {
 
-// Each member has the meaning of the POSIX call of its name, errno included.
+// Each member behaves like the POSIX call of the same name, including errno.
 struct FileCalls {
   int (*open)(const char* path, int flags, mode_t mode);
   ssize_t (*write)(int file, const void* bytes, std::size_t count);
@@ -19,7 +19,7 @@ struct FileCalls {
 };
 const FileCalls& system_file_calls();
 
-// What io::write_file does, from several pieces: see io.h.
+// Like io::write_file (see io.h), but from several pieces.
 void save_atomically(const std::string& path, std::span<const std::span<const std::byte>> pieces,
                      const FileCalls& calls = system_file_calls());
 

@@ -1,4 +1,4 @@
-// IEEE 754 binary16, which files hold and we don't compute with.
+// IEEE 754 binary16, which is only read from files, never used for arithmetic.
 #pragma once
 
 #include <bit>

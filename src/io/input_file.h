@@ -1,4 +1,4 @@
-// A regular file open for reading: its size first, then bytes at offsets.
+// A regular file opened for reading, with its size and reads at offsets.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@ namespace descent::io {
 
 class InputFile {
  public:
-  explicit InputFile(const std::string& path);  // throws IoError; anything but a regular file is refused
+  explicit InputFile(const std::string& path);  // throws IoError, also for anything but a regular file
   InputFile(const InputFile&) = delete;
   InputFile& operator=(const InputFile&) = delete;
   ~InputFile();

@@ -1,4 +1,4 @@
-// The guard in front of nlohmann's parser (which itself does not recurse), and the refusal of duplicate keys.
+// Limit checks before nlohmann's parser (which itself does not recurse), and the detection of duplicate keys.
 #include "io/json.h"
 
 #include <fmt/format.h>
@@ -23,7 +23,7 @@ constexpr std::size_t kMaxConfig = std::size_t{1} << 22;
   throw FormatError(fmt::format("{}: JSON: byte {}: {}", escape_path(source, 200), at, what));
 }
 
-// Passes events on to a nested handler, if any, and turns parse errors into ours.
+// Forwards events to another handler, and turns parse errors into FormatErrors.
 class Guard : public nlohmann::json_sax<Json> {
  public:
   Guard(const std::string& source, nlohmann::json_sax<Json>& inner) : source_(source), inner_(inner) {}
@@ -49,7 +49,7 @@ class Guard : public nlohmann::json_sax<Json> {
   nlohmann::json_sax<Json>& inner_;
 };
 
-// Only looks for keys that come twice in one object.
+// Only detects keys that appear twice in one object.
 class DuplicateKeys : public nlohmann::json_sax<Json> {
  public:
   explicit DuplicateKeys(const std::string& source) : source_(source) {}
@@ -89,7 +89,7 @@ class DuplicateKeys : public nlohmann::json_sax<Json> {
 
 void check_json_limits(std::string_view text, const std::string& source, const JsonLimits& limits) {
   int depth = 0;
-  std::size_t begin = 0;  // of the token that we are in
+  std::size_t begin = 0;  // of the current token
   bool in_string = false;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];

@@ -1,5 +1,5 @@
-// Bytes that are usually text, in JSON, which holds text only: what is not UTF-8 becomes {"bytes": [numbers]}.
-// tools/bytes_json.h mirrors it for the command, which includes public headers only.
+// Byte strings, usually text, as JSON, which holds only text: one that is not UTF-8 becomes {"bytes": [numbers]}.
+// tools/bytes_json.h mirrors this for the command, which includes only public headers.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Channels-last memory to PyTorch's order in files, and back. Every layout that differs is one transposition of the two
-// inner axes of [outer, a, b]: positions and channels change places, whatever the position is made of.
+// Converts channels-last memory to PyTorch's order in files, and back. Every layout that differs is one transposition
+// of the two inner axes of [outer, a, b], which swaps the spatial positions, flattened to one axis, and the channels.
 #include <fmt/format.h>
 
 #include <cstring>

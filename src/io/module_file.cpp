@@ -1,5 +1,5 @@
-// Modules to and from files under PyTorch's names and in PyTorch's layouts. Loading checks everything first and only
-// then writes: a module is never left half loaded.
+// Saves and loads modules with PyTorch's names and layouts. Loading checks everything before it writes anything, so
+// that a module is never left half loaded.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace descent::io {
 namespace {
 
-// Integer buffers are counters, which PyTorch keeps as I64.
+// Integer buffers are counters, which PyTorch stores as I64.
 SaveOptions pytorch_types(const TensorFile& file) {
   SaveOptions options;
   for (const auto& [name, tensor] : file.tensors) {
@@ -58,15 +58,15 @@ void check_fits(const nn::StateEntry& entry, const Tensor& found) {
   }
   if (is_floating(found.dtype()) != is_floating(entry.tensor.dtype())) {
     throw InvalidArgument(fmt::format("load_module: {} is {}, the model expects {}", escape(entry.name),
-                                      name_of(found.dtype()), name_of(entry.tensor.dtype())));
+                                      to_string(found.dtype()), to_string(entry.tensor.dtype())));
   }
 }
 
 }  // namespace
 
-TensorFile module_state(nn::Module& module) {
+TensorFile state_dict(nn::Module& module) {
   TensorFile file;
-  for (const nn::StateEntry& entry : module.state()) {
+  for (const nn::StateEntry& entry : module.state_dict()) {
     const Tensor memory = entry.tensor.detach();
     const Tensor written = to_file_layout(memory, entry.layout);
     const bool shared = written.impl() == memory.impl();
@@ -75,8 +75,8 @@ TensorFile module_state(nn::Module& module) {
   return file;
 }
 
-void set_module_state(nn::Module& module, const TensorFile& file, bool strict) {
-  const std::vector<nn::StateEntry> entries = module.state();
+void load_state_dict(nn::Module& module, const TensorFile& file, bool strict) {
+  const std::vector<nn::StateEntry> entries = module.state_dict();
   if (strict) check_keys(entries, file);
   for (const nn::StateEntry& entry : entries) {
     if (const Tensor* found = file.find(entry.name)) check_fits(entry, *found);
@@ -90,7 +90,7 @@ void set_module_state(nn::Module& module, const TensorFile& file, bool strict) {
 }
 
 void save_module(const std::string& path, nn::Module& module, const std::map<std::string, std::string>& metadata) {
-  TensorFile file = module_state(module);
+  TensorFile file = state_dict(module);
   file.metadata = metadata;
   save_tensors(path, file, pytorch_types(file));
 }
@@ -98,7 +98,7 @@ void save_module(const std::string& path, nn::Module& module, const std::map<std
 std::map<std::string, std::string> load_module(const std::string& path, nn::Module& module, bool strict) {
   TensorFile file = load_tensors(path);
   try {
-    set_module_state(module, file, strict);
+    load_state_dict(module, file, strict);
   } catch (const InvalidArgument& error) {
     throw FormatError(fmt::format("{}: {}", escape_path(path, 150), error.what()));
   }

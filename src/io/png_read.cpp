@@ -1,5 +1,5 @@
-// PNG images in memory to u8 tensors. libpng reports errors by longjmp: every function below that calls setjmp holds
-// nothing but plain values, and what must be freed belongs to its caller.
+// Decodes PNG images to u8 tensors. libpng reports errors by longjmp: functions that call setjmp hold only trivially
+// destructible values, and whatever must be freed belongs to their callers.
 #include <fmt/format.h>
 #include <png.h>
 
@@ -96,7 +96,7 @@ void blend_over_black(const std::vector<png_byte>& pixels, std::size_t channels,
   }
 }
 
-// Looks at the header chunk, which must come first, before libpng does: its message would not say what is wrong.
+// Checks the header chunk, which must come first, before libpng does: its message would not say what is wrong.
 void check_size(std::span<const std::byte> bytes, const std::string& source) {
   constexpr std::size_t kWidth = 16;
   constexpr std::size_t kHeight = 20;

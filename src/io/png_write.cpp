@@ -1,4 +1,4 @@
-// u8 images to PNG files; see png_read.cpp for the rule about setjmp.
+// Encodes u8 images as PNG; see png_read.cpp for the rule about setjmp.
 #include <fmt/format.h>
 #include <png.h>
 
@@ -75,7 +75,7 @@ std::vector<std::byte> encode_png(const Tensor& image) {
                         (channels == 1 || channels == 3) && image.size(0) <= 65'535 && image.size(1) <= 65'535;
   if (!drawable) {
     throw InvalidArgument(fmt::format("encode_png: {} {}, expected u8 [H, W], [H, W, 1] or [H, W, 3]",
-                                      name_of(image.dtype()), to_string(image.shape())));
+                                      to_string(image.dtype()), to_string(image.shape())));
   }
   std::vector<std::uint8_t> pixels = image.to_vector<std::uint8_t>();
   std::vector<png_bytep> rows(static_cast<std::size_t>(image.size(0)));

@@ -1,4 +1,4 @@
-// Reads files, whole or in part, after a look at what and how big they are.
+// Reads files, whole or in part, after checking their type and size.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>

@@ -1,4 +1,4 @@
-// See safetensors_checksum.h.
+// Checksums of safetensors files: see safetensors_checksum.h.
 #include "io/safetensors_checksum.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ namespace descent::io {
 namespace {
 
 constexpr std::string_view kChecksumPrefix = "crc32c.";
-// A quote inside of a string is escaped: without a backslash before it this can only be the key.
+// A quote inside a string is escaped, so this matches only the end of a metadata key.
 constexpr std::string_view kBeforeDigits = "\"crc32c\" :\"";
 constexpr std::string_view kZeros = "00000000";
 

@@ -1,12 +1,12 @@
 // Checksums in the metadata of our safetensors files, and how to tell whether they are current.
 //
-// Other programs copy the metadata of a file that they read into one that they write, checksums included, whose tensors
-// they changed. So the file must say who wrote it in a way that isn't copied with it: in a header of ours each name of
-// a tensor or of a metadata key is followed by a space and a colon. That is JSON as any other, but no writer emits it
-// (safetensors' own: no space; Python's json: one after the colon; pretty printers: on both sides), and whoever parses
-// a header and writes it again leaves it out. A header with even one such place is ours: then its own checksum, over
-// its raw bytes, and that of each tensor must be right. Damage would have to hit every place to make a file look like
-// another program's; there are at least two of them, and two more for each tensor.
+// Other programs copy the metadata of a file they read, checksums included, into a file whose tensors they changed. So
+// our files must be recognizable by something that isn't copied along: in our headers every tensor name and metadata
+// key is followed by a space and a colon. That is valid JSON, but no other writer emits it (safetensors' own: no space;
+// Python's json: one after the colon; pretty printers: on both sides), and a program that parses a header and writes it
+// again drops it. A header with even one such mark is ours: then its own checksum, over its raw bytes, and that of each
+// tensor must be right. Damage would have to hit every mark to make a file look like another program's; there are at
+// least two marks, and two more for each tensor.
 #pragma once
 
 #include <cstdint>
@@ -24,18 +24,18 @@ std::string checksum_key(std::string_view tensor);  // the metadata key of a ten
 bool is_checksum_key(std::string_view key);
 std::string checksum_text(std::uint32_t value);
 
-// Puts the checksum of the header's bytes over its 8 digits (which count as zeros) in a marked header.
+// Writes the checksum of a marked header's bytes over its 8 digits, which count as zeros in the sum.
 void seal_header(std::string& json);
 
-// True if the header's bytes are as we write them, whole or damaged. `json` has been parsed without an error.
+// True if the header has any of our marks, even if it is damaged. `json` must have been parsed without an error.
 bool has_our_marks(std::string_view json);
-// Throws FormatError unless the header is as it was sealed.
+// Throws FormatError if the header has changed since seal_header.
 void verify_header(std::string_view json, const std::string& source);
 
-// Before there were marks, the checksum of a header was that of its content: true if the header has checksums at all.
-// Whether they are current only the purpose of the file can tell.
+// Before there were marks, a header's checksum covered its content. True if the header has checksums at all; only the
+// purpose of the file tells whether they are current.
 bool has_checksums(const Header& header);
-// Throws FormatError unless the content of such a header is as it was written.
+// Throws FormatError if the content of such a header has changed since it was written.
 void verify_unmarked_header(const Header& header, const std::string& source);
 
 }  // namespace descent::io

@@ -1,4 +1,4 @@
-// A state machine over the parser's events: whatever is not exactly a safetensors header is refused at once.
+// A state machine over the parser's events, which rejects at once whatever is not exactly a safetensors header.
 #include "io/safetensors_header.h"
 
 #include <fmt/format.h>
@@ -70,7 +70,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
     return true;
   }
 
-  // Copies: to move from the parser's buffer would keep its capacity, which is that of the longest string so far.
+  // Copies, since moving from the parser's buffer would keep its capacity, which is that of the longest string so far.
   bool string(string_t& value) override {
     if (place_ == Place::metadata) {
       header_.metadata.emplace(key_, value);
@@ -155,7 +155,7 @@ class HeaderEvents : public nlohmann::json_sax<Json> {
   // Upper bounds, the spare capacity of growing vectors included.
   static constexpr std::size_t kEntryBytes = 2 * sizeof(HeaderEntry);
   static constexpr std::size_t kDimensionBytes = 2 * sizeof(std::uint64_t);
-  static constexpr std::size_t kFieldBytes = 128;  // a node of the map, with two short strings
+  static constexpr std::size_t kFieldBytes = 128;  // a map node with two short strings
 
   void count(std::size_t bytes) {
     structure_bytes_ += bytes;
@@ -208,13 +208,13 @@ void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::
     if (dim != 0) nonzero = nonzero * dim;
   }
   const std::string dims = fmt::format("[{}]", fmt::join(entry.dims, ", "));
-  // As Shape does, for the largest element type: no size in bytes can wrap around.
+  // As in Shape, for the largest element type, so that no size in bytes can overflow.
   if (!(nonzero * 8).within((std::uint64_t{1} << 63U) - 1)) fail_entry(fmt::format("shape {} overflows", dims));
   if (entry.begin > entry.end || entry.end > data_bytes) {
     fail_entry(
         fmt::format("data_offsets [{}, {}] are not within the {} bytes of data", entry.begin, entry.end, data_bytes));
   }
-  if (type == nullptr) return;  // listed only; what it needs is not known
+  if (type == nullptr) return;  // listed only; its element size is unknown
   const CheckedSize bits = CheckedSize(empty ? 0 : nonzero.value() % 8) * type->bits;
   if (bits.value() % 8 != 0) {
     fail_entry(fmt::format("{} of shape {} ends within a byte", type->name, dims));
@@ -227,7 +227,7 @@ void check_entry(const HeaderEntry& entry, std::uint64_t data_bytes, const std::
   }
 }
 
-// By sorting pointers: a set of the names would take more memory than the names.
+// Sorts pointers, since a set of the names would take more memory than the names.
 void check_names(const std::vector<HeaderEntry>& entries, const std::string& source) {
   std::vector<const HeaderEntry*> order;
   order.reserve(entries.size());

@@ -1,5 +1,5 @@
-// The header of a safetensors file: 8 bytes of little-endian length, then JSON. Parsed and checked here against the
-// number of bytes that the file really has, before anything is allocated for its tensors.
+// The header of a safetensors file: 8 bytes of little-endian length, then JSON. It is parsed and checked against the
+// actual size of the file before anything is allocated for the tensors.
 #pragma once
 
 #include <cstdint>
@@ -19,23 +19,23 @@ inline constexpr std::uint64_t kMaxHeaderBytes = 100'000'000;
 inline constexpr std::size_t kMaxTensors = 65'536;
 inline constexpr std::size_t kMaxNameBytes = 1'024;
 
-// How elements lie in the file: all types of the reference implementation (0.8.0).
+// Element types in files: all those of the reference implementation (safetensors 0.8.0).
 struct FileType {
   std::string_view name;
   std::uint64_t bits;                                             // of one element
-  std::optional<DType> dtype = {};                                // what it is in memory; none: can only be listed
+  std::optional<DType> dtype = {};                                // the type in memory; none if it can only be listed
   bool converted() const { return bits != 8 * size_of(*dtype); }  // I64 and F16
 };
-const FileType* find_file_type(std::string_view name);  // null for a type that nobody knows
+const FileType* find_file_type(std::string_view name);  // null for an unknown type
 const FileType& file_type_of(DType dtype, bool as_i64);
 
-// What a header may hold. An entry takes several times its text in memory, so the number of entries must be limited,
-// not only the header's length: with these limits parsing and listing a header of N bytes takes at most 2N + 64 MiB. A
-// listing may hold everything that can be loaded, and some 250,000 tensors of the usual ranks.
+// Limits of a header. An entry takes several times its text in memory, so the number of entries is limited in addition
+// to the header's length: parsing and listing a header of N bytes takes at most 2N + 64 MiB. The limits for listing
+// admit everything that can be loaded, and some 250,000 tensors of the usual ranks.
 struct HeaderLimits {
   std::size_t tensors, name_bytes, rank, string_bytes;
-  std::size_t structure_bytes;  // what entries, dimensions and metadata fields take beside their text
-  bool only_loadable;           // refuses types that have no DType, by name
+  std::size_t structure_bytes;  // memory of entries, dimensions and metadata fields without their text
+  bool only_loadable;           // rejects types that have no DType; the error names them
 };
 inline constexpr std::size_t kMaxStringBytes = std::size_t{1} << 24;
 inline constexpr std::size_t kMaxStructureBytes = std::size_t{1} << 26;
@@ -55,7 +55,7 @@ struct HeaderEntry {
 };
 
 struct Header {
-  std::vector<HeaderEntry> entries;  // in the header's order; sizes right, data tiled without holes
+  std::vector<HeaderEntry> entries;  // in the header's order; sizes checked, data contiguous
   std::map<std::string, std::string> metadata;
   std::uint64_t data_offset = 0;  // of the first tensor's bytes in the file
 };

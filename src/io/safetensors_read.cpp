@@ -1,5 +1,5 @@
-// Reads safetensors files, tensor by tensor: beside the tensors themselves there is never more than a header and a
-// piece of one tensor in memory.
+// Reads safetensors files tensor by tensor: in addition to the tensors, memory never holds more than the header and a
+// piece of one tensor.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -34,10 +34,10 @@ Unsigned little_endian(const std::byte* bytes) {
 struct ReadTensor {
   Tensor tensor;
   std::uint32_t crc = 0;  // of the bytes in the file
-  std::string problem;    // with a value; told when it is known that the bytes are not damaged
+  std::string problem;    // with a value; reported only after any checksum has been verified
 };
 
-// Whole elements; `first` is the index of the first of them, for the message.
+// Converts whole elements; `first` is the index of the first one.
 void convert_i64(std::span<const std::byte> bytes, std::size_t first, ReadTensor& result) {
   std::int32_t* out = result.tensor.data<std::int32_t>() + first;
   for (std::size_t i = 0; i < bytes.size() / 8; ++i) {
@@ -55,7 +55,7 @@ void convert_f16(std::span<const std::byte> bytes, float* out) {
   }
 }
 
-// Reads one tensor, converted if the file's type is none of ours.
+// Reads one tensor, and converts it if its type in the file is I64 or F16.
 ReadTensor read_tensor(const HeaderEntry& entry, std::uint64_t at, const ReadAt& read_at) {
   const FileType& type = *find_file_type(entry.type);
   ReadTensor result;
@@ -103,7 +103,7 @@ std::string read_header_text(const ReadAt& read_at, std::uint64_t file_bytes, co
   return text;
 }
 
-// Which checksums count: those of files that say that we wrote them, or all.
+// Which checksums to verify: only those of files with our marks, or all.
 enum class Verify { marked, always };
 
 TensorFile read_tensors(const ReadAt& read_at, std::uint64_t file_bytes, const std::string& source,

@@ -1,5 +1,5 @@
-// How checkpoints are read: as load_tensors does, except that checksums always count. Only we write checkpoints, so one
-// of an earlier version, whose header has no marks yet (safetensors_checksum.h), is verified too.
+// Reads checkpoints like load_tensors, except that checksums are always verified. Only this library writes checkpoints,
+// so those of earlier versions, whose headers have no marks yet (safetensors_checksum.h), are verified too.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Writes safetensors files. Data are laid out by falling element size, so that every tensor is aligned; the header
+// Writes safetensors files. Data are laid out by decreasing element size, so that every tensor is aligned; the header
 // keeps the caller's order.
 #include <fmt/format.h>
 
@@ -18,7 +18,7 @@
 namespace descent::io {
 namespace {
 
-// One tensor's bytes as they go to the file; `owned` keeps what had to be copied.
+// One tensor's bytes as written to the file; `owned` holds them if they had to be converted.
 struct Payload {
   Tensor host;
   std::vector<std::byte> owned;
@@ -51,7 +51,7 @@ void check_names(const TensorFile& file, const SaveOptions& options) {
     }
     if (options.as_i64.contains(name) && tensor.dtype() != DType::i32) {
       throw InvalidArgument(fmt::format("save_tensors: tensor \"{}\" is {}, only i32 can be written as I64",
-                                        escape(name), name_of(tensor.dtype())));
+                                        escape(name), to_string(tensor.dtype())));
     }
   }
   if (file.tensors.size() > kMaxTensors) {
@@ -63,7 +63,7 @@ void check_names(const TensorFile& file, const SaveOptions& options) {
   }
 }
 
-// The JSON, `marked` as ours (see safetensors_checksum.h) if it holds checksums.
+// The JSON of the header, with our marks (see safetensors_checksum.h) if `marked`.
 std::string header_text(const Header& header, bool marked) {
   const std::string_view colon = marked ? kMarkedColon : ":";
   std::string text = "{";

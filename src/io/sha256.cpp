@@ -1,4 +1,4 @@
-// SHA-256 (FIPS 180-4), to know a downloaded file by its content.
+// SHA-256 (FIPS 180-4), which identifies downloaded files by their content.
 #include <array>
 #include <bit>
 #include <cstring>

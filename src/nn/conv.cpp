@@ -12,7 +12,7 @@ namespace descent::nn {
 namespace {
 
 template <class Args>
-Conv2dOptions options_of(const Args& args) {
+Conv2dFuncOptions options_of(const Args& args) {
   return {args.stride.h, args.stride.w, args.padding.h, args.padding.w, args.dilation.h, args.dilation.w, args.groups};
 }
 
@@ -37,7 +37,7 @@ void draw(Tensor weight, Tensor bias) {
 
 }  // namespace
 
-Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel_size, const Conv2dArgs& args)
+Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel_size, const Conv2dOptions& args)
     : Module("Conv2d"),
       in_channels_(in_channels),
       out_channels_(out_channels),
@@ -53,7 +53,7 @@ Conv2d::Conv2d(std::int64_t in_channels, std::int64_t out_channels, Pair kernel_
 
 void Conv2d::reset_own_parameters() { draw(weight_, bias_); }
 
-std::string Conv2d::describe() const { return describe_conv(in_channels_, out_channels_, kernel_, args_, 0); }
+std::string Conv2d::extra_repr() const { return describe_conv(in_channels_, out_channels_, kernel_, args_, 0); }
 
 Shape Conv2d::output_shape(const Shape& input) const {
   return with_type(type(), [&] { return conv_shape(input, in_channels_, out_channels_, kernel_, args_); });
@@ -81,7 +81,7 @@ ConvTranspose2d::ConvTranspose2d(std::int64_t in_channels, std::int64_t out_chan
 
 void ConvTranspose2d::reset_own_parameters() { draw(weight_, bias_); }
 
-std::string ConvTranspose2d::describe() const {
+std::string ConvTranspose2d::extra_repr() const {
   return describe_conv(in_channels_, out_channels_, kernel_, args_, args_.output_padding);
 }
 

@@ -1,4 +1,4 @@
-// Flat parameters: two buffers, and every parameter and its gradient a slice of them.
+// Flat parameters: every parameter is a slice of one buffer, and every gradient a slice of another.
 #include "descent/flat.h"
 
 #include <fmt/format.h>
@@ -27,7 +27,7 @@ FlatParameters::FlatParameters(std::vector<NamedTensor> parameters) {
     if (!seen.insert(tensor.impl().get()).second) continue;
     if (!is_floating(tensor.dtype())) {
       throw InvalidArgument(
-          fmt::format("parameters: {} is {}, expected a floating type", name, name_of(tensor.dtype())));
+          fmt::format("parameters: {} is {}, expected a floating type", name, to_string(tensor.dtype())));
     }
     const std::int64_t size = tensor.numel();
     slices_.push_back({std::move(name), tensor, 0, size});
@@ -40,8 +40,8 @@ void FlatParameters::gather(DType dtype, Device device) {
   for (const Slice& slice : slices_) {
     if (slice.tensor.dtype() == dtype && slice.tensor.device() == device) continue;
     throw InvalidArgument(fmt::format("parameters: {} is {} on {}, {} is {} on {}; expected the same for all",
-                                      slices_[0].name, name_of(dtype), descent::to_string(device), slice.name,
-                                      name_of(slice.tensor.dtype()), descent::to_string(slice.tensor.device())));
+                                      slices_[0].name, to_string(dtype), descent::to_string(device), slice.name,
+                                      to_string(slice.tensor.dtype()), descent::to_string(slice.tensor.device())));
   }
   const std::int64_t unit = kAlignment / static_cast<std::int64_t>(size_of(dtype));
   std::int64_t size = 0;

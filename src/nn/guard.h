@@ -1,4 +1,4 @@
-// Puts a module's type before the message of an error.
+// Prefixes error messages with a module's type.
 #pragma once
 
 #include <fmt/format.h>

@@ -20,7 +20,7 @@ thread_local State state;
 
 void check_floating(const Tensor& tensor) {
   if (tensor.dtype() == DType::f32 || tensor.dtype() == DType::f64) return;
-  throw InvalidArgument(fmt::format("init: the element type is {}, expected f32 or f64", name_of(tensor.dtype())));
+  throw InvalidArgument(fmt::format("init: the element type is {}, expected f32 or f64", to_string(tensor.dtype())));
 }
 
 template <class T, class Draw>

@@ -1,4 +1,4 @@
-// Typed fields of a JSON object, and the guess of what a misspelt name meant.
+// Typed fields of a JSON object, and suggestions for misspelt names.
 #include "nn/json_fields.h"
 
 #include <fmt/format.h>

@@ -1,4 +1,4 @@
-// One reader for each type of layer; a row of the table at the end joins a type, its fields and its reader.
+// One reader per layer type; the table at the end lists each type with its fields and its reader.
 #include "nn/json_layers.h"
 
 #include <fmt/format.h>
@@ -42,8 +42,8 @@ PlannedLayer read_conv(const JsonFields& f, const Shape& input) {
   const std::int64_t in = f.inferred("in_channels", image_channels(f, input));
   const std::int64_t out = f.integer("out_channels", std::nullopt);
   const Pair kernel = f.pair("kernel_size", std::nullopt, 1);
-  const Conv2dArgs args{f.pair("stride", 1, 1), f.pair("padding", 0, 0), f.pair("dilation", 1, 1),
-                        f.integer("groups", 1), f.boolean("bias", true)};
+  const Conv2dOptions args{f.pair("stride", 1, 1), f.pair("padding", 0, 0), f.pair("dilation", 1, 1),
+                           f.integer("groups", 1), f.boolean("bias", true)};
   check_conv(in, out, kernel, args);
   return {checked_product(in / args.groups, out, kernel.h, kernel.w) + (args.bias ? out : 0),
           conv_shape(input, in, out, kernel, args), maker<Conv2d>(in, out, kernel, args)};
@@ -66,7 +66,7 @@ PlannedLayer read_batch_norm(const JsonFields& f, const Shape& input) {
   const double eps = f.number("eps", 1e-5), momentum = f.number("momentum", 0.1);
   const bool affine = f.boolean("affine", true);
   check_norm(features, eps, momentum);
-  return {4 * features, norm_shape(input, features, kRank), maker<T>(features, eps, momentum, affine)};
+  return {(affine ? 4 : 2) * features, norm_shape(input, features, kRank), maker<T>(features, eps, momentum, affine)};
 }
 
 PlannedLayer read_layer_norm(const JsonFields& f, const Shape& input) {
@@ -74,7 +74,7 @@ PlannedLayer read_layer_norm(const JsonFields& f, const Shape& input) {
   const double eps = f.number("eps", 1e-5);
   const bool affine = f.boolean("elementwise_affine", true);
   check_norm(features, eps, 0);
-  return {2 * features, norm_shape(input, features, 0), maker<LayerNorm>(features, eps, affine)};
+  return {(affine ? 2 : 0) * features, norm_shape(input, features, 0), maker<LayerNorm>(features, eps, affine)};
 }
 
 PlannedLayer read_embedding(const JsonFields& f, const Shape& input) {
@@ -122,7 +122,7 @@ PlannedLayer read_plain(const JsonFields&, const Shape& input) {
 
 struct Row {
   std::string_view type;
-  std::vector<std::string_view> fields;  // "type" and those of the layer
+  std::vector<std::string_view> fields;  // "type" and the layer's own
   Reader read;
 };
 
@@ -143,10 +143,10 @@ const std::vector<Row>& table() {
       {"Embedding", {"type", "num_embeddings", "embedding_dim"}, read_embedding},
       {"MaxPool2d", {"type", "kernel_size", "stride", "padding"}, read_max_pool},
       {"AvgPool2d", {"type", "kernel_size", "stride", "padding", "count_include_pad"}, read_avg_pool},
-      {"GlobalAvgPool",
+      {"GlobalAvgPool2d",
        {"type"},
        [](const JsonFields&, const Shape& input) -> PlannedLayer {
-         return {0, global_pool_shape(input), maker<GlobalAvgPool>()};
+         return {0, global_pool_shape(input), maker<GlobalAvgPool2d>()};
        }},
       {"Flatten",
        {"type"},
@@ -173,7 +173,8 @@ const Row& row_of(const nlohmann::json& layer, const std::string& place) {
   const auto type = layer.find("type");
   if (type == layer.end()) throw FormatError(fmt::format("{}: \"type\" is missing", place));
   if (!type->is_string()) throw FormatError(fmt::format("{}: \"type\" is not text", place));
-  const std::string& name = type->get_ref<const std::string&>();
+  std::string_view name = type->get_ref<const std::string&>();
+  if (name == "GlobalAvgPool") name = "GlobalAvgPool2d";  // its name in version 0.1
   for (const Row& row : table()) {
     if (row.type == name) return row;
   }

@@ -24,7 +24,7 @@ void Linear::reset_own_parameters() {
   init::uniform(bias_, -bound, bound);
 }
 
-std::string Linear::describe() const {
+std::string Linear::extra_repr() const {
   return fmt::format("in_features={}, out_features={}{}", in_features_, out_features_,
                      bias_.defined() ? "" : ", bias=False");
 }
@@ -48,7 +48,7 @@ Embedding::Embedding(std::int64_t num_embeddings, std::int64_t embedding_dim)
 
 void Embedding::reset_own_parameters() { init::normal(weight_); }
 
-std::string Embedding::describe() const { return fmt::format("{}, {}", rows_, dim_); }
+std::string Embedding::extra_repr() const { return fmt::format("{}, {}", rows_, dim_); }
 
 Shape Embedding::output_shape(const Shape& input) const {
   return with_type(type(), [&] { return embedding_shape(input, dim_); });

@@ -1,4 +1,4 @@
-// Models from JSON: everything is checked and measured first, then built.
+// Builds models from JSON: checks and sizes are complete before anything is built.
 #include "descent/model.h"
 
 #include <fmt/format.h>
@@ -37,7 +37,7 @@ Shape read_input(const JsonFields& fields) {
     Shape shape{std::span<const std::int64_t>(sizes)};
     if (shape.numel() <= kMaxActivations) return shape;
   } catch (const InvalidArgument&) {
-    // More elements than an int64 counts: the same answer.
+    // Too many elements for a Shape: the same error.
   }
   fields.fail(fmt::format("\"input\" has more than {} elements", kMaxActivations));
 }

@@ -1,4 +1,4 @@
-// The canonical JSON of a model: sizes written out, other fields only where they differ from the default.
+// Writes the canonical JSON of a model: all sizes, and other fields only if they differ from the default.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -80,8 +80,9 @@ void put_fields(OrderedJson& out, const Module& module) {
     put(out, "negative_slope", leaky->negative_slope(), 0.01);
   } else if (const auto* gelu = dynamic_cast<const GELU*>(&module)) {
     if (gelu->approximate() == Gelu::tanh) out["approximate"] = "tanh";
-  } else if (dynamic_cast<const Elementwise*>(&module) == nullptr && dynamic_cast<const Flatten*>(&module) == nullptr &&
-             dynamic_cast<const GlobalAvgPool*>(&module) == nullptr) {
+  } else if (dynamic_cast<const ElementwiseLayer*>(&module) == nullptr &&
+             dynamic_cast<const Flatten*>(&module) == nullptr &&
+             dynamic_cast<const GlobalAvgPool2d*>(&module) == nullptr) {
     throw InvalidArgument(fmt::format("model: a {} can't be written as JSON", module.type()));
   }
 }

@@ -1,4 +1,4 @@
-// The tree of modules: registering, names, modes, moving and seeding.
+// The tree of modules: registration, names, modes, moves and seeds.
 #include "descent/module.h"
 
 #include <fmt/format.h>
@@ -16,7 +16,7 @@ namespace {
 
 constinit thread_local int eval_guards = 0;  // alive on this thread
 
-// Gives the tensor, for all its handles, elements on another device or of another type; its gradient goes along.
+// Moves the tensor, for all of its handles, to another device and type, along with a gradient that has been written.
 void move_tensor(const Tensor& tensor, Device device, DType dtype) {
   TensorImpl& impl = *tensor.impl();
   const Tensor moved = tensor.detach().to(device).to(dtype);
@@ -44,7 +44,7 @@ bool Module::is_training() const { return training_ && !EvalGuard::active(); }
 Module::Module(std::string type) : type_(std::move(type)) {}
 Module::~Module() = default;
 
-std::string Module::describe() const { return {}; }
+std::string Module::extra_repr() const { return {}; }
 
 Shape Module::output_shape(const Shape&) const {
   throw NoOutputShape(fmt::format("{}: it does not say which shape its output has", type_));
@@ -185,7 +185,7 @@ void Module::collect_state(const std::string& prefix, FeatureOrder& order, std::
   for (const auto& [name, child] : children_) child->collect_state(join(prefix, name), order, out);
 }
 
-std::vector<StateEntry> Module::state() const {
+std::vector<StateEntry> Module::state_dict() const {
   std::vector<StateEntry> out;
   FeatureOrder order;
   collect_state("", order, out);
@@ -222,13 +222,13 @@ void Module::move(Device device, DType dtype, bool change_dtype) {
 }
 
 Module& Module::to(Device device) {
-  backend(device);  // reports a device that is not there before anything has moved
+  backend(device);  // throws for an unavailable device before anything has moved
   move(device, DType::f32, false);
   return *this;
 }
 
 Module& Module::to(DType dtype) {
-  if (dtype != DType::f32 && dtype != DType::f64) fail(fmt::format("to: {}, expected f32 or f64", name_of(dtype)));
+  if (dtype != DType::f32 && dtype != DType::f64) fail(fmt::format("to: {}, expected f32 or f64", descent::to_string(dtype)));
   move(Device::cpu(), dtype, true);
   return *this;
 }

@@ -32,7 +32,7 @@ void BatchNorm::reset_own_parameters() {
   num_batches_tracked_.fill(0);
 }
 
-std::string BatchNorm::describe() const {
+std::string BatchNorm::extra_repr() const {
   return fmt::format("{}, eps={}, momentum={}{}", num_features_, eps_, momentum_, affine() ? "" : ", affine=False");
 }
 
@@ -49,15 +49,9 @@ BatchNormOptions BatchNorm::begin(const Tensor& x) {
   return {is_training(), momentum_, eps_};
 }
 
-Tensor BatchNorm::forward(const Tensor& x, Fuse fuse) {
+Tensor BatchNorm::forward(const Tensor& x, const Epilogue& epilogue) {
   const BatchNormOptions options = begin(x);
-  return batch_norm(x, weight_, bias_, running_mean_, running_var_, options, fuse);
-}
-
-Tensor BatchNorm::forward_relu_max_pool2(const Tensor& x) {
-  if (!is_training()) return max_pool2d(forward(x, Fuse::relu));
-  const BatchNormOptions options = begin(x);
-  return batch_norm_relu_max_pool2(x, weight_, bias_, running_mean_, running_var_, options);
+  return batch_norm(x, weight_, bias_, running_mean_, running_var_, options, epilogue);
 }
 
 Shape BatchNorm::output_shape(const Shape& input) const {
@@ -83,7 +77,7 @@ void LayerNorm::reset_own_parameters() {
   init::zeros(bias_);
 }
 
-std::string LayerNorm::describe() const {
+std::string LayerNorm::extra_repr() const {
   return fmt::format("{}, eps={}{}", features_, eps_, weight_.defined() ? "" : ", elementwise_affine=False");
 }
 

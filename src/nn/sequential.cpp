@@ -1,10 +1,11 @@
-// Sequential: runs its modules in order, neighbours fused where ops have one pass for them. The plan is made when a
-// module is added, never in forward, which several threads may call at once; what depends on the mode is decided in the
-// layers.
+// Sequential: runs its modules in order and fuses adjacent ones for which an op has a single pass. Fusion is planned
+// when the children change, never in forward, which several threads may call at once; layers handle the mode.
 #include <fmt/format.h>
 
+#include <type_traits>
 #include <typeinfo>
 
+#include "core/fusion.h"
 #include "descent/layers.h"
 #include "nn/guard.h"
 #include "nn/shapes.h"
@@ -12,39 +13,66 @@
 namespace descent::nn {
 namespace {
 
-enum class Kind : std::uint8_t {
-  single,
-  linear_relu,
-  linear_gelu,
-  conv_relu,
-  conv_relu_pool,
-  norm_relu,
-  norm_relu_pool,
+// A class derived from a layer may override forward, so only the exact layer type is fused.
+template <class Layer>
+const Layer* exactly(const Module& module) {
+  return typeid(module) == typeid(Layer) ? static_cast<const Layer*>(&module) : nullptr;
+}
+
+using Forward = Tensor (*)(Module& module, const Tensor& x, const Epilogue& epilogue);
+
+template <class Layer>
+Tensor forward_of(Module& module, const Tensor& x, const Epilogue& epilogue) {
+  if constexpr (std::is_same_v<Layer, Linear>) {
+    return static_cast<Linear&>(module).forward(x, epilogue.activation);
+  } else {
+    return static_cast<Layer&>(module).forward(x, epilogue);
+  }
+}
+
+// The modules whose op takes an epilogue. BatchNorm1d has no images to pool.
+struct Head {
+  const std::type_info& type;
+  Fusible op;
+  bool pools;
+  Forward forward;
+};
+const Head kHeads[] = {
+    {typeid(Linear), Fusible::linear, false, forward_of<Linear>},
+    {typeid(Conv2d), Fusible::conv2d, true, forward_of<Conv2d>},
+    {typeid(BatchNorm), Fusible::batch_norm, true, forward_of<BatchNorm>},
+    {typeid(BatchNorm1d), Fusible::batch_norm, false, forward_of<BatchNorm>},
+    {typeid(BatchNorm2d), Fusible::batch_norm, true, forward_of<BatchNorm>},
 };
 
-// A class that is derived from a layer may have another forward: only the layer itself is fused.
-template <class Layer>
-bool is_exactly(const Module* module) {
-  return module != nullptr && typeid(*module) == typeid(Layer);
+const Head* head_of(const Module& module) {
+  for (const Head& head : kHeads) {
+    if (typeid(module) == head.type) return &head;
+  }
+  return nullptr;
 }
 
-bool is_batch_norm(const Module* module) {
-  return is_exactly<BatchNorm>(module) || is_exactly<BatchNorm1d>(module) || is_exactly<BatchNorm2d>(module);
+// Adds what a module does to the epilogue; false if an epilogue has no place for it.
+bool append(Epilogue& epilogue, const Module& module) {
+  const bool first = epilogue == Epilogue();
+  if (exactly<ReLU>(module) != nullptr && first) {
+    epilogue.activation = Activation::relu;
+  } else if (const auto* gelu = exactly<GELU>(module); gelu != nullptr && first && gelu->approximate() == Gelu::tanh) {
+    epilogue.activation = Activation::gelu_tanh;  // the exact one is no GEMM epilogue of the libraries
+  } else if (const auto* pool = exactly<MaxPool2d>(module); pool != nullptr && !epilogue.max_pool) {
+    const Pool2dOptions &o = pool->options(), plain;
+    if (o.kernel_h != plain.kernel_h || o.kernel_w != plain.kernel_w || o.stride_h != plain.stride_h ||
+        o.stride_w != plain.stride_w || o.padding_h != 0 || o.padding_w != 0) {
+      return false;
+    }
+    epilogue.max_pool = true;
+  } else {
+    return false;
+  }
+  return true;
 }
 
-// Only the approximation is fused: it is the one that libraries have at the end of a product.
-bool is_gelu_tanh(const Module* module) {
-  return is_exactly<GELU>(module) && static_cast<const GELU*>(module)->approximate() == Gelu::tanh;
-}
-
-bool is_pool2(const Module* module) {
-  if (!is_exactly<MaxPool2d>(module)) return false;
-  const Pool2dOptions& o = static_cast<const MaxPool2d*>(module)->options();
-  return o.kernel_h == 2 && o.kernel_w == 2 && o.stride_h == 2 && o.stride_w == 2 && o.padding_h == 0 &&
-         o.padding_w == 0;
-}
-
-// "layer 3 (Linear): ..." around an error of the module at `index`; "layer 3.1 (Linear): ..." where it is nested.
+// Prefixes an error of the module at `index`: "layer 3 (Linear): ...", or "layer 3.1 (Linear): ..." if it is nested.
 [[noreturn]] void rethrow(std::size_t index, const Module& module, const InvalidArgument& error) {
   std::string_view what = error.what();
   std::string text;
@@ -62,9 +90,10 @@ bool is_pool2(const Module* module) {
 }  // namespace
 
 struct Sequential::Step {
-  Kind kind;
   std::size_t index;  // of the first module
   Module* module;
+  const Head* head = nullptr;  // null: the module alone
+  Epilogue epilogue;           // of the modules after it that run in the same pass
 };
 
 Sequential::Sequential() : Module("Sequential") {}
@@ -91,24 +120,20 @@ Sequential& Sequential::set_fusion(bool on) {
 
 void Sequential::children_changed() {
   steps_.clear();
-  const auto at = [this](std::size_t i) { return i < size() ? children()[i].second.get() : nullptr; };
   for (std::size_t i = 0; i < size();) {
-    Module* module = at(i);
-    const bool relu = fusion_ && is_exactly<ReLU>(at(i + 1));
-    const bool pool = relu && is_pool2(at(i + 2));
-    Step step{Kind::single, i, module};
-    if (relu && is_exactly<Linear>(module)) {
-      step.kind = Kind::linear_relu;
-    } else if (fusion_ && is_exactly<Linear>(module) && is_gelu_tanh(at(i + 1))) {
-      step.kind = Kind::linear_gelu;
-    } else if (relu && is_exactly<Conv2d>(module)) {
-      step.kind = pool ? Kind::conv_relu_pool : Kind::conv_relu;
-    } else if (relu && is_batch_norm(module)) {
-      step.kind = pool && !is_exactly<BatchNorm1d>(module) ? Kind::norm_relu_pool : Kind::norm_relu;
+    Step step{i, children()[i].second.get(), nullptr, {}};
+    std::size_t next = i + 1;
+    if (const Head* head = fusion_ ? head_of(*step.module) : nullptr) {
+      Epilogue longer;
+      for (std::size_t k = i + 1; k < size() && append(longer, *children()[k].second); ++k) {
+        if (!fuses(head->op, longer) || (longer.max_pool && !head->pools)) continue;  // a later module may complete it
+        step.head = head;
+        step.epilogue = longer;
+        next = k + 1;
+      }
     }
-    const bool pooled = step.kind == Kind::conv_relu_pool || step.kind == Kind::norm_relu_pool;
-    i += step.kind == Kind::single ? 1 : pooled ? 3 : 2;
     steps_.push_back(step);
+    i = next;
   }
 }
 
@@ -116,29 +141,7 @@ Tensor Sequential::forward(const Tensor& input) {
   Tensor x = input;
   for (const Step& step : steps_) {
     try {
-      switch (step.kind) {
-        case Kind::single:
-          x = step.module->forward(x);
-          break;
-        case Kind::linear_relu:
-          x = static_cast<Linear*>(step.module)->forward(x, Fuse::relu);
-          break;
-        case Kind::linear_gelu:
-          x = static_cast<Linear*>(step.module)->forward(x, Fuse::gelu_tanh);
-          break;
-        case Kind::conv_relu:
-          x = static_cast<Conv2d*>(step.module)->forward(x, Fuse::relu);
-          break;
-        case Kind::conv_relu_pool:
-          x = static_cast<Conv2d*>(step.module)->forward_relu_max_pool2(x);
-          break;
-        case Kind::norm_relu:
-          x = static_cast<BatchNorm*>(step.module)->forward(x, Fuse::relu);
-          break;
-        case Kind::norm_relu_pool:
-          x = static_cast<BatchNorm*>(step.module)->forward_relu_max_pool2(x);
-          break;
-      }
+      x = step.head != nullptr ? step.head->forward(*step.module, x, step.epilogue) : step.module->forward(x);
     } catch (const InvalidArgument& error) {
       rethrow(step.index, *step.module, error);
     }

@@ -1,7 +1,9 @@
-// Output shapes of the layers, and the options that no input can make right.
+// Output shapes of the layers, and checks of options that are invalid for every input.
 #include "nn/shapes.h"
 
 #include <fmt/format.h>
+
+#include "core/conv_shape.h"
 
 namespace descent::nn {
 namespace {
@@ -30,24 +32,21 @@ void check_channels(const Shape& input, std::int64_t channels) {
 }
 
 // How many windows fit into `size`; at least one must.
-std::int64_t windows(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
-                     std::int64_t dilation) {
-  const std::int64_t span = dilation * (kernel - 1) + 1;
-  if (size + 2 * padding < span) {
-    throw InvalidArgument(
-        fmt::format("a window of {} does not fit into an input of {} with padding {}", span, size, padding));
+std::int64_t windows(std::int64_t size, const Window& window) {
+  const std::int64_t count = window.outputs(size);
+  if (count == 0) {
+    throw InvalidArgument(fmt::format("a window of {} does not fit into an input of {} with padding {}",
+                                      window.extent(), size, window.padding));
   }
-  return (size + 2 * padding - span) / stride + 1;
+  return count;
 }
 
-std::int64_t spread(std::int64_t size, std::int64_t kernel, std::int64_t stride, std::int64_t padding,
-                    std::int64_t dilation, std::int64_t output_padding) {
-  const __int128 wide = static_cast<__int128>(size - 1) * stride - 2 * static_cast<__int128>(padding) +
-                        static_cast<__int128>(dilation) * (kernel - 1) + output_padding + 1;
-  if (wide < 1 || wide > kMaxSize) {
+std::int64_t spread(std::int64_t size, const Window& window, std::int64_t output_padding) {
+  const std::int64_t to = window.inputs(size, output_padding);
+  if (to < 1 || to > kMaxSize) {
     throw InvalidArgument(fmt::format("an input of {} gives no output size from 1 to {}", size, kMaxSize));
   }
-  return static_cast<std::int64_t>(wide);
+  return to;
 }
 
 }  // namespace
@@ -71,26 +70,25 @@ Shape linear_shape(const Shape& input, std::int64_t in_features, std::int64_t ou
 }
 
 Shape conv_shape(const Shape& input, std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
-                 const Conv2dArgs& args) {
+                 const Conv2dOptions& args) {
   check_image(input, "convolve");
   check_channels(input, in_channels);
-  return {windows(input[0], kernel.h, args.stride.h, args.padding.h, args.dilation.h),
-          windows(input[1], kernel.w, args.stride.w, args.padding.w, args.dilation.w), out_channels};
+  return {windows(input[0], {kernel.h, args.stride.h, args.padding.h, args.dilation.h}),
+          windows(input[1], {kernel.w, args.stride.w, args.padding.w, args.dilation.w}), out_channels};
 }
 
 Shape conv_transpose_shape(const Shape& input, std::int64_t in_channels, std::int64_t out_channels, Pair kernel,
                            const ConvTranspose2dArgs& args) {
   check_image(input, "convolve");
   check_channels(input, in_channels);
-  return {spread(input[0], kernel.h, args.stride.h, args.padding.h, args.dilation.h, args.output_padding.h),
-          spread(input[1], kernel.w, args.stride.w, args.padding.w, args.dilation.w, args.output_padding.w),
+  return {spread(input[0], {kernel.h, args.stride.h, args.padding.h, args.dilation.h}, args.output_padding.h),
+          spread(input[1], {kernel.w, args.stride.w, args.padding.w, args.dilation.w}, args.output_padding.w),
           out_channels};
 }
 
 Shape pool_shape(const Shape& input, const Pool2dOptions& options) {
   check_image(input, "pool");
-  return {windows(input[0], options.kernel_h, options.stride_h, options.padding_h, 1),
-          windows(input[1], options.kernel_w, options.stride_w, options.padding_w, 1), input[2]};
+  return {windows(input[0], window_h(options)), windows(input[1], window_w(options)), input[2]};
 }
 
 Shape global_pool_shape(const Shape& input) {
@@ -124,7 +122,7 @@ void check_linear(std::int64_t in_features, std::int64_t out_features) {
   check_size("out_features", out_features, 1);
 }
 
-void check_conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dArgs& args) {
+void check_conv(std::int64_t in_channels, std::int64_t out_channels, Pair kernel, const Conv2dOptions& args) {
   check_size("in_channels", in_channels, 1);
   check_size("out_channels", out_channels, 1);
   check_pair("kernel_size", kernel, 1);

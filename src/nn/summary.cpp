@@ -1,4 +1,4 @@
-// What a model looks like: the tree that to_string prints, and the table of its layers.
+// Summaries of a model: the tree that to_string prints, and the table of its layers.
 #include <fmt/format.h>
 
 #include "descent/layers.h"
@@ -7,7 +7,7 @@ namespace descent::nn {
 namespace {
 
 void append_tree(const Module& module, const std::string& indent, std::string& out) {
-  out += module.type() + "(" + module.describe();
+  out += module.type() + "(" + module.extra_repr();
   if (!module.children().empty()) {
     out += "\n";
     for (const auto& [name, child] : module.children()) {
@@ -30,7 +30,8 @@ Shape append_summary(const Module& module, const std::string& path, const Shape&
     return shape;
   }
   const Shape output = module.output_shape(input);
-  out.push_back({path, module.type(), module.describe(), input, output, module.parameter_count(), module.flops(input)});
+  out.push_back(
+      {path, module.type(), module.extra_repr(), input, output, module.parameter_count(), module.flops(input)});
   return output;
 }
 
@@ -43,7 +44,7 @@ std::string Module::to_string() const {
 }
 
 std::vector<LayerSummary> summarize(const Module& module, const Shape& input) {
-  module.output_shape(input);  // reports an input that does not fit, with the layer's path
+  module.output_shape(input);  // throws with the layer's path if the input does not fit
   std::vector<LayerSummary> out;
   append_summary(module, "", input, out);
   return out;

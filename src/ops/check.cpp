@@ -1,4 +1,4 @@
-// The checks that ops share.
+// Checks of op inputs, shared by all ops.
 #include "ops/check.h"
 
 #include <fmt/format.h>
@@ -13,7 +13,7 @@ void check_floating(const char* op, const char* what, const Tensor& x) {
   check_defined(op, what, x);
   const DType dtype = x.impl()->dtype;
   if (is_floating(dtype)) return;
-  throw InvalidArgument(fmt::format("{}: {} is {}, expected f32, f64 or bf16", op, what, name_of(dtype)));
+  throw InvalidArgument(fmt::format("{}: {} is {}, expected f32, f64 or bf16", op, what, to_string(dtype)));
 }
 
 namespace {
@@ -21,7 +21,8 @@ namespace {
 void check_type(const char* op, const char* what, const Tensor& y, const Tensor& x, DType expected) {
   check_defined(op, what, y);
   if (y.impl()->dtype != expected) {
-    throw InvalidArgument(fmt::format("{}: {} is {}, expected {}", op, what, name_of(y.dtype()), name_of(expected)));
+    throw InvalidArgument(
+        fmt::format("{}: {} is {}, expected {}", op, what, to_string(y.dtype()), to_string(expected)));
   }
   check_device(op, what, y, x);
 }
@@ -45,7 +46,7 @@ void check_device(const char* op, const char* what, const Tensor& y, const Tenso
 void check_index(const char* op, const char* what, const Tensor& index, const Tensor& x, std::int64_t count) {
   check_defined(op, what, index);
   if (index.dtype() != DType::i32) {
-    throw InvalidArgument(fmt::format("{}: {} is {}, expected i32", op, what, name_of(index.dtype())));
+    throw InvalidArgument(fmt::format("{}: {} is {}, expected i32", op, what, to_string(index.dtype())));
   }
   check_device(op, what, index, x);
   if (index.device().type != DeviceType::cpu) return;
@@ -68,11 +69,10 @@ void check_shape(const char* op, const char* what, const Tensor& x, const Shape&
       fmt::format("{}: {} has shape {}, expected {}", op, what, to_string(x.shape()), to_string(expected)));
 }
 
-Activation relu_or_none(const char* op, Fuse fuse) {
-  if (fuse == Fuse::gelu_tanh) {
-    throw InvalidArgument(fmt::format("{}: found Fuse::gelu_tanh, expected none or relu", op));
-  }
-  return activation_of(fuse);
+Tensor in_parts(Tensor y, const Epilogue& epilogue) {
+  if (epilogue.activation == Activation::relu) y = relu(y);
+  if (epilogue.activation == Activation::gelu_tanh) y = gelu(y, Gelu::tanh);
+  return epilogue.max_pool ? max_pool2d(y) : y;
 }
 
 void check_option(bool holds, const char* op, const char* option, double value, const char* expected) {

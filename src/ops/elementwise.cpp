@@ -12,33 +12,33 @@ Tensor unary(const char* op, Unary kind, const Tensor& x, double a = 0, double b
   backend_of(x).elementwise->unary(kind, a, b, cview(x), view(y));
   if (recording(x)) {
     record(op, {&x}, y, [kind, a, b, x = Saved(x), y = Saved(y)](Gradients& g) {
-      const Grad dx = g.wanted(0);
+      const Grad dx = g.input_grad(0);
       g.backend().elementwise->unary_backward(kind, a, b, x, y, g.dy(), dx);
     });
   }
   return y;
 }
 
-// Adds sign * full, summed over the axes along which the input was broadcast, to the input's gradient.
+// Writes sign * full to the input's gradient, summed over the axes along which the input was broadcast.
 void give(Gradients& g, std::size_t input, double sign, ConstView full) {
   if (g.shape_of(input) == g.shape()) {
-    const Grad to = g.wanted(input);
+    const Grad to = g.input_grad(input);
     g.backend().elementwise->axpby(sign, full, beta_of(to.write), to.view);
   } else if (sign == 1) {
-    g.backend().reduce->sum_to(full, g.wanted(input));
+    g.backend().reduce->sum_to(full, g.input_grad(input));
   } else {
     const Tensor sum = g.temporary(g.shape_of(input));
     g.backend().reduce->sum_to(full, {view(sum), Write::overwrite});
-    const Grad to = g.wanted(input);
+    const Grad to = g.input_grad(input);
     g.backend().elementwise->axpby(sign, cview(sum), beta_of(to.write), to.view);
   }
 }
 
-// Adds kind(dy, other) to the input's gradient, in one pass when it was not broadcast.
+// Writes kind(dy, other) to the input's gradient, in one pass if the input was not broadcast.
 void give_binary(Gradients& g, std::size_t input, Binary kind, ConstView other) {
   Elementwise& e = *g.backend().elementwise;
   if (g.shape_of(input) == g.shape()) {
-    const Grad to = g.wanted(input);
+    const Grad to = g.input_grad(input);
     e.binary(kind, g.dy(), other, to.view, to.write);
   } else {
     const Tensor full = g.temporary(g.shape());
@@ -55,7 +55,7 @@ Tensor arithmetic(const char* op, Binary kind, const Tensor& a, const Tensor& b)
   return y;
 }
 
-// d(a + sign b)
+// a + sign * b, with its gradient.
 Tensor sum_or_difference(const char* op, Binary kind, double sign, const Tensor& a, const Tensor& b) {
   Tensor y = arithmetic(op, kind, a, b);
   if (recording(a, b)) {
@@ -64,7 +64,7 @@ Tensor sum_or_difference(const char* op, Binary kind, double sign, const Tensor&
         if (!g.wants(input)) continue;
         const double factor = input == 0 ? 1 : sign;
         if (factor == 1 && g.shape_of(input) == g.shape()) {
-          g.pass(input);
+          g.forward_grad(input);
         } else {
           give(g, input, factor, g.dy());
         }

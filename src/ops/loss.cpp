@@ -1,4 +1,4 @@
-// Softmax and the losses. A loss computes its gradient in the forward pass, where everything for it is at hand.
+// Losses. A loss computes its gradient in the forward pass, which has all of the operands at hand.
 #include <fmt/format.h>
 
 #include "ops/check.h"
@@ -8,30 +8,10 @@ namespace {
 
 using namespace ops;
 
-LossReduction reduction_of(LossReduce reduce) {
-  switch (reduce) {
-    case LossReduce::none:
-      return LossReduction::none;
-    case LossReduce::sum:
-      return LossReduction::sum;
-    case LossReduce::mean:
-      break;
-  }
-  return LossReduction::mean;
-}
-
-void check_rows(const char* op, const Tensor& x) {
-  check_floating(op, "input", x);
-  if (x.rank() < 1) throw InvalidArgument(fmt::format("{}: input has no axes, expected 1 or more", op));
-}
-
-// The losses compute in f32 where their input is bf16.
-Tensor in_f32(const Tensor& x) { return is_mixed(x) ? x.to(DType::f32) : x; }
-
-// dx = saved * dy, where dy has one element, or one for each row of `saved`.
+// dx = saved * dy; dy has the given shape, which broadcasts to that of `saved`.
 void scale_saved(Gradients& g, Saved& saved, const Shape& dy_shape) {
-  if (g.dy_is_one()) return g.give(0, saved);
-  if (const Grad dx = g.wanted(0))
+  if (g.dy_is_one()) return g.donate(0, saved);
+  if (const Grad dx = g.input_grad(0))
     g.backend().elementwise->binary(Binary::mul, saved, g.dy(dy_shape), dx.view, dx.write);
 }
 
@@ -67,37 +47,37 @@ void check_cross_entropy(const Tensor& logits, const Tensor& target, const Cross
     check_shape(kOp, "class_weights", o.class_weights, {classes});
   }
   check_option(o.label_smoothing >= 0 && o.label_smoothing <= 1, kOp, "label_smoothing", o.label_smoothing, "0 to 1");
-  if (o.hits.defined() &&
-      (o.hits.dtype() != DType::i32 || o.hits.numel() != 1 || &backend_of(o.hits) != &backend_of(logits))) {
-    throw InvalidArgument(fmt::format("cross_entropy: hits is {} {} on {}, expected [1] i32 on {}",
-                                      to_string(o.hits.shape()), name_of(o.hits.dtype()), to_string(o.hits.device()),
-                                      to_string(logits.device())));
+  if (o.num_correct.defined() && (o.num_correct.dtype() != DType::i32 || o.num_correct.numel() != 1 ||
+                                  &backend_of(o.num_correct) != &backend_of(logits))) {
+    throw InvalidArgument(fmt::format("cross_entropy: num_correct is {} {} on {}, expected [1] i32 on {}",
+                                      to_string(o.num_correct.shape()), to_string(o.num_correct.dtype()),
+                                      to_string(o.num_correct.device()), to_string(logits.device())));
   }
 }
 
-using Primitive = void (Loss::*)(LossReduction, ConstView, ConstView, View, View);
+using Primitive = void (Loss::*)(Reduction, ConstView, ConstView, View, View);
 
-// A loss of two tensors of the same shape; the target's gradient is -dx where `symmetric`.
+// A loss of two tensors of the same shape. If `symmetric`, the target's gradient is -dx; else it must not need one.
 Tensor pairwise(const char* op, Primitive primitive, bool symmetric, const Tensor& x, const Tensor& target,
-                LossReduce reduce) {
+                Reduction reduction) {
   check_floating(op, "input", x);
-  if (is_mixed(x)) return pairwise(op, primitive, symmetric, in_f32(x), in_f32(target), reduce);
+  if (is_mixed(x)) return pairwise(op, primitive, symmetric, in_f32(x), in_f32(target), reduction);
   check_like(op, "target", target, x);
   check_shape(op, "target", target, x.shape());
   if (!symmetric && needs_gradient(target))
     throw InvalidArgument(fmt::format("{}: target must not require a gradient", op));
-  const bool whole = reduce == LossReduce::none;
+  const bool whole = reduction == Reduction::none;
   Tensor loss = empty_of(whole ? x.shape() : Shape(), x);
   const bool recorded = recording(x, target);
   const Tensor dx = recorded ? empty_like(x) : Tensor();
   const View loss_view = whole ? view(loss) : view_as(loss, {1});
-  (backend_of(x).loss->*primitive)(reduction_of(reduce), cview(x), cview(target), loss_view, view(dx));
+  (backend_of(x).loss->*primitive)(reduction, cview(x), cview(target), loss_view, view(dx));
   if (recorded) {
     record(op, {&x, &target}, loss, [dy_shape = whole ? x.shape() : Shape{1}, saved = Saved(dx)](Gradients& g) mutable {
       if (g.wants(1)) {
         const Tensor scaled = g.temporary(ConstView(saved).shape);
         g.backend().elementwise->binary(Binary::mul, saved, g.dy(dy_shape), view(scaled));
-        const Grad dtarget = g.wanted(1);
+        const Grad dtarget = g.input_grad(1);
         g.backend().elementwise->axpby(-1, cview(scaled), beta_of(dtarget.write), dtarget.view);
       }
       if (g.wants(0)) scale_saved(g, saved, dy_shape);
@@ -108,47 +88,17 @@ Tensor pairwise(const char* op, Primitive primitive, bool symmetric, const Tenso
 
 }  // namespace
 
-Tensor softmax(const Tensor& x) {
-  check_rows("softmax", x);
-  if (is_mixed(x)) return softmax(in_f32(x)).to(DType::bf16);
-  const Shape matrix = as_rows(x.shape());
-  Tensor y = empty_like(x);
-  backend_of(x).loss->softmax(view_as(x, matrix), view_as(y, matrix));
-  if (recording(x)) {
-    record("softmax", {&x}, y, [matrix, y = Saved(y)](Gradients& g) {
-      const Grad dx = g.wanted(0, matrix);
-      g.backend().loss->softmax_backward(y.as(matrix), g.dy(matrix), dx);
-    });
-  }
-  return y;
-}
-
-Tensor log_softmax(const Tensor& x) {
-  check_rows("log_softmax", x);
-  if (is_mixed(x)) return log_softmax(in_f32(x)).to(DType::bf16);
-  const Shape matrix = as_rows(x.shape());
-  Tensor y = empty_like(x);
-  backend_of(x).loss->log_softmax(view_as(x, matrix), view_as(y, matrix));
-  if (recording(x)) {
-    record("log_softmax", {&x}, y, [matrix, y = Saved(y)](Gradients& g) {
-      const Grad dx = g.wanted(0, matrix);
-      g.backend().loss->log_softmax_backward(y.as(matrix), g.dy(matrix), dx);
-    });
-  }
-  return y;
-}
-
 Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntropyOptions& o) {
   if (is_mixed(logits)) return cross_entropy(in_f32(logits), in_f32(target), o);
   check_cross_entropy(logits, target, o);
-  const bool per_row = o.reduce == LossReduce::none;
+  const bool per_row = o.reduction == Reduction::none;
   const std::int64_t rows = logits.shape()[0];
   Tensor loss = empty_of(per_row ? Shape{rows} : Shape(), logits);
   const bool recorded = recording(logits);
   const Tensor dlogits = recorded ? empty_like(logits) : Tensor();
-  const CrossEntropy settings{o.label_smoothing, o.ignore_index, reduction_of(o.reduce)};
+  const CrossEntropy settings{o.label_smoothing, o.ignore_index, o.reduction};
   backend_of(logits).loss->cross_entropy(settings, cview(logits), cview(target), cview(o.class_weights),
-                                         view_as(loss, {per_row ? rows : 1}), view(dlogits), view(o.hits));
+                                         view_as(loss, {per_row ? rows : 1}), view(dlogits), view(o.num_correct));
   if (recorded) {
     record("cross_entropy", {&logits}, loss,
            [dy_shape = per_row ? Shape{rows, 1} : Shape{1}, dlogits = Saved(dlogits)](Gradients& g) mutable {
@@ -158,12 +108,12 @@ Tensor cross_entropy(const Tensor& logits, const Tensor& target, const CrossEntr
   return loss;
 }
 
-Tensor mse_loss(const Tensor& x, const Tensor& target, LossReduce reduce) {
-  return pairwise("mse_loss", &Loss::mse, true, x, target, reduce);
+Tensor mse_loss(const Tensor& x, const Tensor& target, Reduction reduction) {
+  return pairwise("mse_loss", &Loss::mse, true, x, target, reduction);
 }
 
-Tensor bce_with_logits(const Tensor& x, const Tensor& target, LossReduce reduce) {
-  return pairwise("bce_with_logits", &Loss::bce_with_logits, false, x, target, reduce);
+Tensor bce_with_logits(const Tensor& x, const Tensor& target, Reduction reduction) {
+  return pairwise("bce_with_logits", &Loss::bce_with_logits, false, x, target, reduction);
 }
 
 }  // namespace descent

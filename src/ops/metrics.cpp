@@ -1,4 +1,4 @@
-// What is counted of predictions, on the device where they are. None of it is differentiable.
+// Metrics of predictions: topk, bincount, confusion_matrix, on the device of their input. None is differentiable.
 #include <fmt/format.h>
 
 #include "ops/check.h"
@@ -14,8 +14,8 @@ Tensor counted(const char* op, const Tensor* rows, const Tensor& columns, const 
   const std::int64_t classes = shape[-1];
   check_index(op, rows != nullptr ? "predicted" : "index", columns, columns, classes);
   const ConstView row = rows != nullptr ? ConstView(view_as(*rows, flat)) : ConstView();
-  backend_of(counts).index->count_pairs(row, view_as(columns, flat),
-                                        view_as(counts, {shape.numel() / classes, classes}));
+  backend_of(counts).indexing->count_pairs(row, view_as(columns, flat),
+                                           view_as(counts, {shape.numel() / classes, classes}));
   return counts;
 }
 

@@ -1,6 +1,7 @@
 // Batch norm and layer norm over rows of channels.
 #include <fmt/format.h>
 
+#include "core/fusion.h"
 #include "ops/check.h"
 
 namespace descent {
@@ -56,69 +57,62 @@ Tensor inverse_std(const Tensor& var, double eps) {
   return result;
 }
 
+void check_images_to_pool(const Tensor& x) {
+  check_rank("batch_norm", "input", x, 4);
+  if (x.shape()[1] < 2 || x.shape()[2] < 2) {
+    throw InvalidArgument(
+        fmt::format("batch_norm: input has shape {}, expected images of 2x2 or more to pool", to_string(x.shape())));
+  }
+}
+
 }  // namespace
 
 Tensor batch_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean, Tensor running_var,
-                  const BatchNormOptions& options, Fuse fuse) {
+                  const BatchNormOptions& options, const Epilogue& epilogue) {
+  if (!fuses(Fusible::batch_norm, epilogue)) {
+    return in_parts(batch_norm(x, gamma, beta, std::move(running_mean), std::move(running_var), options), epilogue);
+  }
   const std::int64_t rows = check_batch_norm("batch_norm", x, gamma, beta, running_mean, running_var, options);
+  if (epilogue.max_pool) {
+    check_images_to_pool(x);
+    if (!options.training) {  // the statistics are known: two passes read as much as one would
+      return max_pool2d(
+          batch_norm(x, gamma, beta, std::move(running_mean), std::move(running_var), options, epilogue.activation));
+    }
+  }
   const Shape matrix{rows, x.shape()[-1]};
-  const Activation activation = relu_or_none("batch_norm", fuse);
   const BatchNormState state = state_of(gamma, beta, running_mean, running_var, options);
   Norm& norm = *backend_of(x).norm;
-  Tensor y = empty_like(x);
+  const Shape& in = x.shape();
+  Tensor y = epilogue.max_pool ? empty_of({in[0], in[1] / 2, in[2] / 2, in[3]}, x) : empty_like(x);
+  const Tensor aux = epilogue.max_pool ? Tensor::empty(y.shape(), DType::u8, y.device()) : Tensor();
+  // Images for the pooling, else a matrix.
+  const Shape x_shape = epilogue.max_pool ? in : matrix, y_shape = epilogue.max_pool ? y.shape() : matrix;
   Tensor mean;
   Tensor inv_std;
   if (options.training) {
     mean = empty_parameter({matrix[1]}, x);
     inv_std = empty_parameter({matrix[1]}, x);
-    norm.batch_train(state, view_as(x, matrix), activation, view_as(y, matrix), view(mean), view(inv_std));
+    norm.batch_train(state, view_as(x, x_shape), epilogue, view_as(y, y_shape), view(mean), view(inv_std), view(aux));
   } else {
-    norm.batch_eval(state, view_as(x, matrix), activation, view_as(y, matrix));
+    norm.batch_eval(state, view_as(x, matrix), epilogue.activation, view_as(y, matrix));
   }
   if (recording(x, gamma, beta)) {
     if (!options.training) {
       mean = running_mean.clone();
       inv_std = inverse_std(running_var, options.eps);
     }
+    const Tensor& to_save = epilogue.max_pool ? aux : y;
     record("batch_norm", {&x, &gamma, &beta}, y,
-           [matrix, activation, training = options.training, x = Saved(x), y = saved_if(fuse == Fuse::relu, y),
-            gamma = Saved(gamma), mean = Saved(mean), inv_std = Saved(inv_std)](Gradients& g) {
-             const Grad dgamma = g.wanted(1);
-             const Grad dbeta = g.wanted(2);
-             const Grad dx = g.wanted(0, matrix);
-             g.backend().norm->batch_backward(training, activation, x.as(matrix), y ? y.as(matrix) : ConstView(),
-                                              g.dy(matrix), gamma, mean, inv_std, dx, dgamma, dbeta);
-           });
-  }
-  return y;
-}
-
-Tensor batch_norm_relu_max_pool2(const Tensor& x, const Tensor& gamma, const Tensor& beta, Tensor running_mean,
-                                 Tensor running_var, const BatchNormOptions& options) {
-  constexpr const char* kOp = "batch_norm_relu_max_pool2";
-  check_batch_norm(kOp, x, gamma, beta, running_mean, running_var, options);
-  check_rank(kOp, "input", x, 4);
-  const Shape& in = x.shape();
-  if (in[1] < 2 || in[2] < 2) {
-    throw InvalidArgument(fmt::format("{}: input has shape {}, expected images of 2x2 or more", kOp, to_string(in)));
-  }
-  if (!options.training) {
-    return max_pool2d(batch_norm(x, gamma, beta, std::move(running_mean), std::move(running_var), options, Fuse::relu));
-  }
-  Tensor y = empty_of({in[0], in[1] / 2, in[2] / 2, in[3]}, x);
-  const Tensor code = Tensor::empty(y.shape(), DType::u8, y.device());
-  const Tensor mean = empty_parameter({in[3]}, x);
-  const Tensor inv_std = empty_parameter({in[3]}, x);
-  backend_of(x).norm->batch_train_relu_pool(state_of(gamma, beta, running_mean, running_var, options), cview(x),
-                                            view(y), view(code), view(mean), view(inv_std));
-  if (recording(x, gamma, beta)) {
-    record(kOp, {&x, &gamma, &beta}, y,
-           [x = Saved(x), code = Saved(code), gamma = Saved(gamma), mean = Saved(mean),
-            inv_std = Saved(inv_std)](Gradients& g) {
-             const Grad dgamma = g.wanted(1);
-             const Grad dbeta = g.wanted(2);
-             const Grad dx = g.wanted(0);
-             g.backend().norm->batch_backward_relu_pool(x, g.dy(), code, gamma, mean, inv_std, dx, dgamma, dbeta);
+           [x_shape, y_shape, epilogue, training = options.training, x = Saved(x),
+            saved = saved_if(epilogue.activation == Activation::relu, to_save), gamma = Saved(gamma),
+            mean = Saved(mean), inv_std = Saved(inv_std)](Gradients& g) {
+             const Grad dgamma = g.input_grad(1);
+             const Grad dbeta = g.input_grad(2);
+             const Grad dx = g.input_grad(0, x_shape);
+             g.backend().norm->batch_backward(training, epilogue, x.as(x_shape),
+                                              saved ? saved.as(y_shape) : ConstView(), g.dy(y_shape), gamma, mean,
+                                              inv_std, dx, dgamma, dbeta);
            });
   }
   return y;
@@ -142,9 +136,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& gamma, const Tensor& beta, doub
   if (recording(x, gamma, beta)) {
     record("layer_norm", {&x, &gamma, &beta}, y,
            [matrix, x = Saved(x), gamma = Saved(gamma), mean = Saved(mean), inv_std = Saved(inv_std)](Gradients& g) {
-             const Grad dgamma = g.wanted(1);
-             const Grad dbeta = g.wanted(2);
-             const Grad dx = g.wanted(0, matrix);
+             const Grad dgamma = g.input_grad(1);
+             const Grad dbeta = g.input_grad(2);
+             const Grad dx = g.input_grad(0, matrix);
              g.backend().norm->layer_backward(x.as(matrix), g.dy(matrix), gamma, mean, inv_std, dx, dgamma, dbeta);
            });
   }

@@ -1,6 +1,7 @@
 // Pooling of [N, H, W, C]: maximum, average, and the average of a whole image.
 #include <fmt/format.h>
 
+#include "core/conv_shape.h"
 #include "ops/check.h"
 
 namespace descent {
@@ -8,7 +9,7 @@ namespace {
 
 using namespace ops;
 
-PoolGeometry geometry_of(const char* op, const Pool2dOptions& o) {
+void check_options(const char* op, const Pool2dOptions& o) {
   const auto check = [op](const char* option, std::int64_t h, std::int64_t w) {
     const std::int64_t wrong = h < 1 || h > kMaxOption ? h : w;
     check_option(wrong >= 1 && wrong <= kMaxOption, op, option, static_cast<double>(wrong), "1 to 2^30");
@@ -19,54 +20,52 @@ PoolGeometry geometry_of(const char* op, const Pool2dOptions& o) {
   const bool fits_w = o.padding_w >= 0 && o.padding_w <= o.kernel_w / 2;
   check_option(fits_h && fits_w, op, "padding", static_cast<double>(fits_h ? o.padding_w : o.padding_h),
                "0 to half the kernel");
-  return {o.kernel_h, o.kernel_w, o.stride_h, o.stride_w, o.padding_h, o.padding_w, o.count_include_pad};
 }
 
-// A window of nothing but padding has no maximum.
+// A window that holds only padding has no maximum.
 void check_image(const char* op, const Shape& in) {
   if (in[1] >= 1 && in[2] >= 1) return;
   throw InvalidArgument(fmt::format("{}: input has shape {}, expected images of 1x1 or more", op, to_string(in)));
 }
 
-Shape pooled(const char* op, const PoolGeometry& g, const Tensor& x) {
+Shape pooled(const char* op, const Pool2dOptions& g, const Tensor& x) {
   check_floating(op, "input", x);
   check_rank(op, "input", x, 4);
   const Shape& in = x.shape();
   check_image(op, in);
-  const std::int64_t room_h = in[1] + 2 * g.pad_h - g.kernel_h;
-  const std::int64_t room_w = in[2] + 2 * g.pad_w - g.kernel_w;
-  if (room_h < 0 || room_w < 0) {
+  const std::int64_t height = window_h(g).outputs(in[1]), width = window_w(g).outputs(in[2]);
+  if (height == 0 || width == 0) {
     throw InvalidArgument(fmt::format("{}: the window is {}x{}, the padded input {}x{}", op, g.kernel_h, g.kernel_w,
-                                      in[1] + 2 * g.pad_h, in[2] + 2 * g.pad_w));
+                                      in[1] + 2 * g.padding_h, in[2] + 2 * g.padding_w));
   }
-  return {in[0], room_h / g.stride_h + 1, room_w / g.stride_w + 1, in[3]};
+  return {in[0], height, width, in[3]};
 }
 
 }  // namespace
 
 Tensor max_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  const PoolGeometry geometry = geometry_of("max_pool2d", options);
-  Tensor y = empty_of(pooled("max_pool2d", geometry, x), x);
-  const PoolCode kept = backend_of(x).pool->max_code(geometry, y.shape(), y.dtype());
-  const Tensor code = Tensor::empty(kept.shape, kept.dtype, y.device());
-  backend_of(x).pool->max_forward(geometry, cview(x), view(y), view(code));
+  check_options("max_pool2d", options);
+  Tensor y = empty_of(pooled("max_pool2d", options, x), x);
+  const AuxSpec spec = backend_of(x).pool->max_aux(options, y.shape(), y.dtype());
+  const Tensor aux = Tensor::empty(spec.shape, spec.dtype, y.device());
+  backend_of(x).pool->max_forward(options, cview(x), view(y), view(aux));
   if (recording(x)) {
-    record("max_pool2d", {&x}, y, [geometry, code = Saved(code)](Gradients& g) {
-      const Grad dx = g.wanted(0);
-      g.backend().pool->max_backward(geometry, g.dy(), code, dx);
+    record("max_pool2d", {&x}, y, [options, aux = Saved(aux)](Gradients& g) {
+      const Grad dx = g.input_grad(0);
+      g.backend().pool->max_backward(options, g.dy(), aux, dx);
     });
   }
   return y;
 }
 
 Tensor avg_pool2d(const Tensor& x, const Pool2dOptions& options) {
-  const PoolGeometry geometry = geometry_of("avg_pool2d", options);
-  Tensor y = empty_of(pooled("avg_pool2d", geometry, x), x);
-  backend_of(x).pool->average_forward(geometry, cview(x), view(y));
+  check_options("avg_pool2d", options);
+  Tensor y = empty_of(pooled("avg_pool2d", options, x), x);
+  backend_of(x).pool->average_forward(options, cview(x), view(y));
   if (recording(x)) {
-    record("avg_pool2d", {&x}, y, [geometry](Gradients& g) {
-      const Grad dx = g.wanted(0);
-      g.backend().pool->average_backward(geometry, g.dy(), dx);
+    record("avg_pool2d", {&x}, y, [options](Gradients& g) {
+      const Grad dx = g.input_grad(0);
+      g.backend().pool->average_backward(options, g.dy(), dx);
     });
   }
   return y;
@@ -81,7 +80,7 @@ Tensor global_avg_pool2d(const Tensor& x) {
   backend_of(x).pool->global_average_forward(cview(x), view(y));
   if (recording(x)) {
     record("global_avg_pool2d", {&x}, y, [](Gradients& g) {
-      const Grad dx = g.wanted(0);
+      const Grad dx = g.input_grad(0);
       g.backend().pool->global_average_backward(g.dy(), dx);
     });
   }

@@ -1,4 +1,4 @@
-// Dropout. The mask is never stored: backward draws the same numbers again, from the number of the call.
+// Dropout. The mask is never stored: backward draws the same numbers again from the saved call counter.
 #include "ops/check.h"
 
 namespace descent {
@@ -13,12 +13,12 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
                           to_string(x.device()));
   }
   Random& random = *backend_of(x).random;
-  if (p == 1) {  // 1 / (1 - p) is not a number to multiply with
+  if (p == 1) {  // 1 / (1 - p) would be infinite
     random.advance(view(counter));
     Tensor zeros = Tensor::zeros(x.shape(), x.dtype(), x.device());
     if (recording(x)) {
       record("dropout", {&x}, zeros, [](Gradients& g) {
-        const Grad dx = g.wanted(0);
+        const Grad dx = g.input_grad(0);
         if (dx.write == Write::overwrite) g.backend().elementwise->fill(dx.view, 0);
       });
     }
@@ -30,7 +30,7 @@ Tensor dropout(const Tensor& x, double p, Generator& generator) {
   random.dropout({seed, stream, cview(counter)}, p, cview(x), {view(y), Write::overwrite});
   if (recording(x)) {
     record("dropout", {&x}, y, [seed, stream, p, call = Saved(counter.clone())](Gradients& g) {
-      const Grad dx = g.wanted(0);
+      const Grad dx = g.input_grad(0);
       g.backend().random->dropout({seed, stream, call}, p, g.dy(), dx);
     });
   }

@@ -1,4 +1,4 @@
-// Views and joins. Reshapes and slices along the first axis share the elements; the rest copies blocks.
+// Reshape, slice, concat and conversions. Reshapes and slices along the first axis share elements; others copy.
 #include <fmt/format.h>
 
 #include "ops/check.h"
@@ -10,7 +10,7 @@ using namespace ops;
 
 Shape infer(const Shape& from, std::span<const std::int64_t> dims) {
   std::array<std::int64_t, Shape::kMaxRank> sizes{};
-  if (dims.size() > sizes.size()) return Shape(dims);  // refuses
+  if (dims.size() > sizes.size()) return Shape(dims);  // throws
   std::int64_t known = 1;
   std::ptrdiff_t open = -1;
   const auto fail = [&] {
@@ -42,7 +42,7 @@ Blocks blocks_of(const Shape& shape, int axis) {
   return {shape.product(0, axis), shape.product(axis + 1, shape.rank())};
 }
 
-// The place `offset` elements behind the beginning of a view.
+// The address `offset` elements after the start of a view.
 void* skip(const void* data, std::int64_t offset, DType dtype) {
   return const_cast<std::byte*>(static_cast<const std::byte*>(data)) +
          static_cast<std::size_t>(offset) * size_of(dtype);
@@ -55,10 +55,10 @@ void check_range(const char* op, const Shape& shape, int axis, std::int64_t begi
 
 // Writes dy into columns [offset, offset + width) of a gradient with rows of `pitch` elements, and 0 elsewhere.
 void give_block(Gradients& g, std::int64_t rows, std::int64_t pitch, std::int64_t offset, std::int64_t width) {
-  Grad dx = g.wanted(0);
+  Grad dx = g.input_grad(0);
   if (dx.write == Write::overwrite) g.backend().elementwise->fill(dx.view, 0);
   const View place{skip(dx.view.data, offset, dx.view.dtype), {rows, width}, dx.view.dtype};
-  g.backend().index->copy_block(g.dy({rows, width}), width, place, pitch, rows, width, dx.write);
+  g.backend().indexing->copy_block(g.dy({rows, width}), width, place, pitch, rows, width, dx.write);
 }
 
 }  // namespace
@@ -66,7 +66,7 @@ void give_block(Gradients& g, std::int64_t rows, std::int64_t pitch, std::int64_
 Tensor Tensor::reshape(std::span<const std::int64_t> dims) const {
   check_defined("reshape", "input", *this);
   Tensor y = share(*this, 0, infer(shape(), dims));
-  if (recording(*this)) record("reshape", {this}, y, [](Gradients& g) { g.pass(0); });
+  if (recording(*this)) record("reshape", {this}, y, [](Gradients& g) { g.forward_grad(0); });
   return y;
 }
 
@@ -74,7 +74,15 @@ Tensor Tensor::reshape(std::initializer_list<std::int64_t> dims) const {
   return reshape(std::span<const std::int64_t>(dims.begin(), dims.size()));
 }
 
-Tensor Tensor::rows(std::int64_t begin, std::int64_t end) const { return slice(*this, 0, begin, end); }
+Tensor Tensor::narrow(int axis, std::int64_t start, std::int64_t length) const {
+  check_defined("narrow", "input", *this);
+  axis = shape().axis(axis, "narrow");
+  if (start < 0 || length < 0 || start > shape()[axis] - length) {
+    throw InvalidArgument(
+        fmt::format("narrow: start {} and length {} on axis {} of shape {}", start, length, axis, descent::to_string(shape())));
+  }
+  return slice(*this, axis, start, start + length);
+}
 
 Tensor Tensor::to(Device target) const {
   if (device() == target) return *this;
@@ -82,7 +90,7 @@ Tensor Tensor::to(Device target) const {
   y.copy_from(*this);
   if (recording(*this)) {
     record("to", {this}, y, [source = device()](Gradients& g) {
-      const Grad dx = g.wanted(0);
+      const Grad dx = g.input_grad(0);
       const Tensor moved = g.dy_tensor().to(source);
       backend_of(moved).elementwise->axpby(1, cview(moved), beta_of(dx.write), dx.view);
     });
@@ -95,7 +103,7 @@ Tensor Tensor::to(DType type) const {
   Tensor y = converted(*this, type);
   if (is_floating(type) && recording(*this)) {
     record("to", {this}, y, [](Gradients& g) {
-      const Grad dx = g.wanted(0);
+      const Grad dx = g.input_grad(0);
       if (dx.write == Write::overwrite) return g.backend().elementwise->convert(g.dy(), dx.view);
       const Tensor sum = Tensor::empty(dx.view.shape, dx.view.dtype, g.backend().device);
       g.backend().elementwise->convert(g.dy(), view(sum));
@@ -133,7 +141,7 @@ Tensor slice(const Tensor& x, int axis, std::int64_t begin, std::int64_t end) {
   } else {
     y = empty_of(shape.with(axis, end - begin), x);
     const ConstView from{skip(cview(x).data, offset, x.dtype()), {outer, width}, x.dtype()};
-    backend_of(x).index->copy_block(from, pitch, view(y), width, outer, width, Write::overwrite);
+    backend_of(x).indexing->copy_block(from, pitch, view(y), width, outer, width, Write::overwrite);
   }
   if (recording(x)) {
     record("slice", {&x}, y,
@@ -170,17 +178,18 @@ Tensor concat(const std::vector<Tensor>& parts, int axis) {
     inputs.push_back(&part);
     widths.push_back(part.shape()[axis] * inner);
     const View place{skip(view(y).data, offset, y.dtype()), {outer, widths.back()}, y.dtype()};
-    backend_of(y).index->copy_block(cview(part), widths.back(), place, pitch, outer, widths.back(), Write::overwrite);
+    backend_of(y).indexing->copy_block(cview(part), widths.back(), place, pitch, outer, widths.back(),
+                                       Write::overwrite);
     offset += widths.back();
   }
   if (needed) {
     record("concat", inputs, y, [rows = outer, pitch, widths = std::move(widths)](Gradients& g) {
       std::int64_t start = 0;
       for (std::size_t i = 0; i < widths.size(); ++i) {
-        if (const Grad dx = g.wanted(i, {rows, widths[i]})) {
+        if (const Grad dx = g.input_grad(i, {rows, widths[i]})) {
           const ConstView dy = g.dy();
           const ConstView from{skip(dy.data, start, dy.dtype), {rows, widths[i]}, dy.dtype};
-          g.backend().index->copy_block(from, pitch, dx.view, widths[i], rows, widths[i], dx.write);
+          g.backend().indexing->copy_block(from, pitch, dx.view, widths[i], rows, widths[i], dx.write);
         }
         start += widths[i];
       }

@@ -1,4 +1,4 @@
-// Clipping of gradients, on the device and without a host read. The norm is summed in f64, segment after segment.
+// Gradient clipping on the device, without a host sync. Squares are summed in f64, one segment at a time.
 #include <fmt/format.h>
 
 #include "core/tensor_impl.h"
@@ -32,10 +32,10 @@ Tensor clip_grad_norm(nn::FlatParameters& parameters, double max_norm) {
                              view(share(squares, static_cast<std::size_t>(i) * 8, {1})));
   }
   Tensor total = Tensor::empty({1}, DType::f64, grad.device());
-  b.reduce->reduce(Reduction::sum, cview(squares), 1, count, 1, {view(total), Write::overwrite});
+  b.reduce->reduce(ReduceOp::sum, cview(squares), 1, count, 1, {view(total), Write::overwrite});
   const Tensor factor = Tensor::empty({1}, DType::f64, grad.device());
   b.optim->clip_factor(cview(total), max_norm, view(factor));
-  // Slice by slice: a factor of NaN would stay for ever in the gaps between them, which no backward pass writes.
+  // Slice by slice: a factor of NaN would stay forever in the gaps between slices, which no backward pass writes.
   for (const auto& segment : segments) {
     for (int i = segment.first; i < segment.last; ++i) {
       const auto& slice = parameters.slices()[static_cast<std::size_t>(i)];

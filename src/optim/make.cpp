@@ -1,4 +1,4 @@
-// Optimizers by name, with their own defaults where an option was not given.
+// Creates optimizers by name, with their own defaults for options that were not given.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 

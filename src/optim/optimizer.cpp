@@ -1,6 +1,6 @@
-// What all optimizers share: segments to update, step numbers, the learning rate on the device, and state to save.
-// As in PyTorch a parameter without a gradient is passed over and its step number stands still; parameters whose
-// numbers are equal form a group, so that normally one number and one launch serve them all.
+// The base of all optimizers: segments to update, step numbers, the learning rate on the device, and state to save. As
+// in PyTorch, a parameter without a gradient is skipped and keeps its step number; parameters with equal step numbers
+// form a group, so that normally one number and one launch serve them all.
 #include "descent/optim.h"
 
 #include <fmt/format.h>
@@ -9,18 +9,11 @@
 #include <cmath>
 #include <map>
 
-#include "optim/update.h"
+#include "core/tensor_impl.h"
+#include "optim/rule.h"
 
 namespace descent::optim {
 namespace {
-
-constexpr std::int64_t kRates = 3;  // StepState::rates
-
-// Elements [index * count, (index + 1) * count).
-View nth_part(const Tensor& tensor, std::int64_t index, std::int64_t count) {
-  const std::size_t bytes = static_cast<std::size_t>(index * count) * size_of(tensor.dtype());
-  return {tensor.impl()->data() + bytes, Shape{count}, tensor.dtype()};
-}
 
 void check_state(const nn::NamedTensor& wanted, const std::map<std::string, Tensor>& found) {
   const auto it = found.find(wanted.name);
@@ -28,32 +21,41 @@ void check_state(const nn::NamedTensor& wanted, const std::map<std::string, Tens
   const Tensor& tensor = it->second;
   if (tensor.shape() != wanted.tensor.shape() || tensor.dtype() != wanted.tensor.dtype()) {
     throw InvalidArgument(fmt::format("optimizer: \"{}\" is {} {}, expected {} {}", wanted.name,
-                                      name_of(tensor.dtype()), to_string(tensor.shape()),
-                                      name_of(wanted.tensor.dtype()), to_string(wanted.tensor.shape())));
+                                      to_string(tensor.dtype()), to_string(tensor.shape()),
+                                      to_string(wanted.tensor.dtype()), to_string(wanted.tensor.shape())));
   }
+}
+
+// `size` elements of a flat tensor, from `begin` on.
+View part_of(const Tensor& flat, std::int64_t begin, std::int64_t size) {
+  if (!flat.defined()) return {};
+  const std::size_t bytes = static_cast<std::size_t>(begin) * size_of(flat.dtype());
+  return {flat.impl()->data() + bytes, Shape{size}, flat.dtype()};
 }
 
 }  // namespace
 
-Optimizer::Optimizer(std::string name, std::vector<nn::NamedTensor> parameters, double lr)
-    : name_(std::move(name)), parameters_(std::move(parameters)), group_of_(parameters_.slices().size(), 0), lr_(lr) {
+Optimizer::Optimizer(std::string name, std::vector<nn::NamedTensor> parameters, double lr, const Rule& rule,
+                     const std::vector<std::string>& states)
+    : name_(std::move(name)),
+      parameters_(std::move(parameters)),
+      rule_(std::make_unique<Rule>(rule)),
+      group_of_(parameters_.slices().size(), 0),
+      lr_(lr) {
   const Device device = parameters_.device();
   const Shape each{static_cast<std::int64_t>(group_of_.size())};
   lr_on_device_ = Tensor::full({1}, lr, DType::f64, device);
   steps_ = Tensor::zeros(each, DType::f64, device);
   nonfinite_ = Tensor::zeros({1}, DType::i32, device);
-  rates_ = Tensor::zeros({each[0], kRates}, DType::f64, device);
+  coefficients_ = Tensor::zeros({each[0], kStepCoefficients}, DType::f64, device);
+  for (const std::string& state : states) {
+    states_.push_back({"optimizer." + state, Tensor::zeros({parameters_.size()}, parameters_.dtype(), device)});
+  }
   set_lr(lr);
   note_offsets();
 }
 
 Optimizer::~Optimizer() = default;
-
-int Optimizer::add_state(std::string name) {
-  const Tensor zeros = Tensor::zeros({parameters_.size()}, parameters_.dtype(), parameters_.device());
-  states_.push_back({"optimizer." + std::move(name), zeros});
-  return static_cast<int>(states_.size()) - 1;
-}
 
 void Optimizer::set_lr(double lr) {
   if (!(lr >= 0)) throw InvalidArgument(fmt::format("{}: lr is {}, expected 0 or more", name_, lr));
@@ -66,33 +68,31 @@ void Optimizer::note_offsets() {
   for (const auto& slice : parameters_.slices()) offsets_.push_back(slice.offset);
 }
 
-// Goes where the parameters went: to another device or another element type.
+// Moves the state after the parameters to another device or element type.
 void Optimizer::follow_parameters() {
   parameters_.refresh();
   const Device device = parameters_.device();
   const bool same_type = states_.empty() || states_[0].tensor.dtype() == parameters_.dtype();
   if (steps_.device() == device && same_type) return;
   const std::vector<nn::FlatParameters::Slice>& slices = parameters_.slices();
-  std::vector<Tensor> moved;  // all of it first: where memory runs out, nothing has changed
+  std::vector<Tensor> moved;  // allocated before any assignment: if memory runs out, nothing has changed
   for (const auto& [name, tensor] : states_) {
     moved.push_back(Tensor::zeros({parameters_.size()}, parameters_.dtype(), device));
     for (std::size_t i = 0; i < slices.size(); ++i) {
-      moved.back()
-          .rows(slices[i].offset, slices[i].offset + slices[i].size)
-          .copy_from(tensor.rows(offsets_[i], offsets_[i] + slices[i].size));
+      moved.back().narrow(0, slices[i].offset, slices[i].size).copy_from(tensor.narrow(0, offsets_[i], slices[i].size));
     }
   }
   const Tensor lr = lr_on_device_.to(device), steps = steps_.to(device), nonfinite = nonfinite_.to(device),
-               rates = rates_.to(device);
+               coefficients = coefficients_.to(device);
   for (std::size_t i = 0; i < moved.size(); ++i) states_[i].tensor = moved[i];
   lr_on_device_ = lr;
   steps_ = steps;
   nonfinite_ = nonfinite;
-  rates_ = rates;
+  coefficients_ = coefficients;
   note_offsets();
 }
 
-// Splits the groups of which only some members are updated now: they count on from the same number, apart.
+// Splits groups that are updated only in part: the members left out form a new group with the same step number.
 void Optimizer::regroup(const std::vector<bool>& updated) {
   const int before = groups_;
   for (int group = 0; group < before; ++group) {
@@ -104,14 +104,12 @@ void Optimizer::regroup(const std::vector<bool>& updated) {
       if (group_of_[i] != group || updated[i]) continue;
       if (target < 0) {
         target = groups_++;
-        steps_.rows(target, target + 1).copy_from(steps_.rows(group, group + 1));
+        steps_.narrow(0, target, 1).copy_from(steps_.narrow(0, group, 1));
       }
       group_of_[i] = target;
     }
   }
 }
-
-void Optimizer::advance(const Update& u) { u.kernels.advance(u.number); }
 
 void Optimizer::step() {
   follow_parameters();
@@ -133,16 +131,19 @@ void Optimizer::step() {
       const int group = group_of_[static_cast<std::size_t>(first)];
       int last = first + 1;
       while (last < segment.last && group_of_[static_cast<std::size_t>(last)] == group) ++last;
-      const View number = nth_part(steps_, group, 1), rates = nth_part(rates_, group, kRates);
+      const View number = part_of(steps_, group, 1);
+      const View coefficients = part_of(coefficients_, group * kStepCoefficients, kStepCoefficients);
       const std::int64_t begin = slices[static_cast<std::size_t>(first)].offset;
       const std::int64_t end = last == segment.last ? segment.end : slices[static_cast<std::size_t>(last)].offset;
-      const StepState state{cview(lr_on_device_), number, view(nonfinite_), rates};
-      Update work{begin, end - begin, {}, {}, state, number, rates, kernels};
-      if (!advanced[static_cast<std::size_t>(group)]) advance(work);
+      if (!advanced[static_cast<std::size_t>(group)]) {
+        kernels.advance(rule_->rule, cview(lr_on_device_), number, coefficients);
+      }
       advanced[static_cast<std::size_t>(group)] = true;
-      work.param = work.slice(parameters_.data());
-      work.grad = work.slice(parameters_.grad());
-      update(work);
+      const auto slice = [&](const Tensor& flat) { return part_of(flat, begin, end - begin); };
+      std::vector<View> states;
+      for (const nn::NamedTensor& state : states_) states.push_back(slice(state.tensor));
+      kernels.update(rule_->rule, {cview(lr_on_device_), number, view(nonfinite_), coefficients},
+                     slice(parameters_.data()), slice(parameters_.grad()), states);
       first = last;
     }
   }
@@ -161,7 +162,7 @@ bool Optimizer::found_nonfinite() {
   return found;
 }
 
-std::vector<nn::NamedTensor> Optimizer::state() {
+std::vector<nn::NamedTensor> Optimizer::state_dict() {
   follow_parameters();
   std::vector<nn::NamedTensor> out = states_;
   const std::vector<double> numbers = steps_.to_vector<double>();
@@ -171,7 +172,7 @@ std::vector<nn::NamedTensor> Optimizer::state() {
   return out;
 }
 
-void Optimizer::load_state(const std::vector<nn::NamedTensor>& state) {
+void Optimizer::load_state_dict(const std::vector<nn::NamedTensor>& state) {
   follow_parameters();
   std::map<std::string, Tensor> found;
   for (const auto& [name, tensor] : state) found.emplace(name, tensor);

@@ -1,9 +1,9 @@
-// SGD, RMSProp, Adam and AdamW: their options and state; the arithmetic is the backend's.
+// SGD, RMSProp, Adam and AdamW: their options and states; the backend does the arithmetic.
 #include <fmt/format.h>
 
 #include <cmath>
 
-#include "optim/update.h"
+#include "optim/rule.h"
 
 namespace descent::optim {
 namespace {
@@ -21,8 +21,40 @@ void check_beta(const char* name, const char* field, double value) {
   }
 }
 
-descent::Adam rule_of(const AdamOptions& o, bool decoupled) {
+Sgd checked(const SgdOptions& o) {
+  check("sgd", "momentum", o.momentum, 0, HUGE_VAL);
+  check("sgd", "weight_decay", o.weight_decay, 0, HUGE_VAL);
+  check("sgd", "dampening", o.dampening, -HUGE_VAL, HUGE_VAL);
+  if (o.nesterov && (o.momentum == 0 || o.dampening != 0)) {
+    throw InvalidArgument(
+        fmt::format("sgd: nesterov needs a momentum and no dampening, found {} and {}", o.momentum, o.dampening));
+  }
+  return {o.momentum, o.dampening, o.weight_decay, o.nesterov};
+}
+
+RmsProp checked(const RmsPropOptions& o) {
+  check("rmsprop", "alpha", o.alpha, 0, HUGE_VAL);
+  check("rmsprop", "eps", o.eps, 0, HUGE_VAL);
+  check("rmsprop", "momentum", o.momentum, 0, HUGE_VAL);
+  check("rmsprop", "weight_decay", o.weight_decay, 0, HUGE_VAL);
+  return {o.alpha, o.eps, o.weight_decay, o.momentum, o.centered};
+}
+
+descent::Adam checked(const char* name, const AdamOptions& o, bool decoupled) {
+  check_beta(name, "beta1", o.beta1);
+  check_beta(name, "beta2", o.beta2);
+  check(name, "eps", o.eps, 0, HUGE_VAL);
+  check(name, "weight_decay", o.weight_decay, 0, HUGE_VAL);
   return {o.beta1, o.beta2, o.eps, o.weight_decay, decoupled};
+}
+
+using Names = std::vector<std::string>;
+
+Names states_of(const RmsPropOptions& o) {
+  Names names{"square_avg"};
+  if (o.momentum != 0) names.emplace_back("momentum_buffer");
+  if (o.centered) names.emplace_back("grad_avg");
+  return names;
 }
 
 }  // namespace
@@ -30,68 +62,23 @@ descent::Adam rule_of(const AdamOptions& o, bool decoupled) {
 SGD::SGD(const nn::Module& module, const SgdOptions& options) : SGD(module.named_parameters(), options) {}
 
 SGD::SGD(std::vector<nn::NamedTensor> parameters, const SgdOptions& options)
-    : Optimizer("sgd", std::move(parameters), options.lr), options_(options) {
-  check("sgd", "momentum", options.momentum, 0, HUGE_VAL);
-  check("sgd", "weight_decay", options.weight_decay, 0, HUGE_VAL);
-  check("sgd", "dampening", options.dampening, -HUGE_VAL, HUGE_VAL);
-  if (options.nesterov && (options.momentum == 0 || options.dampening != 0)) {
-    throw InvalidArgument(fmt::format("sgd: nesterov needs a momentum and no dampening, found {} and {}",
-                                      options.momentum, options.dampening));
-  }
-  if (options.momentum != 0) momentum_ = add_state("momentum_buffer");
-}
-
-void SGD::update(const Update& u) {
-  const Sgd rule{options_.momentum, options_.dampening, options_.weight_decay, options_.nesterov};
-  u.kernels.sgd(rule, u.step, u.param, u.grad, momentum_ < 0 ? View{} : u.slice(state_of(momentum_)));
-}
+    : Optimizer("sgd", std::move(parameters), options.lr, {checked(options)},
+                options.momentum != 0 ? Names{"momentum_buffer"} : Names()) {}
 
 RMSProp::RMSProp(const nn::Module& module, const RmsPropOptions& options)
     : RMSProp(module.named_parameters(), options) {}
 
 RMSProp::RMSProp(std::vector<nn::NamedTensor> parameters, const RmsPropOptions& options)
-    : Optimizer("rmsprop", std::move(parameters), options.lr), options_(options), square_avg_(add_state("square_avg")) {
-  check("rmsprop", "alpha", options.alpha, 0, HUGE_VAL);
-  check("rmsprop", "eps", options.eps, 0, HUGE_VAL);
-  check("rmsprop", "momentum", options.momentum, 0, HUGE_VAL);
-  check("rmsprop", "weight_decay", options.weight_decay, 0, HUGE_VAL);
-  if (options.momentum != 0) momentum_ = add_state("momentum_buffer");
-  if (options.centered) grad_avg_ = add_state("grad_avg");
-}
-
-void RMSProp::update(const Update& u) {
-  const RmsProp rule{options_.alpha, options_.eps, options_.weight_decay, options_.momentum, options_.centered};
-  u.kernels.rmsprop(rule, u.step, u.param, u.grad, u.slice(state_of(square_avg_)),
-                    momentum_ < 0 ? View{} : u.slice(state_of(momentum_)),
-                    grad_avg_ < 0 ? View{} : u.slice(state_of(grad_avg_)));
-}
+    : Optimizer("rmsprop", std::move(parameters), options.lr, {checked(options)}, states_of(options)) {}
 
 Adam::Adam(const nn::Module& module, const AdamOptions& options) : Adam(module.named_parameters(), options) {}
 
 Adam::Adam(std::vector<nn::NamedTensor> parameters, const AdamOptions& options)
     : Adam("adam", std::move(parameters), options, false) {}
 
-Adam::Adam(std::string name, std::vector<nn::NamedTensor> parameters, const AdamOptions& options, bool decoupled)
-    : Optimizer(std::move(name), std::move(parameters), options.lr),
-      options_(options),
-      decoupled_(decoupled),
-      m_(add_state("exp_avg")),
-      v_(add_state("exp_avg_sq")) {
-  const char* rule = decoupled ? "adamw" : "adam";
-  check_beta(rule, "beta1", options.beta1);
-  check_beta(rule, "beta2", options.beta2);
-  check(rule, "eps", options.eps, 0, HUGE_VAL);
-  check(rule, "weight_decay", options.weight_decay, 0, HUGE_VAL);
-}
-
-void Adam::advance(const Update& u) {
-  u.kernels.advance_adam(rule_of(options_, decoupled_), u.step.lr, u.number, u.rates);
-}
-
-void Adam::update(const Update& u) {
-  const descent::Adam rule = rule_of(options_, decoupled_);
-  u.kernels.adam(rule, u.step, u.param, u.grad, u.slice(state_of(m_)), u.slice(state_of(v_)));
-}
+Adam::Adam(const char* name, std::vector<nn::NamedTensor> parameters, const AdamOptions& options, bool decoupled)
+    : Optimizer(name, std::move(parameters), options.lr, {checked(name, options, decoupled)},
+                {"exp_avg", "exp_avg_sq"}) {}
 
 AdamW::AdamW(const nn::Module& module, const AdamWOptions& options) : AdamW(module.named_parameters(), options) {}
 

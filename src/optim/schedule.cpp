@@ -14,7 +14,7 @@ namespace {
 
 constexpr std::array<std::string_view, 4> kSchedules{"constant", "step", "cosine", "onecycle"};
 
-// From `start` at part 0 to `end` at part 1 along half a cosine.
+// From `start` at part = 0 to `end` at part = 1 along half a cosine.
 double anneal(double start, double end, double part) {
   return end + (start - end) / 2 * (1 + std::cos(std::numbers::pi * part));
 }

@@ -1,4 +1,4 @@
-// Checkpoints by steps and epochs. A save that fails is announced and training goes on; the third in a row ends it.
+// Saves checkpoints by steps and epochs. A failed save is reported and training continues; the third in a row ends it.
 #include <fmt/format.h>
 
 #include "descent/error.h"
@@ -34,18 +34,18 @@ class Checkpoints : public Callback {
     if (options_.every_epochs > 0 && (info.epoch + 1) % options_.every_epochs == 0) {
       save(trainer);
     } else if (saved_ == trainer.step()) {
-      saved_ = -1;  // that one lies before the end of the epoch
+      saved_ = -1;  // that checkpoint was saved before the epoch was finished
     }
   }
 
-  void on_end(Trainer& trainer, End) override {
+  void on_end(Trainer& trainer, StopReason) override {
     if (saved_ != trainer.step()) save(trainer);
   }
 
  private:
   void save(Trainer& trainer) {
     try {
-      io::TensorFile state = trainer.state();
+      io::TensorFile state = trainer.state_dict();
       state.metadata.insert(options_.metadata.begin(), options_.metadata.end());
       const std::string path = io::save_checkpoint(options_.dir, trainer.step(), state, options_.keep);
       saved_ = trainer.step();
@@ -64,7 +64,7 @@ class Checkpoints : public Callback {
   }
 
   CheckpointOptions options_;
-  std::int64_t saved_ = -1;  // the step of the last one
+  std::int64_t saved_ = -1;  // step of the last saved checkpoint; -1: none
   int failures_ = 0;
 };
 

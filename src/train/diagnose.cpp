@@ -1,4 +1,4 @@
-// What was not finite, and where: looked for once, after the guard has found that something is.
+// Finds the first tensor that is not finite, once the NaN guard has detected that there is one.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -59,7 +59,7 @@ struct Search {
     }
   }
 
-  // The output of the first layer, in the order of forward, that gives something not finite for a finite input.
+  // Runs forward layer by layer and fails at the first output that is not finite, for a finite input.
   Tensor forward(const std::string& path, nn::Module& module, const Tensor& x) const {
     if (dynamic_cast<nn::Sequential*>(&module) != nullptr) {
       Tensor y = x;
@@ -76,7 +76,7 @@ struct Search {
 
   void gradients(nn::Module& model) const {
     const std::vector<nn::NamedModule> modules = model.named_modules();
-    for (auto entry = modules.rbegin(); entry != modules.rend(); ++entry) {  // backward goes from the last layer
+    for (auto entry = modules.rbegin(); entry != modules.rend(); ++entry) {  // last layer first, like backward
       if (!entry->module->children().empty()) continue;
       for (const nn::NamedTensor& parameter : entry->module->named_parameters()) {
         const Place place = first_nonfinite(parameter.tensor.grad());
@@ -100,12 +100,13 @@ struct Search {
 
 void throw_nonfinite(std::int64_t step, nn::Module& model, optim::Optimizer& optimizer, const data::Batch& batch,
                      double label_smoothing) {
-  const NoGrad no_grad;
+  const NoGradGuard no_grad;
   const Search search{step};
   const Place input = first_nonfinite(batch.x);
   if (input.index >= 0) fail(step, "the batch", "input", batch.x.shape(), input);
-  search.gradients(
-      model);  // finite or absent when the loss was the trouble; after an update they are the cause, not the weights
+  // Before the parameters: after an update with bad gradients, the gradients are the cause. If only the loss was not
+  // finite, they are finite or absent.
+  search.gradients(model);
   search.parameters(model);
   const Tensor logits = search.forward("", model, batch.x);
   CrossEntropyOptions options;

@@ -1,5 +1,5 @@
-// Evaluation and prediction. The device gives logits; what is counted from them is computed here in f64, image by image
-// in order, so it depends neither on the batch size nor on the device's reductions.
+// Evaluation and prediction. The device computes logits; the metrics are computed from them here in f64, image by
+// image in order, so they depend neither on the batch size nor on the device's reductions.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,9 +16,9 @@
 namespace descent::train {
 namespace {
 
-struct Inference {  // a mode of this thread: the model itself, which other threads may be using, is only read
+struct Inference {  // thread-local modes: the model, which other threads may be using, is only read
   nn::EvalGuard eval;
-  NoGrad no_grad;
+  NoGradGuard no_grad;
 };
 
 double log_sum_exp(const double* logits, std::int64_t count, double largest) {
@@ -27,8 +27,8 @@ double log_sum_exp(const double* logits, std::int64_t count, double largest) {
   return largest + std::log(sum);
 }
 
-// One image: adds to the sums, the confusion matrix and, when it is wrong, to the mistakes.
-// Without the guard NaN counts as larger than everything, as in argmax.
+// Adds one image to the sums, the confusion matrix and, if misclassified, to top_losses. Without the guard NaN counts
+// as larger than everything, as in argmax.
 void count_image(const double* logits, std::int64_t index, std::int32_t label, bool nan_guard, Evaluation& result) {
   const std::int64_t classes = result.classes;
   const double* best = std::max_element(logits, logits + classes);
@@ -43,7 +43,7 @@ void count_image(const double* logits, std::int64_t index, std::int32_t label, b
   const double loss = total - logits[label];
   result.metrics.loss += loss;
   ++result.confusion[static_cast<std::size_t>(label * classes + predicted)];
-  if (predicted != label) result.worst.push_back({index, label, predicted, std::exp(*best - total), loss});
+  if (predicted != label) result.top_losses.push_back({index, label, predicted, std::exp(*best - total), loss});
 }
 
 void check_class(const Evaluation& evaluation, std::int64_t label) {
@@ -102,7 +102,7 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
   loading.dtype = options.dtype;
   loading.device = options.device;
   data::BatchLoader loader(dataset, normalization, loading);
-  data::class_counts(dataset);  // refuses labels that are no classes: they would be counted beside the matrix
+  data::class_counts(dataset);  // throws for labels out of range, which would be counted outside the matrix
   loader.start_epoch(0);
   const std::int32_t* labels = dataset.labels.data<std::int32_t>();
   std::int64_t index = 0;
@@ -112,16 +112,17 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
       count_image(logits.data() + i * result.classes, index, labels[index], options.nan_guard, result);
     }
   }
-  std::int64_t hits = 0;
-  for (std::int64_t c = 0; c < result.classes; ++c) hits += result.at(c, c);
+  std::int64_t num_correct = 0;
+  for (std::int64_t c = 0; c < result.classes; ++c) num_correct += result.at(c, c);
   result.metrics.count = index;
   result.metrics.loss /= static_cast<double>(index);
-  result.metrics.accuracy = static_cast<double>(hits) / static_cast<double>(index);
-  std::stable_sort(result.worst.begin(), result.worst.end(), [](const Mistake& a, const Mistake& b) {
-    return std::isnan(a.loss) ? !std::isnan(b.loss) : a.loss > b.loss;  // NaN first: a sort needs an order
-  });
-  if (static_cast<std::int64_t>(result.worst.size()) > options.worst) {
-    result.worst.resize(static_cast<std::size_t>(std::max<std::int64_t>(options.worst, 0)));
+  result.metrics.accuracy = static_cast<double>(num_correct) / static_cast<double>(index);
+  std::stable_sort(
+      result.top_losses.begin(), result.top_losses.end(), [](const Misclassification& a, const Misclassification& b) {
+        return std::isnan(a.loss) ? !std::isnan(b.loss) : a.loss > b.loss;  // NaN first: a strict weak ordering
+      });
+  if (static_cast<std::int64_t>(result.top_losses.size()) > options.top_losses) {
+    result.top_losses.resize(static_cast<std::size_t>(std::max<std::int64_t>(options.top_losses, 0)));
   }
   return result;
 }
@@ -129,7 +130,7 @@ Evaluation evaluate(nn::Module& model, const data::Dataset& dataset, const data:
 Tensor predict(nn::Module& model, const Tensor& images, const data::Normalization& normalization,
                const EvaluateOptions& options) {
   if (images.dtype() != DType::u8 || images.rank() != 4) {
-    throw InvalidArgument(fmt::format("predict: images are {} {}, expected u8 [N, H, W, C]", name_of(images.dtype()),
+    throw InvalidArgument(fmt::format("predict: images are {} {}, expected u8 [N, H, W, C]", to_string(images.dtype()),
                                       to_string(images.shape())));
   }
   if (options.batch_size < 1) {
@@ -141,8 +142,9 @@ Tensor predict(nn::Module& model, const Tensor& images, const data::Normalizatio
   Tensor result = Tensor::empty({images.size(0), out[-1]}, type);
   for (std::int64_t begin = 0; begin < images.size(0); begin += options.batch_size) {
     const std::int64_t end = std::min(begin + options.batch_size, images.size(0));
-    const Tensor x = data::normalize(images.rows(begin, end), normalization, options.dtype, options.device);
-    result.rows(begin, end).copy_from(softmax(model(x).to(type)));
+    const Tensor x =
+        data::normalize(images.narrow(0, begin, end - begin), normalization, options.dtype, options.device);
+    result.narrow(0, begin, end - begin).copy_from(softmax(model(x).to(type)));
   }
   return result;
 }

@@ -1,5 +1,5 @@
-// metrics.jsonl and metrics.csv. Lines are kept in memory and written out every few seconds, at an epoch's end, and
-// before a checkpoint is made of them, so the file always reaches at least as far as the newest checkpoint.
+// Writes metrics.jsonl and metrics.csv. Lines are buffered in memory and written every few seconds, at the end of each
+// epoch and before each checkpoint, so the files always reach at least as far as the newest checkpoint.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -25,7 +25,7 @@ constexpr const char* kColumns[] = {"type",     "step", "epoch",    "epochs_done
                                     "accuracy", "lr",   "val_loss", "val_accuracy", "images_per_second"};
 constexpr double kFlushSeconds = 2;
 constexpr std::size_t kMostKept = std::size_t{1} << 20;        // bytes of lines that could not be written yet
-constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;  // of an earlier run
+constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;  // bytes of the log of an earlier run
 
 double seconds_since(Clock::time_point from) { return std::chrono::duration<double>(Clock::now() - from).count(); }
 
@@ -71,13 +71,13 @@ class MetricsLog : public Callback {
 
   void on_step(Trainer&, const StepInfo& info) override {
     images_ += info.images;
-    now_ = {info.loss_sum, info.hits, info.seen};
+    now_ = {info.loss_sum, info.num_correct, info.num_examples};
     info_ = info;
-    if (info.read && info.step - last_step_ >= every_) write_step();
+    if (info.synced && info.step - last_step_ >= every_) write_step();
   }
 
   void on_epoch(Trainer&, const EpochInfo& info) override {
-    if (now_.seen > start_.seen) write_step();
+    if (now_.num_examples > start_.num_examples) write_step();
     Json record = {{"type", "epoch"},
                    {"step", info.step},
                    {"epoch", info.epoch},
@@ -92,13 +92,13 @@ class MetricsLog : public Callback {
     write(record);
     start_ = now_ = {};
     flush();
-    since_ = Clock::now();  // the validation's time is not the training's
+    since_ = Clock::now();  // excludes the time of validation
     images_ = 0;
   }
 
-  void on_end(Trainer&, End) override { flush(); }
+  void on_end(Trainer&, StopReason) override { flush(); }
 
-  // The window that is not written yet, and how far the file has come.
+  // The sums not yet written as a line, and how far the files have come.
   std::string save() const override {
     flush();
     return Json{{"start", to_json(start_)},
@@ -133,16 +133,16 @@ class MetricsLog : public Callback {
  private:
   struct Window {
     double loss = 0;
-    std::int64_t hits = 0, seen = 0;
+    std::int64_t num_correct = 0, num_examples = 0;
   };
 
-  static Json to_json(const Window& w) { return {io::to_json_number(w.loss), w.hits, w.seen}; }
+  static Json to_json(const Window& w) { return {io::to_json_number(w.loss), w.num_correct, w.num_examples}; }
   static Window window_of(const Json& json) {
     return {io::from_json_number(json.at(0)), json.at(1).get<std::int64_t>(), json.at(2).get<std::int64_t>()};
   }
 
   void write_step() {
-    const double seen = static_cast<double>(now_.seen - start_.seen);
+    const double seen = static_cast<double>(now_.num_examples - start_.num_examples);
     const double done = static_cast<double>(info_.epoch) +
                         static_cast<double>(info_.batch_images) / static_cast<double>(info_.epoch_images);
     write({{"type", "step"},
@@ -150,7 +150,7 @@ class MetricsLog : public Callback {
            {"epoch", info_.epoch},
            {"epochs_done", done},
            {"loss", io::to_json_number((now_.loss - start_.loss) / seen)},
-           {"accuracy", static_cast<double>(now_.hits - start_.hits) / seen},
+           {"accuracy", static_cast<double>(now_.num_correct - start_.num_correct) / seen},
            {"lr", info_.learning_rate},
            {"images_per_second", std::round(static_cast<double>(images_) / std::max(seconds_since(since_), 1e-9))}});
     start_ = now_;
@@ -171,7 +171,7 @@ class MetricsLog : public Callback {
     flushed_ = Clock::now();
   }
 
-  // What can't be written now is kept for the next time, within bounds.
+  // Text that can't be written now is kept for the next attempt, up to kMostKept bytes.
   void append(const std::string& path, std::string& text) const {
     if (text.empty()) return;
     const int error = io::append_file(path, text);
@@ -182,7 +182,7 @@ class MetricsLog : public Callback {
     }
   }
 
-  // The lines of an earlier run up to its checkpoint; those after it will be written again.
+  // Keeps the lines of an earlier run up to its checkpoint; later ones will be written again.
   void keep_lines(std::int64_t epoch, std::string& jsonl, std::string& csv) const {
     std::error_code unknown;
     if (!std::filesystem::exists(jsonl_path_, unknown)) return;
@@ -203,7 +203,7 @@ class MetricsLog : public Callback {
   std::string jsonl_path_, csv_path_, dir_;
   std::int64_t every_;
   Warn warn_;
-  Window start_, now_;  // sums of the epoch at the last line, and now
+  Window start_, now_;  // the epoch's sums as of the last line, and now
   StepInfo info_;
   std::int64_t last_step_ = 0;
   std::int64_t images_ = 0;

@@ -1,5 +1,5 @@
-// Model files: safetensors that also say how the model is built, what its classes are called and how its input was
-// normalized, so that nothing else is needed to use one. Nothing in them depends on time, threads or paths.
+// Model files: safetensors whose metadata also hold the architecture, the class names and the normalization of the
+// input, so that a file alone is enough to use its model. Nothing in them depends on time, threads or paths.
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -20,8 +20,8 @@ const std::string& field(const io::TensorFile& file, const std::string& path, co
   const auto it = file.metadata.find(key);
   if (it == file.metadata.end()) {
     throw FormatError(fmt::format(
-        "{}: no field \"{}\" in the metadata: not a model that descent saved; for the weights alone give --model "
-        "ARCHITECTURE --weights FILE",
+        "{}: no field \"{}\" in the metadata: not a model that train::save_model wrote; io::load_tensors reads "
+        "weights alone",
         escape_path(path, 150), key));
   }
   return it->second;
@@ -47,7 +47,7 @@ void save_model(const std::string& path, nn::Module& model, const ModelInfo& inf
   }
   io::save_module(
       path, model,
-      {{"format", "pt"},  // who wrote the layout: PyTorch's names and axes
+      {{"format", "pt"},  // the layout: PyTorch's names and axes
        {"descent", fmt::format("{}.{}.{}", DESCENT_VERSION_MAJOR, DESCENT_VERSION_MINOR, DESCENT_VERSION_PATCH)},
        {"model", info.model_json},
        {"dataset", info.dataset},
@@ -70,7 +70,7 @@ LoadedModel load_model(const std::string& path, Device device, DType dtype) {
   }
   model.module->to(dtype);
   try {
-    io::set_module_state(*model.module, file);
+    io::load_state_dict(*model.module, file);
   } catch (const InvalidArgument& error) {
     throw FormatError(fmt::format("{}: {}", escape_path(path, 150), error.what()));
   }

@@ -1,4 +1,4 @@
-// How far training is: a bar that is redrawn ten times a second on a terminal, plain lines anywhere else.
+// Shows the progress of training: a bar redrawn ten times a second on a terminal, plain lines elsewhere.
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -59,7 +59,7 @@ class Progress : public Callback {
 
   void on_step(Trainer&, const StepInfo& info) override {
     images_ += info.images;
-    if (!info.read || quiet_) return;
+    if (!info.synced || quiet_) return;
     const Clock::time_point now = Clock::now();
     if (seconds_between(drawn_, now) < (terminal_ ? kRedrawSeconds : kPlainSeconds)) return;
     drawn_ = now;
@@ -67,10 +67,10 @@ class Progress : public Callback {
     const double left = static_cast<double>(info.epoch_images - info.batch_images) +
                         static_cast<double>(epochs_ - info.epoch - 1) * static_cast<double>(info.epoch_images);
     const double share = static_cast<double>(info.batch_images) / static_cast<double>(info.epoch_images);
-    const double seen = static_cast<double>(std::max<std::int64_t>(info.seen, 1));
+    const double seen = static_cast<double>(std::max<std::int64_t>(info.num_examples, 1));
     const std::string numbers =
         fmt::format("loss {:.4f}  accuracy {:.2f} %  {} img/s  ETA {}", info.loss_sum / seen,
-                    100 * static_cast<double>(info.hits) / seen, thousands(rate), duration(left / rate));
+                    100 * static_cast<double>(info.num_correct) / seen, thousands(rate), duration(left / rate));
     const std::string head = fmt::format("epoch {}/{}", info.epoch + 1, epochs_);
     if (terminal_) {
       put(fmt::format("\r{} {} {:3.0f} %  {}\x1b[K", head, bar(share, head.size() + numbers.size() + 10), share * 100,
@@ -94,8 +94,8 @@ class Progress : public Callback {
     begin_epoch();
   }
 
-  void on_end(Trainer&, End end) override {
-    if (terminal_ && end == End::interrupted) put("\n");
+  void on_end(Trainer&, StopReason end) override {
+    if (terminal_ && end == StopReason::interrupted) put("\n");
   }
 
  private:
@@ -118,7 +118,7 @@ class Progress : public Callback {
   }
 
   void put(const std::string& text) const {
-    // Progress that nobody can read any more is no reason to stop training.
+    // A failed write of progress is no reason to stop training.
     [[maybe_unused]] const ssize_t written = ::write(fd_, text.data(), text.size());
   }
 

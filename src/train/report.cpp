@@ -1,4 +1,4 @@
-// report.html: one file with everything inside, readable in a light and a dark browser, without scripts.
+// report.html: one self-contained file, for light and dark browsers, without scripts.
 #include <fmt/format.h>
 
 #include "core/utf8.h"

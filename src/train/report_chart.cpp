@@ -1,4 +1,4 @@
-// A line chart as SVG: few grid lines, a legend only where there is more than one series, values on hover as <title>.
+// A line chart as SVG: few grid lines, a legend only if there are several series, values on hover as <title>.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -42,7 +42,7 @@ Range y_range(const Chart& chart, const std::vector<double>& sorted) {
     const double pad = std::max(0.05, (high - low) * 0.05);
     return {low - pad, high + pad};
   }
-  // The first, poor moments of a training would flatten all the rest: the scale begins at the 10 % quantile.
+  // The poor values at the start of training would flatten the rest, so the scale begins at the 10 % quantile.
   double low = sorted[sorted.size() / 10];
   double high = sorted.back();
   const double pad = std::max(1e-3, (high - low) * 0.08);
@@ -122,7 +122,7 @@ std::string render_chart(const Chart& chart) {
     legend -= 36;
   }
 
-  // A nested svg clips what the scale leaves out, without an id that two charts on a page would share.
+  // A nested svg clips points outside the scale. A clipPath would need an id, which charts on one page would share.
   svg += fmt::format(R"(<svg x="0" y="{}" width="{}" height="{}" viewBox="0 {} {} {}">)", kTop - 6, kWidth,
                      kHeight - kTop - kBottom + 6, kTop - 6, kWidth, kHeight - kTop - kBottom + 6);
   for (const Series& series : chart.series) {

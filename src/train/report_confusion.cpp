@@ -1,4 +1,4 @@
-// The confusion matrix as an HTML table: hits in one hue, mistakes in another whose strength is their share.
+// The confusion matrix as an HTML table: correct predictions in one hue, mistakes in another, stronger if frequent.
 #include <fmt/format.h>
 
 #include <algorithm>

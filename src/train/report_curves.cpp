@@ -1,4 +1,4 @@
-// metrics.jsonl as two charts. The file may have been cut by a crash: a line that is not whole is passed over.
+// metrics.jsonl as two charts. A crash may have truncated the file: incomplete lines are skipped.
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -15,7 +15,7 @@ double number(const Json& line, const char* key) {
   if (it == line.end()) return 0;
   try {
     return io::from_json_number(*it);
-  } catch (const Json::exception&) {  // no number
+  } catch (const Json::exception&) {  // not a number
     return 0;
   }
 }

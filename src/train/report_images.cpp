@@ -1,4 +1,4 @@
-// The report's pictures: images that were taken for something else, and the weights of the first layer.
+// The report's pictures: misclassified images, and the weights of the first layer.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -38,7 +38,7 @@ void put_color(double v, std::uint8_t* rgb) {
   }
 }
 
-// Weights [H, W, C] as a picture of their mean over the channels.
+// A picture of weights [H, W, C]: their sum over the channels, relative to the largest.
 Tensor filter_picture(const double* weights, std::int64_t height, std::int64_t width, std::int64_t channels) {
   std::vector<double> plane(static_cast<std::size_t>(height * width));
   double largest = 0;
@@ -62,10 +62,10 @@ std::string render_mistakes(const Report& report) {
   const std::int64_t channels = report.images.images.defined() ? report.images.images.size(-1) : 0;
   if (channels != 1 && channels != 3) return {};
   std::string grid;
-  for (const Mistake& mistake : report.evaluation.worst) {
+  for (const Misclassification& mistake : report.evaluation.top_losses) {
     if (mistake.index < 0 || mistake.index >= report.images.size()) continue;
     const Tensor all = report.images.images;
-    const Tensor image = all.rows(mistake.index, mistake.index + 1).reshape({all.size(1), all.size(2), channels});
+    const Tensor image = all.narrow(0, mistake.index, 1).reshape({all.size(1), all.size(2), channels});
     const std::string label = class_name(report, mistake.label);
     const std::string predicted = class_name(report, mistake.predicted);
     grid += fmt::format(

@@ -1,4 +1,4 @@
-// The parts that render_report puts together: each returns a piece of HTML that needs nothing from outside the file.
+// The parts from which render_report builds the page; each returns self-contained HTML.
 #pragma once
 
 #include <cstdint>
@@ -11,15 +11,15 @@
 
 namespace descent::train {
 
-std::string html(std::string_view text);   // & < > " and ' escaped; so are bytes that are not UTF-8
-std::string png_uri(const Tensor& image);  // u8 [H, W], [H, W, 1] or [H, W, 3] as a data: address
+std::string html(std::string_view text);   // escapes & < > " and ', and bytes that are not UTF-8
+std::string png_uri(const Tensor& image);  // u8 [H, W], [H, W, 1] or [H, W, 3] as a data: URI
 
-// One line, or some points, of a chart.
+// One curve of a chart.
 struct Series {
   std::string label;
-  std::string css;  // class of its colour
+  std::string css;  // class that sets its color
   std::vector<std::pair<double, double>> points;
-  bool markers = false;  // dots where the points are
+  bool markers = false;  // draws a dot at each point
 };
 struct Chart {
   std::string title;
@@ -30,15 +30,15 @@ struct Chart {
 };
 std::string render_chart(const Chart& chart);
 
-// The loss and the accuracy chart from metrics.jsonl; lines that are not JSON are passed over.
+// The loss and accuracy charts from metrics.jsonl; lines that are not JSON objects are skipped.
 std::vector<Chart> read_curves(const std::string& metrics_jsonl);
 
-// Escaped; its number if the report has no names. Throws InvalidArgument for what is no class of the evaluation.
+// The escaped name of a class, or its number if the report has no names. Throws InvalidArgument for an invalid class.
 std::string class_name(const Report& report, std::int64_t label);
 
 std::string render_confusion(const Report& report);
 std::string render_mistakes(const Report& report);
-std::string render_filters(const Report& report);  // empty where the first layer can't be shown as pictures
+std::string render_filters(const Report& report);  // empty if the first layer can't be shown as pictures
 std::string_view report_style();                   // the style sheet
 
 }  // namespace descent::train

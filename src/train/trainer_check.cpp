@@ -1,5 +1,5 @@
-// What a training would stumble over later, said before its first step: at the end of the first epoch, or of the whole
-// training, it would cost everything computed so far.
+// Checks before the first step for problems that would otherwise appear only at the end of the first epoch, or of the
+// whole training, and cost everything computed until then.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -22,17 +22,17 @@ void check_tensors(const data::Dataset& dataset, const char* split) {
   const Tensor &images = dataset.images, &labels = dataset.labels;
   if (images.dtype() != DType::u8 || images.rank() != 4 || images.numel() == 0) {
     refuse_fit(fmt::format("the {} images are {} {}, expected u8 [N, H, W, C], none of them 0", split,
-                           name_of(images.dtype()), to_string(images.shape())));
+                           to_string(images.dtype()), to_string(images.shape())));
   }
   if (!labels.defined() || labels.dtype() != DType::i32 || labels.shape() != Shape{dataset.size()}) {
     refuse_fit(fmt::format(
         "the {} labels are {}, expected i32 [{}]", split,
-        labels.defined() ? fmt::format("{} {}", name_of(labels.dtype()), to_string(labels.shape())) : "undefined",
+        labels.defined() ? fmt::format("{} {}", to_string(labels.dtype()), to_string(labels.shape())) : "undefined",
         dataset.size()));
   }
 }
 
-// Whether all layers say which shape their outputs have; without that only the steps themselves show what doesn't fit.
+// Whether all layers report their output shapes; if not, only running the steps shows what does not fit.
 bool knows_shapes(const nn::Module& model, const Shape& image) {
   try {
     model.output_shape(image);
@@ -42,7 +42,7 @@ bool knows_shapes(const nn::Module& model, const Shape& image) {
   return true;
 }
 
-// A label that is no output of the model would be an error of one step in the middle of an epoch, or none at all.
+// A label without an output of the model would fail a step in the middle of an epoch, or go unnoticed.
 void check_labels(const data::Dataset& dataset, const char* split, const nn::Module& model) {
   const Shape output = model.output_shape(image_of(dataset));
   if (output.rank() != 1) refuse_fit(fmt::format("the model's output is {}, expected [classes]", to_string(output)));
@@ -61,8 +61,8 @@ void check_evaluated(const data::Dataset& dataset, const char* split, const nn::
   check_labels(dataset, split, model);
 }
 
-// Batch norm in training needs two values per channel of every batch. In a model that is being trained, one in
-// evaluation mode stays frozen.
+// In training mode batch norm needs two values per channel in every batch. A BatchNorm in evaluation mode stays frozen
+// while the model is in training mode, so it is exempt.
 void check_batch_norm(const nn::Module& model, const Shape& image, std::int64_t images, const TrainerOptions& o) {
   const std::int64_t whole = std::min(images, o.batch_size);
   const std::int64_t rest = o.drop_last ? 0 : images % o.batch_size;
@@ -76,7 +76,7 @@ void check_batch_norm(const nn::Module& model, const Shape& image, std::int64_t 
     if (smallest == whole) refuse_fit(fmt::format("batches of {} image: {}; use a larger batch size", whole, needs));
     refuse_fit(
         fmt::format("the last batch of an epoch has {} image ({} images in batches of {}), and {}: leave it out with "
-                    "--drop-last (TrainerOptions::drop_last), or use another batch size",
+                    "TrainerOptions::drop_last, or use another batch size",
                     rest, images, o.batch_size, needs));
   }
 }
@@ -91,8 +91,8 @@ void check_model(nn::Module& model, const TrainerOptions& o) {
     }
     const DType images = o.dtype == DType::bf16 ? DType::f32 : o.dtype;
     if (tensor.dtype() != images) {
-      refuse_fit(fmt::format("parameter {} is {}, the trainer's dtype is {}", name, name_of(tensor.dtype()),
-                             name_of(o.dtype)));
+      refuse_fit(fmt::format("parameter {} is {}, the trainer's dtype is {}", name, to_string(tensor.dtype()),
+                             to_string(o.dtype)));
     }
   }
 }
@@ -110,7 +110,7 @@ void Trainer::Impl::check(const data::Dataset& train, const data::Dataset* valid
                            train.size(), options.batch_size));
   }
   const bool validates = validation != nullptr && validation->size() > 0;
-  if (options.early_stop > 0 && !validates) refuse_fit("early stopping needs a validation split");
+  if (options.patience > 0 && !validates) refuse_fit("early stopping needs a validation split");
   check_tensors(train, "training");
   check_model(model, options);
   if (knows_shapes(model, image_of(train))) {

@@ -1,3 +1,4 @@
+// Captures and replays the whole-batch training step, and checks that the capture is still valid.
 #include "train/trainer_graph.h"
 
 #include <fmt/format.h>
@@ -22,26 +23,26 @@ void StepGraph::capture() {
   try {
     try {
       record();
-    } catch (const OutOfMemory&) {  // a recording's memory is its own: what earlier steps left unused may be in its way
+    } catch (const OutOfMemory&) {  // a graph has a memory pool of its own: free what earlier steps cached
       empty_cache(device_);
       record();
     }
   } catch (const DeviceError& error) {
     throw DeviceError(
-        fmt::format("the training step can't be captured as a graph: {}; --no-graph (TrainerOptions::graph "
-                    "= Graph::off) trains without one",
+        fmt::format("the training step can't be captured as a graph: {}; "
+                    "TrainerOptions::graph = Graph::off trains without one",
                     error.what()));
   }
-  captured_on_ = footing();
+  captured_on_ = capture_signature();
 }
 
 void StepGraph::check() {
-  if (!recording_ || captured_on_ == footing()) return;
+  if (!recording_ || captured_on_ == capture_signature()) return;
   recording_.reset();
   warm_ = false;
 }
 
-std::vector<std::uintptr_t> StepGraph::footing() const {
+std::vector<std::uintptr_t> StepGraph::capture_signature() const {
   std::vector<std::uintptr_t> values;
   const auto note = [&](const Tensor& tensor) {
     values.push_back(reinterpret_cast<std::uintptr_t>(tensor.impl()->data()));

@@ -1,6 +1,6 @@
-// A step of a whole batch as one recording that is replayed for every such step. The first one runs as it is; the
-// second is captured. What a recording stands on (addresses, modes, which parameters are trained) is compared with what
-// is there at the beginning of an epoch.
+// The whole-batch training step, captured as a graph and replayed for every such step. The first one runs eagerly, the
+// second is captured. What the capture depends on (addresses, modes, which parameters are trained) is compared with
+// the current state at the start of each epoch.
 #pragma once
 
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <optional>
 #include <vector>
 
-#include "descent/capture.h"
+#include "descent/captured_graph.h"
 #include "descent/nn.h"
 #include "descent/optim.h"
 
@@ -19,22 +19,22 @@ class StepGraph {
   StepGraph(bool on, Device device, nn::Module& model, optim::Optimizer& optimizer, std::function<void()> step);
 
   bool ready() const { return on_ && warm_; }  // the next whole batch may be replayed
-  void ran_as_it_is() { warm_ = true; }
-  void replay();  // captures first where there is no recording; DeviceError where that can't be done
+  void mark_warm() { warm_ = true; }
+  void replay();  // captures the step first if needed; throws DeviceError if that fails
   std::int64_t nodes() const { return recording_ ? recording_->nodes() : 0; }
-  // Drops the recording where the model is no longer what it was captured with.
+  // Drops the captured graph if the model or the optimizer no longer matches it.
   void check();
 
  private:
   void capture();
-  std::vector<std::uintptr_t> footing() const;
+  std::vector<std::uintptr_t> capture_signature() const;
 
   bool on_, warm_ = false;
   Device device_;
   nn::Module& model_;
   optim::Optimizer& optimizer_;
   std::function<void()> step_;
-  std::optional<Capture> recording_;
+  std::optional<CapturedGraph> recording_;
   std::vector<std::uintptr_t> captured_on_;
 };
 

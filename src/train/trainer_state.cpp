@@ -1,5 +1,5 @@
-// A Trainer as tensors and metadata, and back: what is written here is exactly what a resumed run needs to go on as if
-// it had never stopped. Nothing is changed before everything has been checked.
+// Saves and restores a Trainer as tensors and metadata: exactly what a resumed run needs to continue as if it had
+// never stopped. A state that does not fit the options, the model or the optimizer changes nothing.
 #include <fmt/format.h>
 
 #include <cmath>
@@ -21,16 +21,16 @@ constexpr const char* kModel = "model.";
 constexpr const char* kBest = "best.";
 constexpr const char* kCounter = "counter.";
 
-// What must be the same before and after: otherwise the two halves would not be one training.
+// Settings that must not change on resume: otherwise the two parts would not be one training.
 Json settings(const TrainerOptions& o, const optim::Optimizer& optimizer) {
   return {{"batch_size", o.batch_size},
-          {"accumulate", o.accumulate},
+          {"accumulate", o.accumulation_steps},
           {"drop_last", o.drop_last},
           {"label_smoothing", o.label_smoothing},
           {"clip_norm", o.clip_norm},
           {"clip_value", o.clip_value},
           {"seed", o.seed},
-          {"dtype", std::string(name_of(o.dtype))},
+          {"dtype", std::string(to_string(o.dtype))},
           {"normalization", o.normalization.to_json()},
           {"keep_best", o.keep_best},
           {"optimizer", optimizer.name()}};
@@ -48,7 +48,7 @@ io::TensorFile with_prefix(const io::TensorFile& file, std::string_view prefix) 
 
 struct Restored {
   std::int64_t step = 0;
-  data::Position position;
+  data::SamplerPosition position;
   Sums sums;
   double best_loss = std::numeric_limits<double>::infinity();
   std::int64_t best_epoch = -1, since_best = 0, train_size = -1;
@@ -62,8 +62,8 @@ Restored read_fields(const Json& fields) {
     fields.at("epoch").get_to(r.position.epoch);
     fields.at("batch").get_to(r.position.batch);
     r.sums.loss = io::from_json_number(fields.at("loss_sum"));
-    fields.at("hits").get_to(r.sums.hits);
-    fields.at("seen").get_to(r.sums.seen);
+    fields.at("hits").get_to(r.sums.num_correct);
+    fields.at("seen").get_to(r.sums.num_examples);
     if (fields.contains("best_loss")) fields.at("best_loss").get_to(r.best_loss);
     fields.at("best_epoch").get_to(r.best_epoch);
     fields.at("since_best").get_to(r.since_best);
@@ -73,7 +73,7 @@ Restored read_fields(const Json& fields) {
   } catch (const Json::exception& error) {
     refuse(fmt::format("the checkpoint's field \"{}\": {}", kKey, error.what()));
   }
-  if (r.step < 0 || r.position.epoch < 0 || r.position.batch < 0 || r.sums.seen < 0 || r.sums.hits < 0) {
+  if (r.step < 0 || r.position.epoch < 0 || r.position.batch < 0 || r.sums.num_examples < 0 || r.sums.num_correct < 0) {
     refuse("the checkpoint has a negative step, epoch, batch or count");
   }
   return r;
@@ -82,7 +82,7 @@ Restored read_fields(const Json& fields) {
 void check_settings(const Json& fields, const Json& mine) {
   if (!fields.contains("settings") || !fields["settings"].is_object()) refuse("the checkpoint has no settings");
   Json theirs = fields["settings"];
-  theirs.emplace("drop_last", false);  // checkpoints of before there was such a thing
+  theirs.emplace("drop_last", false);  // missing in checkpoints of earlier versions
   for (const auto& [key, value] : mine.items()) {
     if (!theirs.contains(key)) refuse(fmt::format("the checkpoint does not say its {}", key));
     if (theirs[key] != value) {
@@ -94,15 +94,15 @@ void check_settings(const Json& fields, const Json& mine) {
 
 }  // namespace
 
-io::TensorFile Trainer::Impl::state() const {
-  if (!loss_sizes.empty()) const_cast<Impl*>(this)->look();
+io::TensorFile Trainer::Impl::state_dict() {
+  if (!loss_sizes.empty()) sync_metrics();
   io::TensorFile file;
   const auto append = [&](std::string_view prefix, const io::TensorFile& part) {
     for (const auto& [name, tensor] : part.tensors)
       file.tensors.emplace_back(fmt::format("{}{}", prefix, name), tensor);
   };
-  append(kModel, io::module_state(model));
-  for (const nn::NamedTensor& entry : optimizer.state()) file.tensors.emplace_back(entry.name, entry.tensor);
+  append(kModel, io::state_dict(model));
+  for (const nn::NamedTensor& entry : optimizer.state_dict()) file.tensors.emplace_back(entry.name, entry.tensor);
   for (const nn::NamedTensor& entry : model.checkpoint_state()) {
     file.tensors.emplace_back(kCounter + entry.name, entry.tensor);
   }
@@ -112,8 +112,8 @@ io::TensorFile Trainer::Impl::state() const {
                  {"epoch", position.epoch},
                  {"batch", position.batch},
                  {"loss_sum", io::to_json_number(sums.loss)},
-                 {"hits", sums.hits},
-                 {"seen", sums.seen},
+                 {"hits", sums.num_correct},
+                 {"seen", sums.num_examples},
                  {"best_epoch", best_epoch},
                  {"since_best", since_best},
                  {"train_size", train_size},
@@ -126,7 +126,7 @@ io::TensorFile Trainer::Impl::state() const {
   return file;
 }
 
-void Trainer::Impl::set_state(const io::TensorFile& file) {
+void Trainer::Impl::load_state_dict(const io::TensorFile& file) {
   const auto text = file.metadata.find(kKey);
   if (text == file.metadata.end()) refuse("the file is not a checkpoint of a training: it has no field \"trainer\"");
   const Json fields = io::parse_json(text->second, "checkpoint");
@@ -143,16 +143,25 @@ void Trainer::Impl::set_state(const io::TensorFile& file) {
       refuse(fmt::format("the counter of layer {} has another shape", counter.name));
   }
 
-  const io::TensorFile before = io::module_state(model);
-  io::set_module_state(model, with_prefix(file, kModel));
+  const io::TensorFile before = io::state_dict(model);
+  std::vector<std::string> callbacks_before;
   try {
+    for (const auto& callback : callbacks) {
+      callbacks_before.push_back(callback->save());
+      const auto saved = restored.callbacks.find(callback->name());
+      if (saved != restored.callbacks.end()) callback->restore(saved->second);
+    }
+    io::load_state_dict(model, with_prefix(file, kModel));
     std::vector<nn::NamedTensor> moments;
     for (const auto& [name, tensor] : file.tensors) {
       if (name.starts_with("optimizer.")) moments.push_back({name, tensor});
     }
-    optimizer.load_state(moments);
+    optimizer.load_state_dict(moments);
   } catch (...) {
-    io::set_module_state(model, before);
+    io::load_state_dict(model, before);
+    for (std::size_t i = 0; i < callbacks_before.size(); ++i) {
+      if (restored.callbacks.contains(callbacks[i]->name())) callbacks[i]->restore(callbacks_before[i]);
+    }
     throw;
   }
   for (const nn::NamedTensor& counter : counters) {
@@ -163,17 +172,13 @@ void Trainer::Impl::set_state(const io::TensorFile& file) {
   start_epoch(restored.position);
   step = restored.step;
   sums = restored.sums;
-  loss_options.hits.fill(static_cast<double>(restored.sums.hits));
+  loss_options.num_correct.fill(static_cast<double>(restored.sums.num_correct));
   best_loss = restored.best_loss;
   best_epoch = restored.best_epoch;
   since_best = restored.since_best;
   train_size = restored.train_size;
   best.reset();
   if (options.keep_best && best_epoch >= 0) best = with_prefix(file, kBest);
-  for (const auto& callback : callbacks) {
-    const auto saved = restored.callbacks.find(callback->name());
-    if (saved != restored.callbacks.end()) callback->restore(saved->second);
-  }
 }
 
 }  // namespace descent::train

@@ -1,4 +1,4 @@
-// A program outside of descent: it learns XOR with the installed library, and catches an error that the library throws.
+// A program outside of descent: it learns XOR with the installed library and catches an error that the library throws.
 #include <descent/descent.h>
 
 #include <cstdio>
@@ -29,7 +29,7 @@ int main() {
   if (!(p[0] < 0.1F && p[1] > 0.9F && p[2] > 0.9F && p[3] < 0.1F)) return 1;
 
   try {
-    model(y);  // one feature, where two are expected
+    model(y);  // one feature instead of two
   } catch (const descent::InvalidArgument& e) {
     std::printf("as expected: %s\n", e.what());
     return 0;

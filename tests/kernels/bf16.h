@@ -1,5 +1,5 @@
-// What tests of kernels on elements stored in bf16 share. The CPU backend is the reference there too: its primitives
-// compute in f32 and round once, so that where f32 has the CPU's bits, bf16 has them.
+// Shared by the tests of kernels on elements stored in bf16. The CPU backend is the reference here too: its
+// primitives compute in f32 and round once, so bf16 results have the CPU's bits if f32 results do.
 #pragma once
 
 #include <cmath>
@@ -8,19 +8,19 @@
 #include <type_traits>
 #include <vector>
 
-#include "backend.h"
-#include "cuda/launch.cuh"
+#include "backend/backend.h"
+#include "cuda/runtime/launch.cuh"
 #include "descent/dtype.h"
 #include "stored.h"
 
-// Where argument-dependent lookup finds it: bf16 converts to every arithmetic type, and streams know many.
+// For argument-dependent lookup: bf16 converts to every arithmetic type, so a stream's own operators are ambiguous.
 inline std::ostream& operator<<(std::ostream& to, __nv_bfloat16 x) { return to << __bfloat162float(x); }
 
 namespace descent::gpu {
 
 using Bf16 = __nv_bfloat16;
 
-// As dtype_of, which knows no bf16.
+// Like dtype_of, which does not support bf16.
 template <class T>
 constexpr DType type_of() {
   if constexpr (std::is_same_v<T, Bf16>) {
@@ -30,7 +30,7 @@ constexpr DType type_of() {
   }
 }
 
-// The CPU's view of values. No values have an address too, as in tensors: a null view would be one that is not given.
+// The CPU's view of the values. As in tensors, empty data has an address too: a null view means an absent argument.
 template <class T>
 View view_of(std::vector<T>& values, const Shape& shape) {
   values.reserve(1);
@@ -46,8 +46,8 @@ View view_of(std::vector<T>& values) {
   return view_of(values, Shape{static_cast<std::int64_t>(values.size())});
 }
 
-// How far apart two results may lie that were `bound` apart before they were stored as T: of bf16 they may be
-// neighbours. Equal ones stay equal.
+// The largest distance between two results that were within `bound` before they were stored as T: in bf16 they may
+// become adjacent numbers. Equal results stay equal.
 template <class T>
 double stored_bound(double bound, T value) {
   return bound == 0 ? 0 : bound + 2 * storing_unit<T>() * std::abs(static_cast<double>(value));

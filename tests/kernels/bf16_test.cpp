@@ -1,6 +1,6 @@
-// Kernels on elements stored in bf16: what the same kernel gives for the same numbers in f32 (which other tests check
-// against the CPU), rounded once, to nearest and ties to even. Gradients of parameters and statistics are f32 and agree
-// but for the grouping of their sums.
+// Kernels on elements stored in bf16: the results of the same kernel on the same numbers in f32 (which other tests
+// check against the CPU), rounded once, to nearest with ties to even. Gradients of parameters and statistics are f32
+// and differ only by the grouping of their sums.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,18 +9,18 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/broadcast.cuh"
-#include "cuda/kernels/conv_apart.cuh"
-#include "cuda/kernels/elementwise.cuh"
-#include "cuda/kernels/index.cuh"
-#include "cuda/kernels/linalg.cuh"
-#include "cuda/kernels/norm.cuh"
-#include "cuda/kernels/pool.cuh"
-#include "cuda/kernels/random.cuh"
-#include "cuda/kernels/reduce.cuh"
+#include "cuda/conv/unfused.cuh"
+#include "cuda/elementwise/broadcast.cuh"
+#include "cuda/elementwise/elementwise.cuh"
+#include "cuda/gemm/gemm.cuh"
+#include "cuda/indexing/indexing.cuh"
+#include "cuda/norm/norm.cuh"
+#include "cuda/pool/pool.cuh"
+#include "cuda/random/random.cuh"
+#include "cuda/reduce/reduce.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -33,7 +33,7 @@ constexpr Write kWrites[] = {Write::overwrite, Write::accumulate};
 
 float rounded(float x) { return __bfloat162float(__float2bfloat16_rn(x)); }
 
-// n numbers that bf16 holds exactly.
+// n numbers that bf16 represents exactly.
 Floats numbers(std::int64_t n, unsigned seed, double low = -2, double high = 2) {
   Floats x = test::random_values<float>(n, seed, low, high);
   for (float& value : x) value = rounded(value);
@@ -54,12 +54,12 @@ Floats floats(const std::vector<T>& x) {
   return y;
 }
 
-// A call's results: elements of activations, and f32 numbers of parameters.
+// A call's results: activations, and parameter values in f32.
 struct Results {
   Floats activations, parameters;
 };
 
-// Neighbouring numbers of bf16 are one apart.
+// Maps bf16 numbers to integers so that adjacent numbers differ by one.
 int order(float x) {
   std::uint32_t bits = 0;
   std::memcpy(&bits, &x, sizeof bits);
@@ -67,7 +67,7 @@ int order(float x) {
   return (bits >> 31) != 0 ? -size : size;
 }
 
-// `apart`: how many numbers of bf16 may lie between. Parameters: by the largest of them.
+// `apart`: the largest allowed distance in bf16 numbers. Parameters are compared relative to the largest of them.
 void expect_rounded(const Results& full, const Results& mixed, int apart) {
   ASSERT_EQ(mixed.activations.size(), full.activations.size());
   for (std::size_t i = 0; i < full.activations.size(); ++i) {
@@ -83,20 +83,20 @@ void expect_rounded(const Results& full, const Results& mixed, int apart) {
   }
 }
 
-// Where inputs and outputs begin, in elements behind 16-byte boundaries.
+// Where inputs and outputs begin, in elements after a 16-byte boundary.
 struct Offsets {
   int in, out;
 };
 constexpr Offsets kOffsets[] = {{0, 0}, {1, 1}, {3, 0}, {0, 2}};
 
-// op<T>(queue, offsets) -> Results, for T float and bf16.
+// op<T>(stream, offsets) returns Results, for T = float and T = bf16.
 template <class Op>
 void check(const std::string& name, const Op& op, int apart = 0) {
   for (const Offsets& offsets : kOffsets) {
     SCOPED_TRACE(name + ", offsets " + std::to_string(offsets.in) + " and " + std::to_string(offsets.out));
-    TestQueue q;
-    const Results full = op.template operator()<float>(q, Offsets{0, 0});
-    const Results mixed = op.template operator()<Bf16>(q, offsets);
+    TestStream stream;
+    const Results full = op.template operator()<float>(stream, Offsets{0, 0});
+    const Results mixed = op.template operator()<Bf16>(stream, offsets);
     expect_rounded(full, mixed, apart);
   }
 }
@@ -105,7 +105,7 @@ template <class T>
 struct In : DeviceArray<T> {
   In(const Floats& x, Offsets at) : DeviceArray<T>(stored<T>(x), at.in) {}
 };
-// An output that holds `before`, or NaN where it is not to be read.
+// An output that holds `before`, or NaN if it must not be read.
 template <class T>
 struct Out : DeviceArray<T> {
   Out(std::int64_t n, Offsets at) : DeviceArray<T>(n, at.out) {}
@@ -122,17 +122,17 @@ TEST(Bf16, UnaryAndItsGradient) {
     for (const std::int64_t n : kLengths) {
       const Floats x = numbers(n, 1), dy = numbers(n, 2), before = numbers(n, 3);
       check("unary " + std::to_string(static_cast<int>(op)) + " of " + std::to_string(n),
-            [&]<class T>(TestQueue& q, Offsets at) {
+            [&]<class T>(TestStream& stream, Offsets at) {
               const In<T> in(x, at);
               const Out<T> y(n, at);
-              unary(q, op, 1.5, -0.25, n, in.data(), y.data());
+              unary(stream, op, 1.5, -0.25, n, in.data(), y.data());
               return Results{y.floats(), {}};
             });
       for (const Write write : kWrites) {
-        check("its gradient", [&]<class T>(TestQueue& q, Offsets at) {
+        check("its gradient", [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> in(x, at), top(dy, at);
           const Out<T> dx(before, write, at);
-          unary_backward(q, op, 1.5, -0.25, n, in.data(), in.data(), top.data(), dx.data(), write);
+          unary_backward(stream, op, 1.5, -0.25, n, in.data(), in.data(), top.data(), dx.data(), write);
           return Results{dx.floats(), {}};
         });
       }
@@ -146,10 +146,10 @@ TEST(Bf16, Arithmetic) {
   for (const Shape& second : {shape, Shape{24}, Shape{5, 1}, Shape{}}) {
     for (const Binary op : {Binary::add, Binary::sub, Binary::mul, Binary::div}) {
       for (const Write write : kWrites) {
-        check("binary " + to_string(second), [&]<class T>(TestQueue& q, Offsets at) {
+        check("binary " + to_string(second), [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> left(a, at), right(b, at);
           const Out<T> y(before, write, at);
-          binary(q, op, Broadcast(shape, shape, second), left.data(), right.data(), y.data(), write);
+          binary(stream, op, Broadcast(shape, shape, second), left.data(), right.data(), y.data(), write);
           return Results{y.floats(), {}};
         });
       }
@@ -158,23 +158,23 @@ TEST(Bf16, Arithmetic) {
   for (const std::int64_t n : kLengths) {
     const Floats x = numbers(n, 4), y_before = numbers(n, 5);
     for (const double beta : {0.0, -0.5}) {
-      check("axpby", [&]<class T>(TestQueue& q, Offsets at) {
+      check("axpby", [&]<class T>(TestStream& stream, Offsets at) {
         const In<T> in(x, at);
         const Out<T> y(y_before, beta == 0 ? Write::overwrite : Write::accumulate, at);
-        axpby(q, 0.75, in.data(), beta, n, y.data());
+        axpby(stream, 0.75, in.data(), beta, n, y.data());
         return Results{y.floats(), {}};
       });
     }
-    check("scale_by", [&]<class T>(TestQueue& q, Offsets at) {
+    check("scale_by", [&]<class T>(TestStream& stream, Offsets at) {
       const Out<T> y(y_before, Write::accumulate, at);
       const DeviceArray<double> factor({0.3});
-      scale_by(q, n, y.data(), factor.data());
+      scale_by(stream, n, y.data(), factor.data());
       return Results{y.floats(), {}};
     });
   }
 }
 
-// Every number of bf16, what lies between them, and beyond.
+// Every 7th bf16 number, values between adjacent numbers, and special values.
 TEST(Bf16, ConvertsAsTheCpuDoes) {
   Floats x;
   for (std::uint32_t bits = 0; bits <= 0xFFFFU; bits += 7) {
@@ -189,12 +189,12 @@ TEST(Bf16, ConvertsAsTheCpuDoes) {
   std::vector<std::uint16_t> want(x.size());
   test::cpu_backend().elementwise->convert({x.data(), {n}, DType::f32}, {want.data(), {n}, DType::bf16});
   for (const Offsets& at : kOffsets) {
-    TestQueue q;
+    TestStream stream;
     const DeviceArray<float> in(x, at.in);
     const DeviceArray<Bf16> narrow(n, at.out);
     const DeviceArray<float> wide(n, at.in);
-    convert(q, n, in.data(), narrow.data());
-    convert(q, n, narrow.data(), wide.data());
+    convert(stream, n, in.data(), narrow.data());
+    convert(stream, n, narrow.data(), wide.data());
     const std::vector<Bf16> got = narrow.host();
     const Floats back = wide.host();
     for (std::size_t i = 0; i < x.size(); ++i) {
@@ -211,10 +211,10 @@ TEST(Bf16, ConvertsAsTheCpuDoes) {
 }
 
 template <class T, class Y>
-Floats reduced(TestQueue& q, Reduction op, const In<T>& x, const Shape& e, const Floats& before, Write write,
+Floats reduced(TestStream& stream, ReduceOp op, const In<T>& x, const Shape& e, const Floats& before, Write write,
                Offsets at) {
   const Out<Y> y(before, write, at);
-  reduce(q, op, x.data(), e[0], e[1], e[2], y.data(), write);
+  reduce(stream, op, x.data(), e[0], e[1], e[2], y.data(), write);
   return y.floats();
 }
 
@@ -222,44 +222,40 @@ TEST(Bf16, Reductions) {
   for (const Shape& e : {Shape{5, 33, 1}, Shape{3, 1025, 1}, Shape{1, 33000, 1}, Shape{2, 40, 3}, Shape{1, 257, 16},
                          Shape{2, 8, 264}, Shape{1, 9000, 8}}) {
     const Floats values = numbers(e.numel(), 1), before = numbers(e[0] * e[2], 2), top = numbers(e[0] * e[2], 3);
-    for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max}) {
+    for (const ReduceOp op : {ReduceOp::sum, ReduceOp::mean, ReduceOp::max}) {
       for (const Write write : kWrites) {
-        check("reduce " + to_string(e), [&]<class T>(TestQueue& q, Offsets at) {
-          const In<T> x(values, at);  // to T and, as gradients of parameters are, to f32
-          return Results{reduced<T, T>(q, op, x, e, before, write, at),
-                         reduced<T, float>(q, op, x, e, before, write, at)};
+        check("reduce " + to_string(e), [&]<class T>(TestStream& stream, Offsets at) {
+          const In<T> x(values, at);  // to T, and to f32 as for gradients of parameters
+          return Results{reduced<T, T>(stream, op, x, e, before, write, at),
+                         reduced<T, float>(stream, op, x, e, before, write, at)};
         });
       }
     }
     for (const Write write : kWrites) {
-      check("sum_to", [&]<class T>(TestQueue& q, Offsets at) {
+      check("sum_to", [&]<class T>(TestStream& stream, Offsets at) {
         const In<T> x(values, at);
         const Out<T> y(Floats(before.begin(), before.begin() + e[2]), write, at);
-        sum_to(q, x.data(), e, Shape{e[2]}, y.data(), write);
+        sum_to(stream, x.data(), e, Shape{e[2]}, y.data(), write);
         return Results{y.floats(), {}};
       });
-      check("max_backward", [&]<class T>(TestQueue& q, Offsets at) {
+      check("max_backward", [&]<class T>(TestStream& stream, Offsets at) {
         const In<T> x(values, at), dy(top, at);
         const Out<T> y(e[0] * e[2], at), dx(values, write, at);
-        reduce(q, Reduction::max, x.data(), e[0], e[1], e[2], y.data(), Write::overwrite);
-        max_backward(q, x.data(), y.data(), dy.data(), e[0], e[1], e[2], dx.data(), write);
+        reduce(stream, ReduceOp::max, x.data(), e[0], e[1], e[2], y.data(), Write::overwrite);
+        max_backward(stream, x.data(), y.data(), dy.data(), e[0], e[1], e[2], dx.data(), write);
         return Results{dx.floats(), {}};
       });
     }
-    check("argmax, squares, nonfinite", [&]<class T>(TestQueue& q, Offsets at) {
-      Floats broken = values;
-      broken[broken.size() / 2] = std::numeric_limits<float>::infinity();
-      const In<T> x(values, at), bad(broken, at);
+    check("argmax, squares", [&]<class T>(TestStream& stream, Offsets at) {
+      const In<T> x(values, at);
       const std::int64_t rows = e[0], n = e[1] * e[2];
-      const DeviceArray<std::int32_t> places(rows);
-      const DeviceArray<double> squares(1), first(1);
-      argmax_rows(q, x.data(), rows, n, places.data());
-      sum_of_squares(q, x.data(), rows * n, squares.data());
-      first_nonfinite(q, bad.data(), rows * n, first.data());
+      const DeviceArray<std::int32_t> indices(rows);
+      const DeviceArray<double> squares(1);
+      argmax_rows(stream, x.data(), rows, n, indices.data());
+      sum_of_squares(stream, x.data(), rows * n, squares.data());
       Results r;
-      for (const std::int32_t place : places.host()) r.parameters.push_back(static_cast<float>(place));
+      for (const std::int32_t place : indices.host()) r.parameters.push_back(static_cast<float>(place));
       r.parameters.push_back(static_cast<float>(squares.host()[0]));
-      r.parameters.push_back(static_cast<float>(first.host()[0]));
       return r;
     });
   }
@@ -270,28 +266,28 @@ TEST(Bf16, Indices) {
   for (const std::int64_t width : {1, 5, 8, 32}) {
     const Floats dy = numbers(8 * width, 1), before = numbers(6 * width, 2);
     for (const Write write : kWrites) {
-      check("scatter_add_rows", [&]<class T>(TestQueue& q, Offsets at) {
+      check("scatter_add_rows", [&]<class T>(TestStream& stream, Offsets at) {
         const In<T> from(dy, at);
         const Out<T> to(before, write, at);
         const DeviceArray<std::int32_t> rows(index);
-        scatter_add_rows(q, from.data(), rows.data(), 8, to.data(), 6, width, write);
+        scatter_add_rows(stream, from.data(), rows.data(), 8, to.data(), 6, width, write);
         return Results{to.floats(), {}};
       });
     }
-    check("add_block", [&]<class T>(TestQueue& q, Offsets at) {
+    check("add_block", [&]<class T>(TestStream& stream, Offsets at) {
       const In<T> from(dy, at);
       const Out<T> to(before, Write::accumulate, at);
-      add_block(q, from.data(), width, to.data(), 2 * width, 3, width);
+      add_block(stream, from.data(), width, to.data(), 2 * width, 3, width);
       return Results{to.floats(), {}};
     });
-    check("gather_images", [&]<class T>(TestQueue& q, Offsets at) {
+    check("gather_images", [&]<class T>(TestStream& stream, Offsets at) {
       std::vector<std::uint8_t> pixels;
       for (std::int64_t i = 0; i < 6 * width; ++i) pixels.push_back(static_cast<std::uint8_t>(i * 37));
       const DeviceArray<std::uint8_t> x(pixels);
       const DeviceArray<std::int32_t> rows(index);
       const DeviceArray<float> shift({12.5F}), scale({0.013F});
       const Out<T> y(8 * width, at);
-      gather_images(q, x.data(), 6, rows.data(), 8, width, shift.data(), scale.data(), 1, y.data());
+      gather_images(stream, x.data(), 6, rows.data(), 8, width, shift.data(), scale.data(), 1, y.data());
       return Results{y.floats(), {}};
     });
   }
@@ -303,17 +299,17 @@ TEST(Bf16, RandomNumbers) {
   for (const std::int64_t n : kLengths) {
     const Floats x = numbers(n, 1), before = numbers(n, 2);
     for (const Write write : kWrites) {
-      check("dropout", [&]<class T>(TestQueue& q, Offsets at) {
+      check("dropout", [&]<class T>(TestStream& stream, Offsets at) {
         const In<T> in(x, at);
         const Out<T> y(before, write, at);
-        dropout(q, call, 0.3, in.data(), y.data(), n, write);
+        dropout(stream, call, 0.3, in.data(), y.data(), n, write);
         return Results{y.floats(), {}};
       });
     }
-    check("uniform and normal", [&]<class T>(TestQueue& q, Offsets at) {
+    check("uniform and normal", [&]<class T>(TestStream& stream, Offsets at) {
       const Out<T> a(n, at), b(n, at);
-      uniform(q, call, -1, 2, a.data(), n);
-      normal(q, call, 0.5, 2, b.data(), n);
+      uniform(stream, call, -1, 2, a.data(), n);
+      normal(stream, call, 0.5, 2, b.data(), n);
       Results r{a.floats(), {}};
       const Floats second = b.floats();
       r.activations.insert(r.activations.end(), second.begin(), second.end());
@@ -328,44 +324,44 @@ TEST(Bf16, EndOfAProduct) {
     const Floats bias = test::random_values<float>(e[1], 3);
     for (const double beta : {0.0, 1.0}) {
       for (const Activation activation : {Activation::none, Activation::relu}) {
-        check("finish", [&]<class T>(TestQueue& q, Offsets at) {
+        check("epilogue", [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> x(values, at);
           const DeviceArray<float> b(bias);
           const Out<T> c(before, beta == 0 ? Write::overwrite : Write::accumulate, at);
-          finish<T>(q, e[0], e[1], x.data(), beta, b.data(), activation, c.data());
+          epilogue<T>(stream, e[0], e[1], x.data(), beta, b.data(), activation, c.data());
           return Results{c.floats(), {}};
         });
       }
     }
-    check("finish_relu", [&]<class T>(TestQueue& q, Offsets at) {
+    check("epilogue_relu", [&]<class T>(TestStream& stream, Offsets at) {
       const std::int64_t bytes = e[0] * relu_pitch(e[1]);
       const DeviceArray<float> b(bias);
       const DeviceArray<std::uint8_t> bits(std::vector<std::uint8_t>(static_cast<std::size_t>(bytes), 0xAB));
       const Out<T> c(before, Write::accumulate, at);
-      finish_relu<T>(q, e[0], e[1], b.data(), c.data(), bits.data());
+      epilogue_relu<T>(stream, e[0], e[1], b.data(), c.data(), bits.data());
       const std::vector<std::uint8_t> written = bits.host();
       return Results{c.floats(), Floats(written.begin(), written.end())};
     });
   }
 }
 
-PoolSize pool_size(const Shape& x, const PoolGeometry& g) {
+PoolSize pool_size(const Shape& x, const Pool2dOptions& g) {
   return {x[0],
           x[1],
           x[2],
           x[3],
-          (x[1] + 2 * g.pad_h - g.kernel_h) / g.stride_h + 1,
-          (x[2] + 2 * g.pad_w - g.kernel_w) / g.stride_w + 1,
+          (x[1] + 2 * g.padding_h - g.kernel_h) / g.stride_h + 1,
+          (x[2] + 2 * g.padding_w - g.kernel_w) / g.stride_w + 1,
           g};
 }
 
 TEST(Bf16, ReluBehindPooling) {
   const Floats y{0, 1, -2, std::numeric_limits<float>::quiet_NaN(), 0.5, -0.0F};
   const auto check_type = [&]<class T>(T) {
-    TestQueue q;
+    TestStream stream;
     const DeviceArray<T> pooled(stored<T>(y));
     const DeviceArray<std::uint8_t> code({0, 1, 2, 3, 0, 1});
-    relu_pooled(q, 6, pooled.data(), code.data());
+    relu_pooled(stream, 6, pooled.data(), code.data());
     EXPECT_EQ(code.host(), (std::vector<std::uint8_t>{4, 1, 4, 3, 0, 4}));
     const Floats got = floats(pooled.host());
     EXPECT_TRUE(std::isnan(got[3]));
@@ -377,37 +373,37 @@ TEST(Bf16, ReluBehindPooling) {
 
 TEST(Bf16, Pooling) {
   for (const Shape& in : {Shape{2, 7, 6, 16}, Shape{1, 8, 8, 3}}) {
-    for (const PoolGeometry& g : {PoolGeometry{}, PoolGeometry{3, 3, 2, 2, 1, 1, false}}) {
+    for (const Pool2dOptions& g : {Pool2dOptions{}, Pool2dOptions{3, 3, 2, 2, 1, 1, false}}) {
       const PoolSize s = pool_size(in, g);
       const std::int64_t outs = s.n * s.out_h * s.out_w * s.c;
       const Floats values = numbers(in.numel(), 1), top = numbers(outs, 2), before = numbers(in.numel(), 3);
       for (const Write write : kWrites) {
-        check("max_pool " + to_string(in), [&]<class T>(TestQueue& q, Offsets at) {
+        check("max_pool " + to_string(in), [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> x(values, at), dy(top, at);
           const Out<T> y(outs, at), dx(before, write, at);
           const DeviceArray<std::uint8_t> code(outs);
-          max_pool(q, s, x.data(), y.data(), code.data());
-          max_pool_backward(q, s, dy.data(), code.data(), dx.data(), write);
+          max_pool(stream, s, x.data(), y.data(), code.data());
+          max_pool_backward(stream, s, dy.data(), code.data(), dx.data(), write);
           Results r{y.floats(), {}};
           const Floats back = dx.floats();
           r.activations.insert(r.activations.end(), back.begin(), back.end());
           return r;
         });
-        check("average_pool", [&]<class T>(TestQueue& q, Offsets at) {
+        check("average_pool", [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> x(values, at), dy(top, at);
           const Out<T> y(outs, at), dx(before, write, at);
-          average_pool(q, s, x.data(), y.data());
-          average_pool_backward(q, s, dy.data(), dx.data(), write);
+          average_pool(stream, s, x.data(), y.data());
+          average_pool_backward(stream, s, dy.data(), dx.data(), write);
           Results r{y.floats(), {}};
           const Floats back = dx.floats();
           r.activations.insert(r.activations.end(), back.begin(), back.end());
           return r;
         });
-        check("global_average_pool", [&]<class T>(TestQueue& q, Offsets at) {
+        check("global_average_pool", [&]<class T>(TestStream& stream, Offsets at) {
           const In<T> x(values, at), dy(Floats(top.begin(), top.begin() + s.n * s.c), at);
           const Out<T> y(s.n * s.c, at), dx(before, write, at);
-          global_average_pool(q, s.n, s.h * s.w, s.c, x.data(), y.data());
-          global_average_pool_backward(q, s.n, s.h * s.w, s.c, dy.data(), dx.data(), write);
+          global_average_pool(stream, s.n, s.h * s.w, s.c, x.data(), y.data());
+          global_average_pool_backward(stream, s.n, s.h * s.w, s.c, dy.data(), dx.data(), write);
           Results r{y.floats(), {}};
           const Floats back = dx.floats();
           r.activations.insert(r.activations.end(), back.begin(), back.end());
@@ -420,7 +416,7 @@ TEST(Bf16, Pooling) {
 
 void append(Floats& to, const Floats& more) { to.insert(to.end(), more.begin(), more.end()); }
 
-// What a channel's parameters need: given and results, f32 whatever the activations are.
+// A channel's parameters, both inputs and results: f32 whatever the activations' type.
 struct Channels {
   DeviceArray<float> gamma, beta, running_mean, running_var, mean, inv_std, dgamma, dbeta;
 
@@ -445,7 +441,7 @@ struct Channels {
   }
 };
 
-// One number apart: dx of the f32 kernel and of this one differ by the grouping of the sums behind its coefficients.
+// One number apart: dx of the f32 kernel and of this one differ by the grouping of the sums in its coefficients.
 TEST(Bf16, BatchNorm) {
   for (const Shape& e : {Shape{40, 16}, Shape{33, 5}, Shape{300, 24}}) {
     const std::int64_t rows = e[0], c = e[1];
@@ -454,14 +450,14 @@ TEST(Bf16, BatchNorm) {
       for (const Write write : kWrites) {
         check(
             "batch_norm " + to_string(e),
-            [&]<class T>(TestQueue& q, Offsets at) {
+            [&]<class T>(TestStream& stream, Offsets at) {
               const In<T> x(values, at), dy(top, at);
               const Out<T> y(e.numel(), at), dx(before, write, at), evaluated(e.numel(), at);
               const Channels k(c);
-              batch_train<T>(q, rows, c, k.parameters(), x.data(), activation, y.data(), k.mean.data(),
+              batch_train<T>(stream, rows, c, k.parameters(), x.data(), activation, y.data(), k.mean.data(),
                              k.inv_std.data());
-              batch_eval<T>(q, rows, c, k.parameters(), x.data(), activation, evaluated.data());
-              batch_backward<T>(q, true, activation, rows, c, x.data(), y.data(), dy.data(), k.saved(),
+              batch_eval<T>(stream, rows, c, k.parameters(), x.data(), activation, evaluated.data());
+              batch_backward<T>(stream, true, activation, rows, c, x.data(), y.data(), dy.data(), k.saved(),
                                 {dx.data(), write == Write::accumulate}, {k.dgamma.data(), false},
                                 {k.dbeta.data(), false});
               Results r{y.floats(), k.results()};
@@ -483,14 +479,14 @@ TEST(Bf16, BatchNormPooled) {
     for (const Write write : kWrites) {
       check(
           "batch_norm_relu_pool " + to_string(in),
-          [&]<class T>(TestQueue& q, Offsets at) {
+          [&]<class T>(TestStream& stream, Offsets at) {
             const In<T> x(values, at), dy(top, at);
             const Out<T> y(outs, at), dx(before, write, at);
             const DeviceArray<std::uint8_t> code(outs);
             const Channels k(s.c);
-            batch_train_relu_pool<T>(q, s, k.parameters(), x.data(), y.data(), code.data(), k.mean.data(),
+            batch_train_relu_pool<T>(stream, s, k.parameters(), x.data(), y.data(), code.data(), k.mean.data(),
                                      k.inv_std.data());
-            batch_backward_relu_pool<T>(q, s, x.data(), dy.data(), code.data(), k.saved(),
+            batch_backward_relu_pool<T>(stream, s, x.data(), dy.data(), code.data(), k.saved(),
                                         {dx.data(), write == Write::accumulate}, {k.dgamma.data(), false},
                                         {k.dbeta.data(), false});
             Results r{y.floats(), k.results()};
@@ -509,13 +505,14 @@ TEST(Bf16, LayerNorm) {
     for (const Write write : kWrites) {
       check(
           "layer_norm " + to_string(e),
-          [&]<class T>(TestQueue& q, Offsets at) {
+          [&]<class T>(TestStream& stream, Offsets at) {
             const In<T> x(values, at), dy(top, at);
             const Out<T> y(e.numel(), at), dx(before, write, at);
             const Channels k(n);
             const DeviceArray<float> mean(rows), inv_std(rows);
-            layer<T>(q, rows, n, x.data(), k.gamma.data(), k.beta.data(), 1e-5, y.data(), mean.data(), inv_std.data());
-            layer_backward<T>(q, rows, n, x.data(), dy.data(), {k.gamma.data(), mean.data(), inv_std.data()},
+            layer<T>(stream, rows, n, x.data(), k.gamma.data(), k.beta.data(), 1e-5, y.data(), mean.data(),
+                     inv_std.data());
+            layer_backward<T>(stream, rows, n, x.data(), dy.data(), {k.gamma.data(), mean.data(), inv_std.data()},
                               {dx.data(), write == Write::accumulate}, {k.dgamma.data(), false},
                               {k.dbeta.data(), false});
             Results r{y.floats(), k.dgamma.host()};

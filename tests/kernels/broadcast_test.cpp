@@ -1,17 +1,17 @@
-// Arithmetic of broadcast operands against the definition, index by index: merged axes, packs and single elements, both
-// Write modes.
+// Arithmetic on broadcast operands against the definition, index by index: merged axes, packs, single elements and
+// both Write modes, on the device.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
 #include "fused.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/broadcast.cuh"
+#include "cuda/elementwise/broadcast.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -46,7 +46,7 @@ const std::vector<BroadcastCase>& broadcast_cases() {
   return cases;
 }
 
-// Element i of y reads element source(y, a, i) of a: by the definition, index by index.
+// Element i of y reads element source(y, x, i) of x: by the definition, index by index.
 std::int64_t source(const Shape& y, const Shape& x, std::int64_t i) {
   std::int64_t at = 0, step = 1;
   for (int back = 1; back <= y.rank(); ++back) {
@@ -75,7 +75,7 @@ T reference(Binary op, T a, T b) {
 
 template <class T>
 void check_binary(const BroadcastCase& c, Binary op, int offset_a, int offset_b, int offset_y) {
-  TestQueue q;
+  TestStream stream;
   const std::vector<T> a = random_values<T>(c.a.numel(), 8), b = random_values<T>(c.b.numel(), 9, 0.5, 2);
   const std::vector<T> before = random_values<T>(c.y.numel(), 10);
   std::vector<T> want(before), sum(before);
@@ -92,12 +92,12 @@ void check_binary(const BroadcastCase& c, Binary op, int offset_a, int offset_b,
   DeviceArray<T> out(c.y.numel(), offset_y);
   const Broadcast shape(c.y, c.a, c.b);
   const T *const pa = left.data(), *const pb = right.data();
-  binary(q, op, shape, pa, pb, out.data(), Write::overwrite);
+  binary(stream, op, shape, pa, pb, out.data(), Write::overwrite);
   EXPECT_TRUE(test::same_bits(out.host(), want));
   out.set(before);
-  binary(q, op, shape, pa, pb, out.data(), Write::accumulate);
+  binary(stream, op, shape, pa, pb, out.data(), Write::accumulate);
   const std::vector<T> added = out.host();
-  for (std::size_t i = 0; i < added.size(); ++i) {  // a product may be fused with this addition
+  for (std::size_t i = 0; i < added.size(); ++i) {  // the compiler may fuse a product with this addition
     ASSERT_NEAR(static_cast<double>(added[i]), static_cast<double>(sum[i]), stored_bound(bound[i], sum[i]))
         << "element " << i;
   }

@@ -1,5 +1,5 @@
-// What the tests of the convolution's kernels share: geometries, their inputs on the device, and the plain loops of the
-// CPU backend in f64 as the reference, with the sums of magnitudes that bounds are stated in.
+// Shared by the convolution kernel tests: geometries, their inputs on the device, and as the reference the CPU
+// backend's reference loops in f64, with the sums of magnitudes in which bounds are stated.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -9,21 +9,24 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
+#include "support/backend_test.h"
+#include "support/reference_only.h"
 
-#include "cuda/kernels/conv.cuh"
+#include "cuda/conv/conv.cuh"
 
 namespace descent::gpu {
 
 struct ConvCase {
   std::int64_t images, height, width, channels, out, kernel_h, kernel_w;
-  ConvGeometry g = {};
+  Conv2dFuncOptions g = {};
 
   std::int64_t out_height() const {
-    return (height + 2 * g.pad_h - g.dilation_h * (kernel_h - 1) - 1) / g.stride_h + 1;
+    return (height + 2 * g.padding_h - g.dilation_h * (kernel_h - 1) - 1) / g.stride_h + 1;
   }
-  std::int64_t out_width() const { return (width + 2 * g.pad_w - g.dilation_w * (kernel_w - 1) - 1) / g.stride_w + 1; }
+  std::int64_t out_width() const {
+    return (width + 2 * g.padding_w - g.dilation_w * (kernel_w - 1) - 1) / g.stride_w + 1;
+  }
   Shape x() const { return {images, height, width, channels}; }
   Shape w() const { return {out, kernel_h, kernel_w, channels / g.groups}; }
   Shape y() const { return {images, out_height(), out_width(), out}; }
@@ -34,17 +37,18 @@ struct ConvCase {
       return what + std::to_string(h) + "x" + std::to_string(w);
     };
     return "x " + to_string(x()) + " w " + to_string(w()) + pair(" stride ", g.stride_h, g.stride_w) +
-           pair(" pad ", g.pad_h, g.pad_w) + pair(" dilation ", g.dilation_h, g.dilation_w) + " groups " +
+           pair(" pad ", g.padding_h, g.padding_w) + pair(" dilation ", g.dilation_h, g.dilation_w) + " groups " +
            std::to_string(g.groups);
   }
 };
 
-inline ConvGeometry square(std::int64_t stride, std::int64_t pad, std::int64_t dilation = 1, std::int64_t groups = 1) {
+inline Conv2dFuncOptions square(std::int64_t stride, std::int64_t pad, std::int64_t dilation = 1,
+                                std::int64_t groups = 1) {
   return {stride, stride, pad, pad, dilation, dilation, groups};
 }
 
-// Every way, odd sizes, thin and wide sides, several tiles of rows, columns and depth, more blocks than a grid has
-// here.
+// Covers every algorithm, odd sizes, thin and wide sides, several tiles of rows, columns and depth, and more tiles
+// than the test's grid has blocks.
 inline std::vector<ConvCase> conv_cases() {
   return {
       {3, 9, 8, 1, 12, 3, 3, square(1, 1)},
@@ -66,9 +70,9 @@ inline std::vector<ConvCase> conv_cases() {
       {2, 6, 6, 6, 6, 3, 3, square(1, 1, 1, 6)},
       {1, 9, 8, 8, 12, 3, 3, square(2, 1, 2, 4)},
       {2, 6, 7, 3, 4, 2, 2, square(5, 0)},
-      {1, 3, 3, 70, 5, 3, 3, square(1, 1)},  // chains that are cut
+      {1, 3, 3, 70, 5, 3, 3, square(1, 1)},  // chains that are split
       {1, 16, 15, 16, 17, 1, 1},             // more row tiles than a grid has blocks
-      {1, 3, 3, 2, 3, 3, 3, square(1, 4)},   // pixels that see nothing but padding
+      {1, 3, 3, 2, 3, 3, 3, square(1, 4)},   // pixels that read only padding
   };
 }
 
@@ -88,19 +92,7 @@ ConstView view_of(const std::vector<T>& values, const Shape& shape) {
 }
 inline View view_of(std::vector<double>& values, const Shape& shape) { return {values.data(), shape, DType::f64}; }
 
-// The CPU's plain loops while it lives.
-class ReferenceOnly {
- public:
-  ReferenceOnly() { cpu::set_reference_only(true); }
-  ~ReferenceOnly() { cpu::set_reference_only(before_); }
-  ReferenceOnly(const ReferenceOnly&) = delete;
-  ReferenceOnly& operator=(const ReferenceOnly&) = delete;
-
- private:
-  const bool before_ = cpu::reference_only();
-};
-
-// |got - expected| within 16 units of `scale`, the sum of the absolute products.
+// Requires |got - expected| within 16 units of `scale`, the sum of the absolute products.
 template <class T>
 void expect_close(const std::vector<T>& got, const std::vector<double>& expected, const std::vector<double>& scale,
                   const std::string& what) {
@@ -111,7 +103,7 @@ void expect_close(const std::vector<T>& got, const std::vector<double>& expected
   }
 }
 
-// A convolution's inputs, `offset` elements behind 16-byte alignment.
+// A convolution's inputs, `offset` elements after a 16-byte boundary.
 template <class T>
 struct ConvProblem {
   ConvCase c;
@@ -126,13 +118,13 @@ struct ConvProblem {
         dy(test::random_values<T>(c.y().numel(), 4)),
         offset(offset_) {}
 
-  // f(queue, shape, pointers of x, w, bias and dy on the device, output), the output beginning as `start`.
+  // Calls f(stream, shape, device pointers to x, w, bias and dy, output) with the output initialized to `start`.
   template <class F>
   std::vector<T> run(std::vector<T> start, const F& f) const {
-    TestQueue q;
+    TestStream stream;
     const DeviceArray<T> x_(x, offset), w_(w, offset), bias_(bias, offset), dy_(dy, offset);
     DeviceArray<T> out(start, offset);
-    f(q, c.shape(), x_.data(), w_.data(), bias_.data(), dy_.data(), out.data());
+    f(stream, c.shape(), x_.data(), w_.data(), bias_.data(), dy_.data(), out.data());
     return out.host();
   }
   std::vector<T> unset(const Shape& shape) const {
@@ -140,7 +132,7 @@ struct ConvProblem {
   }
 };
 
-// The reference of the three primitives, from inputs in f64.
+// The reference for the three primitives, computed from the inputs in f64.
 struct ConvReference {
   ConvCase c;
   std::vector<double> x, w, bias, dy;
@@ -155,20 +147,20 @@ struct ConvReference {
   }
 
   std::vector<double> forward(bool with_bias) const {
-    const ReferenceOnly plain_loops;
+    const test::ReferenceOnly plain_loops;
     std::vector<double> y(static_cast<std::size_t>(c.y().numel()));
     const ConstView b = with_bias ? view_of(bias, {c.out}) : ConstView();
     cpu::backend().conv->forward(c.g, view_of(x, c.x()), view_of(w, c.w()), b, Activation::none, view_of(y, c.y()));
     return y;
   }
   std::vector<double> data() const {
-    const ReferenceOnly plain_loops;
+    const test::ReferenceOnly plain_loops;
     std::vector<double> dx(static_cast<std::size_t>(c.x().numel()));
     cpu::backend().conv->backward_data(c.g, view_of(dy, c.y()), view_of(w, c.w()), {view_of(dx, c.x())});
     return dx;
   }
   std::vector<double> filter() const {
-    const ReferenceOnly plain_loops;
+    const test::ReferenceOnly plain_loops;
     std::vector<double> dw(static_cast<std::size_t>(c.w().numel()));
     cpu::backend().conv->backward_filter(c.g, view_of(x, c.x()), view_of(dy, c.y()), {view_of(dw, c.w())});
     return dw;
@@ -180,7 +172,7 @@ struct ConvReference {
   }
 };
 
-// The ways that can do a job.
+// The algorithms that can do a job.
 template <class Order, class T>
 std::vector<ConvWay> conv_ways(const ConvGather& job) {
   std::vector<ConvWay> ways = {ConvWay::tiles, ConvWay::direct};

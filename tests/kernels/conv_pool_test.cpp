@@ -1,5 +1,5 @@
-// The convolution's kernels with ReLU and pooling fused: the forward against forward, ReLU and pooling one after
-// another, to the bit; the gradients against those of the gradient spread over its windows.
+// Convolution kernels with ReLU and pooling fused: the forward bit for bit against convolution, ReLU and pooling in
+// sequence; the gradients against those of the gradient scattered over its windows.
 #include <algorithm>
 
 #include "conv_checks.h"
@@ -17,7 +17,7 @@ struct Pooled {
 
 template <class T>
 Pooled<T> fused_by(const ConvProblem<T>& p, ConvWay way, bool with_bias) {
-  TestQueue q;
+  TestStream q;
   const ConvGather job = conv_gather(p.c.shape(), false);
   const DeviceArray<T> x(p.x, p.offset), w(p.w, p.offset), bias(p.bias, p.offset);
   const DeviceArray<T> y(p.c.pooled().numel(), p.offset);
@@ -32,12 +32,12 @@ Pooled<T> fused_by(const ConvProblem<T>& p, ConvWay way, bool with_bias) {
 template <class T>
 std::vector<T> forward_with_relu(const ConvProblem<T>& p, bool with_bias) {
   return p.run(p.unset(p.c.y()),
-               [&](Queue& q, const ConvShape& s, const T* x, const T* w, const T* bias, const T*, T* y) {
+               [&](Stream& q, const ConvShape& s, const T* x, const T* w, const T* bias, const T*, T* y) {
                  conv_forward(q, s, x, w, with_bias ? bias : nullptr, Activation::relu, y);
                });
 }
 
-// Pools by the definition.
+// Pools according to the definition.
 template <class T>
 Pooled<T> pool(const ConvCase& c, const std::vector<T>& y) {
   Pooled<T> r;
@@ -78,11 +78,11 @@ struct Gradients {
   std::vector<T> dx, dw, dbias;
 };
 
-// Of dy behind the pooling; only what `start` has elements for.
+// Gradients from dy, the gradient after pooling; computes only those that `start` has elements for.
 template <class T>
 Gradients<T> backward(const ConvProblem<T>& p, const std::vector<T>& dy, const std::vector<std::uint8_t>& code,
                       const Gradients<T>& start, Write write) {
-  TestQueue q;
+  TestStream q;
   const DeviceArray<T> x(p.x, p.offset), w(p.w, p.offset), gradient(dy, p.offset);
   const DeviceArray<std::uint8_t> codes(code, p.offset);
   const DeviceArray<T> dx(start.dx, p.offset), dw(start.dw, p.offset), dbias(start.dbias, p.offset);
@@ -126,7 +126,7 @@ void check_backward(const ConvProblem<T>& p) {
   expect_close(got.dw, reference.filter(), magnitude.filter(), "dw");
   expect_close(got.dbias, reference.dbias(), magnitude.dbias(), "dbias");
   // The same sums of the same numbers as from the full gradient.
-  EXPECT_TRUE(same_bits(got.dx, full.run(p.unset(p.c.x()), [](Queue& q, const ConvShape& s, const T*, const T* w,
+  EXPECT_TRUE(same_bits(got.dx, full.run(p.unset(p.c.x()), [](Stream& q, const ConvShape& s, const T*, const T* w,
                                                               const T*, const T* gradient, T* dx) {
     conv_backward_data(q, s, gradient, w, dx, Write::overwrite);
   })));
@@ -172,7 +172,7 @@ TEST(ConvPoolKernels, AnySchedule) {
   });
 }
 
-// NaN wins its window and is no zero of ReLU's; all of a filter zero gives code 4 wherever there is no NaN.
+// NaN wins its window, and ReLU does not zero it; an all-zero filter gives code 4 if there is no NaN.
 TEST(ConvPoolKernels, NanAndZero) {
   for (const ConvCase& c :
        {ConvCase{1, 9, 8, 1, 12, 3, 3, square(1, 1)}, ConvCase{1, 6, 6, 12, 20, 3, 3, square(1, 1)}}) {
@@ -186,7 +186,7 @@ TEST(ConvPoolKernels, NanAndZero) {
   }
 }
 
-// Each gradient alone has the bits that it has together with the others; what is not wanted is not touched.
+// Each gradient alone has the same bits as together with the others; gradients not requested are not written.
 TEST(ConvPoolKernels, GradientsOneByOne) {
   for (const ConvCase& c :
        {ConvCase{2, 9, 8, 1, 12, 3, 3, square(1, 1)}, ConvCase{1, 6, 6, 16, 70, 3, 3, square(1, 1)}}) {
@@ -201,12 +201,12 @@ TEST(ConvPoolKernels, GradientsOneByOne) {
   }
 }
 
-// Windows that hold no pixel: gradients are zero, and nothing else happens.
+// If windows hold no pixels, gradients are zero, and nothing else happens.
 TEST(ConvPoolKernels, SizesOfZero) {
   for (const ConvCase& c : {ConvCase{0, 6, 6, 3, 4, 3, 3}, ConvCase{2, 3, 3, 3, 4, 3, 3}}) {
     SCOPED_TRACE(c.name());
     const ConvProblem<float> p(c);
-    TestQueue q;
+    TestStream q;
     conv_relu_pool<float>(q, c.shape(), p.x.data(), p.w.data(), nullptr, nullptr, nullptr);
     const Gradients<float> got = backward<float>(p, {}, {}, unset(p), Write::overwrite);
     for (const std::vector<float>* v : {&got.dx, &got.dw, &got.dbias}) {
@@ -215,7 +215,7 @@ TEST(ConvPoolKernels, SizesOfZero) {
   }
 }
 
-// The bias's gradient is a plain sum: 8 units, of equal numbers too, which round the same way at every step.
+// The bias gradient is a plain sum, within 8 units even for equal numbers, which round the same way at every step.
 TEST(ConvPoolKernels, BiasGradientIsAnAccurateSum) {
   const ConvCase c{8, 24, 24, 1, 2, 1, 1};
   const ConvProblem<float> p(c);

@@ -1,5 +1,5 @@
-// The convolution's kernels: forward and the gradients against the CPU's plain loops, in every way that can do a job,
-// which must agree to the bit.
+// Convolution kernels: the forward and the gradients against the CPU's reference loops, by every applicable
+// algorithm; all of them must agree bit for bit.
 #include "conv_checks.h"
 
 namespace descent::gpu {
@@ -7,7 +7,7 @@ namespace {
 
 using test::same_bits;
 
-// Every way's result, from the same beginning: the first's, which the others must equal.
+// Runs every algorithm from the same initial output and returns the first result, which the others must equal.
 template <class T, class F>
 std::vector<T> by_every_way(const std::vector<ConvWay>& ways, const F& run) {
   const std::vector<T> first = run(ways.front());
@@ -23,7 +23,7 @@ void check_forward(const ConvProblem<T>& p, bool with_bias) {
   const ConvGather job = conv_gather(p.c.shape(), false);
   const auto run = [&](ConvWay way, bool relu) {
     return p.run(p.unset(p.c.y()),
-                 [&](Queue& q, const ConvShape& s, const T* x, const T* w, const T* bias, const T*, T* y) {
+                 [&](Stream& q, const ConvShape& s, const T* x, const T* w, const T* bias, const T*, T* y) {
                    const ForwardTarget<T> target{y, with_bias ? bias : nullptr, relu,
                                                  quads_fit(y, job.target_channels(), job.target_group)};
                    conv_run(q, way, job, image_source(x, s.height, s.width, s.channels, job.source_group), w, target);
@@ -36,7 +36,7 @@ void check_forward(const ConvProblem<T>& p, bool with_bias) {
   for (std::size_t i = 0; i < plain.size(); ++i) ASSERT_EQ(relu[i], plain[i] < 0 ? 0 : plain[i]) << "relu " << i;
 }
 
-// Accumulating adds the very value that overwriting writes.
+// Accumulating adds the same value that overwriting writes.
 template <class T>
 void expect_added(const std::vector<T>& got, const std::vector<T>& start, const std::vector<T>& added,
                   const char* what) {
@@ -51,7 +51,7 @@ void check_data(const ConvProblem<T>& p) {
   const ConvReference reference(p);
   const ConvGather job = conv_gather(p.c.shape(), true);
   const auto run = [&](ConvWay way, const std::vector<T>& start, bool accumulate) {
-    return p.run(start, [&](Queue& q, const ConvShape& s, const T*, const T* w, const T*, const T* dy, T* dx) {
+    return p.run(start, [&](Stream& q, const ConvShape& s, const T*, const T* w, const T*, const T* dy, T* dx) {
       const GradientTarget<T> target{dx, accumulate, quads_fit(dx, job.target_channels(), job.target_group)};
       conv_run(q, way, job, image_source(dy, s.out_height, s.out_width, s.out_channels, job.source_group), w, target);
     });
@@ -67,7 +67,7 @@ template <class T>
 void check_filter(const ConvProblem<T>& p) {
   const ConvReference reference(p);
   const auto run = [&](const std::vector<T>& start, Write write) {
-    return p.run(start, [&](Queue& q, const ConvShape& s, const T* x, const T*, const T*, const T* dy, T* dw) {
+    return p.run(start, [&](Stream& q, const ConvShape& s, const T* x, const T*, const T*, const T* dy, T* dw) {
       conv_backward_filter(q, s, x, dy, dw, write);
     });
   };
@@ -99,7 +99,7 @@ TEST(ConvKernels, EqualThePlainLoopsInF64) {
   check_all<double>({1, 6, 5, 12, 20, 3, 3, square(1, 1)}, 1);
 }
 
-// Small cases whose geometries meet every branch of the loaders.
+// Small cases whose geometries cover every branch of the loaders.
 TEST(ConvKernels, AnySchedule) {
   for_schedules([] {
     check_all<float>({2, 5, 6, 2, 5, 3, 3, square(1, 1)}, 0);
@@ -108,7 +108,7 @@ TEST(ConvKernels, AnySchedule) {
   });
 }
 
-// The launchers' own choices of a way.
+// The launchers choose the algorithm themselves.
 TEST(ConvKernels, PrimitivesChooseAWay) {
   for (const ConvCase& c : {ConvCase{2, 8, 8, 1, 32, 3, 3, square(1, 1)}, ConvCase{1, 6, 6, 32, 40, 3, 3, square(1, 1)},
                             ConvCase{1, 6, 6, 6, 6, 3, 3, square(1, 1, 1, 6)}}) {
@@ -116,11 +116,11 @@ TEST(ConvKernels, PrimitivesChooseAWay) {
     const ConvProblem<float> p(c);
     const ConvReference reference(p);
     expect_close(
-        p.run(p.unset(c.y()), [](Queue& q, const ConvShape& s, const float* x, const float* w, const float* bias,
+        p.run(p.unset(c.y()), [](Stream& q, const ConvShape& s, const float* x, const float* w, const float* bias,
                                  const float*, float* y) { conv_forward(q, s, x, w, bias, Activation::none, y); }),
         reference.forward(true), reference.in_magnitude().forward(true), "forward");
     expect_close(p.run(p.unset(c.x()),
-                       [](Queue& q, const ConvShape& s, const float*, const float* w, const float*, const float* dy,
+                       [](Stream& q, const ConvShape& s, const float*, const float* w, const float*, const float* dy,
                           float* dx) { conv_backward_data(q, s, dy, w, dx, Write::overwrite); }),
                  reference.data(), reference.in_magnitude().data(), "data");
   }
@@ -138,7 +138,7 @@ TEST(ConvKernels, PrimitivesChooseAWay) {
   EXPECT_EQ(way(depthwise, false), ConvWay::direct);
 }
 
-// Sums of equal numbers round the same way at every step: what chains are cut for.
+// Sums of equal numbers round the same way at every step, which is why long chains are split.
 TEST(ConvKernels, LongSumsOfEqualNumbersStayAccurate) {
   ConvProblem<float> p({1, 9, 9, 220, 3, 3, 3, square(1, 1)});
   for (std::vector<float>* v : {&p.x, &p.w, &p.bias, &p.dy}) std::fill(v->begin(), v->end(), 0.1f);
@@ -148,7 +148,7 @@ TEST(ConvKernels, LongSumsOfEqualNumbersStayAccurate) {
   check_filter(q);
 }
 
-// So many partial sums that four threads add those of an element, and elements for more blocks than there are.
+// Enough partial sums that four threads add those of one element, and more elements than the blocks cover at once.
 TEST(ConvKernels, ManyPartialSumsOfAFilter) {
   const ConvCase c{2, 40, 40, 1, 64, 3, 3, square(1, 1)};
   EXPECT_GE(conv_filter_plan(c.shape(), false).splits, 32);
@@ -156,29 +156,29 @@ TEST(ConvKernels, ManyPartialSumsOfAFilter) {
 }
 
 TEST(ConvKernels, SizesOfZero) {
-  // No images: nothing to write but the filter's gradient, which is zero.
+  // Without images, only the filter's gradient is written, and it is zero.
   {
     const ConvProblem<float> p({0, 5, 5, 3, 4, 3, 3});
     check_forward(p, true);
     check_data(p);
     check_filter(p);
   }
-  // No input channels: the forward is the bias.
+  // Without input channels, the forward is the bias.
   {
     const ConvProblem<float> p({2, 5, 5, 0, 4, 3, 3});
     check_forward(p, true);
     check_filter(p);
     const auto launched =
-        p.run({}, [](Queue& q, const ConvShape& s, const float*, const float* w, const float*, const float* dy,
+        p.run({}, [](Stream& q, const ConvShape& s, const float*, const float* w, const float*, const float* dy,
                      float* dx) { conv_backward_data(q, s, dy, w, dx, Write::overwrite); });
     EXPECT_TRUE(launched.empty());
   }
-  // No output channels: the data's gradient is zero.
+  // Without output channels, the data gradient is zero.
   {
     const ConvProblem<float> p({2, 5, 5, 3, 0, 3, 3});
     check_data(p);
     check_filter(p);
-    p.run({}, [](Queue& q, const ConvShape& s, const float* x, const float* w, const float* bias, const float*,
+    p.run({}, [](Stream& q, const ConvShape& s, const float* x, const float* w, const float* bias, const float*,
                  float* y) { conv_forward(q, s, x, w, bias, Activation::none, y); });
   }
 }

@@ -1,4 +1,4 @@
-// Device memory for the tests of kernels, of exact length: the simulated device sees what lies outside, and so does
+// Device memory of exact length for kernel tests: the simulated device detects accesses outside it, as does
 // compute-sanitizer on a GPU. Without a device every test is skipped.
 #pragma once
 
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/launch.cuh"
+#include "cuda/runtime/launch.cuh"
 
 #include "device_memory.h"
 #if defined(DESCENT_SIMULATED)
@@ -21,8 +21,8 @@
 
 namespace descent::gpu {
 
-// n elements of T, `offset` elements behind a 16-byte aligned address. They begin as NaN, integers as 200; so do the
-// elements before them, which no kernel may change.
+// n elements of T that begin `offset` elements after a 16-byte boundary. They are initialized to NaN, integers to
+// 200; so are the elements before them, which no kernel may change.
 template <class T>
 class DeviceArray {
  public:
@@ -57,7 +57,7 @@ class DeviceArray {
     ASSERT_EQ(static_cast<std::int64_t>(values.size()), size_);
     device_memory::copy(data(), values.data(), values.size() * sizeof(T));
   }
-  void clear() { set(std::vector<T>(static_cast<std::size_t>(size_), unset())); }  // as at the beginning
+  void clear() { set(std::vector<T>(static_cast<std::size_t>(size_), unset())); }  // back to the initial state
 
  private:
   static T unset() {
@@ -75,18 +75,18 @@ class DeviceArray {
   void* memory_;
 };
 
-// Where the launchers of a test queue their kernels. Scratch memory begins as NaN.
-class TestQueue final : public Queue {
+// The stream that a test's launchers use. Scratch memory is initialized to NaN.
+class TestStream final : public Stream {
  public:
-  TestQueue() {
-    stream = device_memory::stream();
+  TestStream() {
+    handle = device_memory::stream();
 #if defined(DESCENT_SIMULATED)
-    multiprocessors = 1;  // few blocks: what they do in their second turn is tested at small sizes
+    multiprocessors = 1;  // few blocks: later turns of a block's loop are tested at small sizes
 #else
     multiprocessors = device_memory::multiprocessors();
 #endif
   }
-  ~TestQueue() override { EXPECT_EQ(in_use_, 0) << "pieces of scratch memory were not freed"; }
+  ~TestStream() override { EXPECT_EQ(in_use_, 0) << "pieces of scratch memory were not freed"; }
 
   void* allocate(std::size_t bytes) override {
     void* data = device_memory::allocate(bytes);
@@ -103,7 +103,7 @@ class TestQueue final : public Queue {
   int in_use_ = 0;
 };
 
-// f() with blocks and warps in orders that differ as much as they can; once where the hardware chooses.
+// Runs f() with very different orders of blocks and warps; just once on hardware, which chooses the order itself.
 template <class F>
 void for_schedules(F&& f) {
 #if defined(DESCENT_SIMULATED)

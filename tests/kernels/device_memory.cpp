@@ -6,15 +6,15 @@
 #include <cstdio>
 #include <cstdlib>
 
-#include "cuda/check.h"
-#include "cuda/context.h"
+#include "cuda/runtime/check.h"
+#include "cuda/runtime/context.h"
 
 namespace descent::gpu::device_memory {
 namespace {
 
 Context& context() {
   static Context device(0);
-  device.queue();
+  device.stream();
   return device;
 }
 
@@ -42,15 +42,15 @@ void* allocate(std::size_t bytes) {
 void release(void* data) noexcept { cudaFree(data); }
 
 void fill(void* data, std::size_t bytes) {
-  check(cudaMemsetAsync(data, kUnset, bytes, context().stream), "cudaMemsetAsync");
+  check(cudaMemsetAsync(data, kUnset, bytes, context().handle), "cudaMemsetAsync");
 }
 
 void copy(void* to, const void* from, std::size_t bytes) {
-  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, context().stream), "cudaMemcpyAsync");
-  check(cudaStreamSynchronize(context().stream), "cudaStreamSynchronize");
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, context().handle), "cudaMemcpyAsync");
+  check(cudaStreamSynchronize(context().handle), "cudaStreamSynchronize");
 }
 
-cudaStream_t stream() { return context().stream; }
+cudaStream_t stream() { return context().handle; }
 
 int multiprocessors() { return context().multiprocessors; }
 

@@ -1,5 +1,5 @@
-// Kernels of one pass over elements, against the CPU backend: every function and derivative, both Write modes, packs
-// and tails at every alignment, in place; filling and conversion of all types.
+// Single-pass elementwise kernels against the CPU backend: every function and derivative, both Write modes, packs and
+// tails at every alignment, in place; filling and conversion of all types.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -8,12 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
 #include "fused.h"
+#include "support/backend_test.h"
+#include "support/reference_only.h"
 
-#include "cuda/kernels/elementwise.cuh"
+#include "cuda/elementwise/elementwise.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -21,11 +22,11 @@ namespace {
 using test::random_values;
 using test::unit;
 
-// Around packs, warps and blocks, and one that a whole grid has to go over more than once.
+// Lengths around packs, warps and blocks, and one that takes a whole grid more than one pass.
 const std::vector<std::int64_t> kLengths{0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 6157};
 
-// `same`: IEEE operations alone, so the same bits. `library`: exp, log and tanh, 4 ulp. `composed`: several of those,
-// 8 units of the largest term. Units are those of the arithmetic, f32 for bf16.
+// `same`: IEEE operations only, so the same bits. `library`: exp, log and tanh, 4 ulp. `composed`: several of those,
+// 8 units of the largest term. Units are those of the type used for arithmetic, f32 for bf16.
 enum class Rounding { same, library, composed };
 
 struct UnaryCase {
@@ -66,7 +67,7 @@ double error_bound(Rounding rounding, T value, double largest_term) {
   return 8 * unit<Wide<T>>() * (std::abs(static_cast<double>(value)) + largest_term);
 }
 
-// The same NaN, the same infinities, and finite numbers within bound(i) before they were stored.
+// The same NaNs and infinities; finite numbers were within bound(i) before they were stored.
 template <class T, class F>
 void expect_near(const std::vector<T>& got, const std::vector<T>& want, const F& bound) {
   ASSERT_EQ(got.size(), want.size());
@@ -84,6 +85,7 @@ void expect_near(const std::vector<T>& got, const std::vector<T>& want, const F&
 
 template <class T>
 std::vector<T> cpu_forward(const UnaryCase& c, std::vector<T> x) {
+  const test::ReferenceOnly reference;
   std::vector<T> y(x.size());
   cpu::backend().elementwise->unary(c.op, c.a, c.b, view_of(x), view_of(y));
   return y;
@@ -92,6 +94,7 @@ std::vector<T> cpu_forward(const UnaryCase& c, std::vector<T> x) {
 template <class T>
 std::vector<T> cpu_backward(const UnaryCase& c, std::vector<T> x, std::vector<T> y, std::vector<T> dy,
                             std::vector<T> dx, Write write) {
+  const test::ReferenceOnly reference;
   cpu::backend().elementwise->unary_backward(c.op, c.a, c.b, view_of(x), view_of(y), view_of(dy),
                                              Grad{view_of(dx), write});
   return dx;
@@ -99,30 +102,30 @@ std::vector<T> cpu_backward(const UnaryCase& c, std::vector<T> x, std::vector<T>
 
 template <class T>
 void check_forward(const UnaryCase& c, const std::vector<T>& x, int offset_x, int offset_y) {
-  TestQueue q;
+  TestStream stream;
   const std::vector<T> want = cpu_forward(c, x);
   const DeviceArray<T> in(x, offset_x);
   DeviceArray<T> out(in.size(), offset_y);
   const auto bound = [&](std::size_t i) {
     return error_bound(c.forward, want[i], std::abs(static_cast<double>(x[i])));
   };
-  unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
+  unary(stream, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
   expect_near(out.host(), want, bound);
-  unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), in.data());
+  unary(stream, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), in.data());
   expect_near(in.host(), want, bound);
 }
 
-// What the function does not need is not given: a null pointer that a kernel must not touch.
+// Inputs that the function does not need are null pointers, which a kernel must not read.
 template <class T>
 void check_backward(const UnaryCase& c, const std::vector<T>& x, int offset_x, int offset_dx) {
-  TestQueue q;
+  TestStream stream;
   const auto n = static_cast<std::int64_t>(x.size());
   const std::vector<T> y = cpu_forward(c, x), dy = random_values<T>(n, 3), before = random_values<T>(n, 4);
   const std::vector<T> want = cpu_backward(c, x, y, dy, before, Write::overwrite);
   bool needs_x = false, needs_y = false;
-  for_unary<Wide<T>>(c.op, c.a, c.b, [&](auto f) {
-    needs_x = decltype(f)::kNeedsX;
-    needs_y = decltype(f)::kNeedsY;
+  for_unary(c.op, [&](auto f) {
+    needs_x = f.kTraits.reads_x;
+    needs_y = f.kTraits.reads_y;
   });
   const DeviceArray<T> in(x, offset_x), out(y, offset_x), up(dy, offset_x);
   const T *const px = needs_x ? in.data() : nullptr, *const py = needs_y ? out.data() : nullptr;
@@ -131,13 +134,13 @@ void check_backward(const UnaryCase& c, const std::vector<T>& x, int offset_x, i
     return error_bound(c.backward, want[i], std::abs(static_cast<double>(dy[i])) * (1 + at * at));
   };
   DeviceArray<T> dx(n, offset_dx);
-  unary_backward(q, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::overwrite);
+  unary_backward(stream, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::overwrite);
   expect_near(dx.host(), want, bound);
 
   dx.set(before);
-  unary_backward(q, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::accumulate);
+  unary_backward(stream, c.op, c.a, c.b, n, px, py, static_cast<const T*>(up.data()), dx.data(), Write::accumulate);
   const std::vector<T> sum = cpu_backward(c, x, y, dy, before, Write::accumulate);
-  expect_near(dx.host(), sum, [&](std::size_t i) {  // a product may be fused with this addition
+  expect_near(dx.host(), sum, [&](std::size_t i) {  // the compiler may fuse a product with this addition
     const auto first = static_cast<double>(before[i]), second = static_cast<double>(want[i]);
     return bound(i) + 2 * unit<Wide<T>>() * (std::abs(first) + std::abs(second));
   });
@@ -194,17 +197,17 @@ TYPED_TEST(ElementwiseKernels, UnaryOfSpecialValues) {
                            T(c.b),
                            T(-88),
                            T(88)};
-    TestQueue q;
+    TestStream stream;
     const std::vector<T> want = cpu_forward(c, x);
     const DeviceArray<T> in(x);
     DeviceArray<T> out(in.size());
-    unary(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
+    unary(stream, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), out.data());
     expect_near(out.host(), want, [&](std::size_t i) { return error_bound(c.forward, want[i], 0); });
 
     const std::vector<T> dy(x.size(), T(1.5)), slopes = cpu_backward(c, x, want, dy, dy, Write::overwrite);
     const DeviceArray<T> y(want), up(dy);
     DeviceArray<T> dx(in.size());
-    unary_backward(q, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), static_cast<const T*>(y.data()),
+    unary_backward(stream, c.op, c.a, c.b, in.size(), static_cast<const T*>(in.data()), static_cast<const T*>(y.data()),
                    static_cast<const T*>(up.data()), dx.data(), Write::overwrite);
     expect_near(dx.host(), slopes, [&](std::size_t i) { return error_bound(c.backward, slopes[i], 0); });
   }
@@ -217,17 +220,17 @@ TYPED_TEST(ElementwiseKernels, Axpby) {
     for (const std::int64_t n : kLengths) {
       for (const int offset : {0, 1}) {
         SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
-        TestQueue q;
+        TestStream stream;
         const std::vector<T> x = random_values<T>(n, 5), y = random_values<T>(n, 6);
         const DeviceArray<T> in(x, offset);
-        DeviceArray<T> out(n);  // NaN: beta 0 does not read it
-        axpby(q, 1.7, static_cast<const T*>(in.data()), 0, n, out.data());
+        DeviceArray<T> out(n);  // NaN: beta 0 must not read it
+        axpby(stream, 1.7, static_cast<const T*>(in.data()), 0, n, out.data());
         std::vector<T> want(x);
         for (T& value : want) value = T(V(1.7) * V(value));
         expect_near(out.host(), want, [](std::size_t) { return 0; });
 
         out.set(y);
-        axpby(q, 0.3, static_cast<const T*>(in.data()), -1.7, n, out.data());
+        axpby(stream, 0.3, static_cast<const T*>(in.data()), -1.7, n, out.data());
         for (std::size_t i = 0; i < want.size(); ++i) want[i] = T(V(0.3) * V(x[i]) + V(-1.7) * V(y[i]));
         expect_near(out.host(), want, [&](std::size_t i) {
           const V a = V(0.3) * V(x[i]), b = V(-1.7) * V(y[i]);
@@ -243,12 +246,12 @@ void check_scale_by() {
   for (const std::int64_t n : kLengths) {
     for (const int offset : {0, 1}) {
       SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
-      TestQueue q;
+      TestStream stream;
       const F by = static_cast<F>(-0.7);
       std::vector<T> want = random_values<T>(n, 7);
       const DeviceArray<T> x(want, offset);
       const DeviceArray<F> factor({by});
-      scale_by(q, n, x.data(), static_cast<const F*>(factor.data()));
+      scale_by(stream, n, x.data(), static_cast<const F*>(factor.data()));
       for (T& value : want) value = T(Wide<T>(value) * static_cast<Wide<T>>(by));
       expect_near(x.host(), want, [](std::size_t) { return 0; });
     }
@@ -267,10 +270,10 @@ void check_fill(double value) {
   for (const std::int64_t n : kLengths) {
     for (const int offset : {0, 1}) {
       SCOPED_TRACE(std::to_string(n) + " elements at " + std::to_string(offset));
-      TestQueue q;
+      TestStream stream;
       DeviceArray<T> y(n, offset);
       const T element = convert_element<T>(value);
-      fill(q, element, n, y.data());
+      fill(stream, element, n, y.data());
       const std::vector<T> got = y.host();
       for (std::size_t i = 0; i < got.size(); ++i) {
         ASSERT_EQ(convert_element<double>(got[i]), convert_element<double>(element)) << "element " << i;
@@ -289,10 +292,10 @@ TEST(ElementwiseKernels, FillsEveryType) {
   });
 }
 
-// Conversions from f64 to From on the CPU give the values, and those from From to To the expected bytes.
+// The CPU converts from f64 to From to make the values, and from From to To for the expected bytes.
 template <class From, class To>
 void check_convert(std::int64_t n, int offset_x, int offset_y) {
-  SCOPED_TRACE(std::string(name_of(type_of<From>())) + " to " + std::string(name_of(type_of<To>())) + ", " +
+  SCOPED_TRACE(std::string(to_string(type_of<From>())) + " to " + std::string(to_string(type_of<To>())) + ", " +
                std::to_string(n) + " elements at " + std::to_string(offset_x) + " and " + std::to_string(offset_y));
   const double inf = std::numeric_limits<double>::infinity();
   const std::vector<double> special{std::nan(""), inf,   -inf,  1e10,       -1e10,     1e300,
@@ -305,10 +308,10 @@ void check_convert(std::int64_t n, int offset_x, int offset_y) {
   Elementwise& on_cpu = *cpu::backend().elementwise;
   on_cpu.convert({wide.data(), shape, DType::f64}, {from.data(), shape, type_of<From>()});
   on_cpu.convert({from.data(), shape, type_of<From>()}, {want.data(), shape, type_of<To>()});
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<From> x(from, offset_x);
   const DeviceArray<To> y(n, offset_y);
-  convert(q, n, static_cast<const From*>(x.data()), y.data());
+  convert(stream, n, static_cast<const From*>(x.data()), y.data());
   const std::vector<To> got = y.host();
   for (std::size_t i = 0; i < got.size(); ++i) {
     const double value = convert_element<double>(got[i]), expected = convert_element<double>(want[i]);

@@ -1,15 +1,15 @@
-// How far two compilers may be apart on a product and the sum it enters.
+// The largest difference between two compilers' results for a sum with a product, fused or not.
 #pragma once
 
 #include <cmath>
 
-#include "backend_test.h"
+#include "support/backend_test.h"
 
 namespace descent::gpu {
 
-// |fl(p + c) - fl(fl(p) + c)|, the left one an FMA, as nvcc makes it where it likes. Rounding the product moves the sum
-// by at most u |p|; each of the two sums is rounded once more, by at most u times itself, and they are apart by that
-// same u |p|: u (|p| + 2 |sum|) (1 + 2 u). Where either of two products may be the fused one, p is the larger.
+// |fl(p + c) - fl(fl(p) + c)|; the left one is an FMA, which nvcc may emit anywhere. Rounding the product changes the
+// sum by at most u |p|. Each of the two sums is rounded once more, by at most u times itself, and they differ by that
+// same u |p|: at most u (|p| + 2 |sum|) (1 + 4 u). If either of two products may be fused, p is the larger one.
 template <class V>
 double fused_bound(V product, V sum) {
   const double u = test::unit<V>();

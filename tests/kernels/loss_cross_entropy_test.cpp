@@ -1,6 +1,6 @@
-// Cross entropy on a device against its definition in long double, and against the CPU's NaN and hits:
-// every way in which rows are taken, labels and probabilities, class weights, smoothing, ignored and impossible labels,
-// each reduction.
+// Cross entropy on a device against its definition in long double, and against the CPU's NaN and number of correct
+// rows: every way of processing rows, labels and probabilities, class weights, smoothing, ignored and impossible
+// labels, each reduction.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -9,10 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/loss_cross_entropy.cuh"
+#include "cuda/loss/cross_entropy.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -36,7 +36,7 @@ struct Problem {
         weight(random_values<T>(classes, 3, 0.2, 2)) {
     for (std::int64_t r = 0; r < rows; ++r) {
       label.push_back(r % 5 == 3 ? -100 : static_cast<std::int32_t>(r * 7 % classes));
-      if (r % 3 != 0 || label.back() < 0) continue;  // a hit, and a small loss
+      if (r % 3 != 0 || label.back() < 0) continue;  // a correct prediction with a small loss
       const auto at = static_cast<std::size_t>(r * classes + label.back());
       x[at] = 30;
       probability[at] = 1;
@@ -46,7 +46,7 @@ struct Problem {
 
 struct Setting {
   CrossEntropy options;
-  bool probabilities = false, weighted = false, gradient = true, hits = true;
+  bool probabilities = false, weighted = false, gradient = true, num_correct = true;
   std::string text() const {
     return std::string(probabilities ? "probabilities" : "labels") + (weighted ? ", weighted" : "") + ", smoothing " +
            std::to_string(options.label_smoothing) + ", reduction " +
@@ -57,14 +57,14 @@ struct Setting {
 template <class T>
 struct Result {
   std::vector<T> loss, dx;
-  std::vector<std::int32_t> hits;
+  std::vector<std::int32_t> num_correct;
 };
 
 constexpr std::int32_t kHitsBefore = 5;
 
 template <class T>
 Result<T> on_cpu(const Setting& s, const Problem<T>& p) {
-  const std::int64_t losses = s.options.reduction == LossReduction::none ? p.rows : 1;
+  const std::int64_t losses = s.options.reduction == Reduction::none ? p.rows : 1;
   Result<T> r{std::vector<T>(static_cast<std::size_t>(losses)), std::vector<T>(p.x.size()), {kHitsBefore}};
   if (losses == 0) return r;
   const Shape shape{p.rows, p.classes};
@@ -73,24 +73,25 @@ Result<T> on_cpu(const Setting& s, const Problem<T>& p) {
   const ConstView weight = s.weighted ? ConstView(p.weight.data(), {p.classes}, dtype_of<T>) : ConstView();
   cpu_backend().loss->cross_entropy(s.options, ConstView(p.x.data(), shape, dtype_of<T>), target, weight,
                                     View{r.loss.data(), {losses}, dtype_of<T>}, View{r.dx.data(), shape, dtype_of<T>},
-                                    View{r.hits.data(), {1}, DType::i32});
+                                    View{r.num_correct.data(), {1}, DType::i32});
   return r;
 }
 
 template <class T>
 Result<T> on_device(const Setting& s, const Problem<T>& p, int offset) {
-  TestQueue q;
+  TestStream q;
   const DeviceArray<T> x(p.x, offset), probability(p.probability, offset), weight(p.weight, offset);
-  const DeviceArray<std::int32_t> label(p.label, offset), hits(std::vector<std::int32_t>{kHitsBefore});
-  const DeviceArray<T> loss(s.options.reduction == LossReduction::none ? p.rows : 1);
+  const DeviceArray<std::int32_t> label(p.label, offset), num_correct(std::vector<std::int32_t>{kHitsBefore});
+  const DeviceArray<T> loss(s.options.reduction == Reduction::none ? p.rows : 1);
   const DeviceArray<T> dx(static_cast<std::int64_t>(p.x.size()), offset);
   cross_entropy<T>(q, s.options, x.data(), s.probabilities ? nullptr : label.data(),
                    s.probabilities ? probability.data() : nullptr, s.weighted ? weight.data() : nullptr, p.rows,
-                   p.classes, loss.data(), s.gradient ? dx.data() : nullptr, s.hits ? hits.data() : nullptr);
-  return {loss.host(), dx.host(), hits.host()};
+                   p.classes, loss.data(), s.gradient ? dx.data() : nullptr,
+                   s.num_correct ? num_correct.data() : nullptr);
+  return {loss.host(), dx.host(), num_correct.host()};
 }
 
-// The definition in long double, and how far from it results may lie.
+// The definition in long double, and how far results may be from it.
 struct Exact {
   std::vector<long double> loss, dx;
   std::vector<double> loss_bound, dx_bound;
@@ -103,7 +104,7 @@ class Definition {
 
   Exact all() const {
     Exact e;
-    const bool none = s_.options.reduction == LossReduction::none;
+    const bool none = s_.options.reduction == Reduction::none;
     const long double divisor = this->divisor();
     if (!none) e.loss.assign(1, 0), e.loss_bound.assign(1, 0);
     for (std::int64_t r = 0; r < p_.rows; ++r) {
@@ -133,7 +134,7 @@ class Definition {
     for (std::int64_t r = 0; r < p_.rows; ++r) {
       if (!ignored(r)) sum += s_.probabilities || bad(r) ? 1 : weight(label(r));
     }
-    return s_.options.reduction == LossReduction::mean ? sum : 1;
+    return s_.options.reduction == Reduction::mean ? sum : 1;
   }
   long double share(std::int64_t r, std::int64_t j) const {
     const long double one = label(r) == j ? 1 : 0, smoothing = s_.options.label_smoothing;
@@ -141,7 +142,7 @@ class Definition {
     return weight(j) * (given * (1 - smoothing) + smoothing / static_cast<long double>(p_.classes));
   }
 
-  // An exponential within 4 ulp of an exponent that was rounded, in a sum within 8 u; rounded products and quotients.
+  // An exponential within 4 ulp of a rounded exponent, in a sum within 8 u; rounded products and quotients.
   double row(std::int64_t r, long double divisor, long double& loss, Exact& e) const {
     if (ignored(r)) {
       e.dx.insert(e.dx.end(), static_cast<std::size_t>(p_.classes), 0);
@@ -151,7 +152,7 @@ class Definition {
     T top = x(r, 0);
     for (std::int64_t j = 1; j < p_.classes; ++j) top = std::max(top, x(r, j));
     long double sum = 0, targets = 0;
-    double deepest = 0;  // whose exponential counts
+    double deepest = 0;  // the largest -exponent whose exponential still counts
     for (std::int64_t j = 0; j < p_.classes; ++j) {
       const long double below = static_cast<long double>(x(r, j)) - top;
       sum += std::exp(below);
@@ -167,7 +168,7 @@ class Definition {
       e.dx_bound.push_back(unit<T>() * static_cast<double>((exponent * spread + 24 * q) / divisor) +
                            2 * static_cast<double>(std::numeric_limits<T>::denorm_min()));
     }
-    // The largest exponential is 1: below that, logarithms of the sum in f64 have no more digits.
+    // The largest exponential is 1: below that, logarithms of the f64 sum carry no more digits.
     return unit<T>() * (24 + deepest) * static_cast<double>(loss) + 4 * unit<double>() * static_cast<double>(targets);
   }
 
@@ -175,7 +176,7 @@ class Definition {
   const Problem<T>& p_;
 };
 
-// `want`, of the CPU, says what is NaN or infinite; the rest lies within `bound` of `exact`.
+// `want`, from the CPU, says what is NaN or infinite; the rest is within `bound` of `exact`.
 template <class T>
 void expect_within(const std::vector<T>& got, const std::vector<T>& want, const std::vector<long double>& exact,
                    const std::vector<double>& bound, const char* what) {
@@ -195,7 +196,7 @@ void check(const Setting& s, const Problem<T>& p, int offset) {
   const Result<T> got = on_device(s, p, offset), want = on_cpu(s, p);
   const Exact exact = Definition<T>(s, p).all();
   expect_within(got.loss, want.loss, exact.loss, exact.loss_bound, "loss");
-  EXPECT_EQ(got.hits[0], s.hits ? want.hits[0] : kHitsBefore);
+  EXPECT_EQ(got.num_correct[0], s.num_correct ? want.num_correct[0] : kHitsBefore);
   if (s.gradient) expect_within(got.dx, want.dx, exact.dx, exact.dx_bound, "gradient");
 }
 
@@ -203,7 +204,7 @@ std::vector<Setting> all_settings() {
   std::vector<Setting> all;
   for (int trial = 0; trial < 24; ++trial) {
     Setting s;
-    s.options.reduction = static_cast<LossReduction>(trial % 3);
+    s.options.reduction = static_cast<Reduction>(trial % 3);
     s.options.label_smoothing = trial / 3 % 2 == 0 ? 0 : 0.1;
     s.weighted = trial / 6 % 2 == 1;
     s.probabilities = trial / 12 == 1;
@@ -212,7 +213,7 @@ std::vector<Setting> all_settings() {
   return all;
 }
 
-// One block for everything, several, and with the labels' weights added up before.
+// One block for everything, several blocks, and several with the labels' weights summed beforehand.
 template <class T>
 void check_small() {
   for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
@@ -221,7 +222,7 @@ void check_small() {
     for (Setting s : all_settings()) {
       check(s, p, 0);
       if (rows > 128) continue;
-      s.gradient = s.hits = false;
+      s.gradient = s.num_correct = false;
       check(s, p, 1);
     }
   }
@@ -248,7 +249,7 @@ void check_long() {
     for (const int trial : {0, 4, 7, 12, 19, 23}) {
       Setting s = all_settings()[static_cast<std::size_t>(trial)];
       check(s, p, trial % 2);
-      s.gradient = s.hits = false;
+      s.gradient = s.num_correct = false;
       if (trial == 0 || trial == 19) check(s, p, 0);
     }
   }
@@ -267,21 +268,21 @@ void check_special(std::int64_t classes) {
   p.label = {0, 1, 2, 0, -1, static_cast<std::int32_t>(classes), -100, 1, 0, 1, 0, 0, 2, 1, 0, 1};
   p.weight[1] = 0;
   at(0, 2) = nan;
-  at(1, 1) = -inf;  // where the weight is 0
+  at(1, 1) = -inf;  // the class's weight is 0
   at(2, 2) = -inf;
   at(3, 0) = inf;
   at(5, 0) = nan;
-  for (std::int64_t j = 0; j < classes; ++j) at(6, j) = nan;  // in an ignored row
+  for (std::int64_t j = 0; j < classes; ++j) at(6, j) = nan;  // an ignored row
   for (std::int64_t j = 0; j < classes; ++j) at(7, j) = -inf;
   for (std::int64_t j = 0; j < classes; ++j) at(8, j) = j == 0 ? T(1e37) : T(-1e37);
   for (std::int64_t j = 0; j < classes; ++j) at(9, j) = j == 0 ? T(1e4) : T(-1e4);
-  for (std::int64_t j = 0; j < classes; ++j) at(10, j) = T(0);  // hits: the first of equal ones
+  for (std::int64_t j = 0; j < classes; ++j) at(10, j) = T(0);  // the first of equal maxima is the prediction
   for (std::int64_t j = 0; j < classes; ++j) at(11, j) = j < classes - 1 ? -inf : T(0);
   for (std::int64_t j = 0; j < 3; ++j) p.probability[static_cast<std::size_t>(12 * classes + j)] = 0;
   for (std::int64_t j = 0; j < 3; ++j) at(12, j) = -inf;
   for (const int trial : {0, 3, 6, 9, 12, 21}) {
     Setting s = all_settings()[static_cast<std::size_t>(trial)];
-    s.options.reduction = LossReduction::none;
+    s.options.reduction = Reduction::none;
     check(s, p, 0);
   }
 }
@@ -302,13 +303,13 @@ TEST(CrossEntropyKernels, NothingButIgnoredRows) {
   }
 }
 
-// The same bits under every schedule, wherever the arrays lie.
+// The same bits under every schedule and at every alignment.
 TEST(CrossEntropyKernels, KeepsItsBits) {
   for (const auto& [rows, classes] : std::vector<std::pair<std::int64_t, std::int64_t>>{
            {128, 10}, {600, 10}, {1100, 5}, {9, 300}, {3, 1500}, {2, 8300}}) {
     const Problem<float> p(rows, classes);
     for (Setting s : {all_settings()[0], all_settings()[6], all_settings()[21]}) {
-      s.options.reduction = LossReduction::mean;
+      s.options.reduction = Reduction::mean;
       Result<float> first;
       for_schedules([&] {
         for (const int offset : {0, 1}) {
@@ -316,7 +317,7 @@ TEST(CrossEntropyKernels, KeepsItsBits) {
           if (first.loss.empty()) first = got;
           EXPECT_TRUE(same_bits(got.loss, first.loss)) << s.text() << ", " << rows << " rows at " << offset;
           EXPECT_TRUE(same_bits(got.dx, first.dx)) << s.text() << ", " << rows << " rows at " << offset;
-          EXPECT_EQ(got.hits, first.hits);
+          EXPECT_EQ(got.num_correct, first.num_correct);
         }
       });
     }

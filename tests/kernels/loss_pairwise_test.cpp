@@ -1,5 +1,5 @@
-// mse and bce_with_logits on a device against the CPU's: one block and several, all reductions, with
-// and without a gradient, infinities and NaN.
+// mse and bce_with_logits on a device against the CPU's: one block and several, all reductions, with and without a
+// gradient, infinities and NaN.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,10 +7,10 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/loss_pairwise.cuh"
+#include "cuda/loss/pairwise.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -26,9 +26,9 @@ struct Losses {
 };
 
 template <class T>
-Losses<T> on_cpu(bool logistic, LossReduction reduction, const std::vector<T>& x, const std::vector<T>& target) {
+Losses<T> on_cpu(bool logistic, Reduction reduction, const std::vector<T>& x, const std::vector<T>& target) {
   const Shape shape{static_cast<std::int64_t>(x.size())};
-  const Shape of_loss{reduction == LossReduction::none ? shape.numel() : 1};
+  const Shape of_loss{reduction == Reduction::none ? shape.numel() : 1};
   Losses<T> all{std::vector<T>(static_cast<std::size_t>(of_loss.numel())), std::vector<T>(x.size())};
   if (all.loss.empty()) return all;
   const ConstView px(x.data(), shape, dtype_of<T>), pt(target.data(), shape, dtype_of<T>);
@@ -42,13 +42,13 @@ Losses<T> on_cpu(bool logistic, LossReduction reduction, const std::vector<T>& x
 }
 
 template <class T>
-Losses<T> on_device(bool logistic, LossReduction reduction, const std::vector<T>& x, const std::vector<T>& target,
+Losses<T> on_device(bool logistic, Reduction reduction, const std::vector<T>& x, const std::vector<T>& target,
                     int offset, bool gradient) {
-  TestQueue q;
+  TestStream stream;
   const auto n = static_cast<std::int64_t>(x.size());
   const DeviceArray<T> x_at(x, offset), target_at(target, offset);
-  DeviceArray<T> loss(reduction == LossReduction::none ? n : 1, offset), dx(n, offset);
-  (logistic ? bce_with_logits<T> : mse<T>)(q, reduction, x_at.data(), target_at.data(), n, loss.data(),
+  DeviceArray<T> loss(reduction == Reduction::none ? n : 1, offset), dx(n, offset);
+  (logistic ? bce_with_logits<T> : mse<T>)(stream, reduction, x_at.data(), target_at.data(), n, loss.data(),
                                            gradient ? dx.data() : nullptr);
   return {loss.host(), dx.host()};
 }
@@ -62,17 +62,17 @@ void expect_close(const std::vector<T>& got, const std::vector<T>& want, double 
   }
 }
 
-// Losses are sums of terms of one sign, of an exponential and a logarithm within 4 ulp; a slope is a difference of
-// numbers up to `size`, rounded, times the scale.
+// Losses are sums of terms of one sign, built from an exponential and a logarithm within 4 ulp; a slope is a rounded
+// difference of numbers up to `size`, times the scale.
 template <class T>
 void check(const std::vector<T>& x, const std::vector<T>& target, int offset, double size) {
   for (const bool logistic : {false, true}) {
-    for (const LossReduction reduction : {LossReduction::none, LossReduction::mean, LossReduction::sum}) {
+    for (const Reduction reduction : {Reduction::none, Reduction::mean, Reduction::sum}) {
       SCOPED_TRACE(std::to_string(x.size()) + " elements at " + std::to_string(offset) +
                    (logistic ? ", bce" : ", mse") + ", reduction " + std::to_string(static_cast<int>(reduction)));
       const Losses<T> want = on_cpu(logistic, reduction, x, target);
       const Losses<T> got = on_device(logistic, reduction, x, target, offset, true);
-      const double scale = reduction == LossReduction::mean ? 1.0 / static_cast<double>(x.size()) : 1;
+      const double scale = reduction == Reduction::mean ? 1.0 / static_cast<double>(x.size()) : 1;
       expect_close(got.loss, want.loss, 24 * unit<T>(), 0);
       expect_close(got.dx, want.dx, 4 * unit<T>(), x.empty() ? 0 : 16 * unit<T>() * size * scale);
       EXPECT_TRUE(same_bits(on_device(logistic, reduction, x, target, offset, false).loss, got.loss));
@@ -111,10 +111,10 @@ TEST(PairwiseLossKernels, Schedules) {
   const std::vector<float> x = random_values<float>(5000, 3, -4, 4), target = random_values<float>(5000, 4, 0, 1);
   std::vector<float> first;
   for_schedules([&] {
-    const Losses<float> got = on_device(true, LossReduction::mean, x, target, 0, true);
+    const Losses<float> got = on_device(true, Reduction::mean, x, target, 0, true);
     if (first.empty()) first = got.loss;
     EXPECT_TRUE(same_bits(got.loss, first));
-    EXPECT_TRUE(same_bits(on_device(true, LossReduction::mean, x, target, 1, true).loss, first));
+    EXPECT_TRUE(same_bits(on_device(true, Reduction::mean, x, target, 1, true).loss, first));
   });
 }
 

@@ -1,5 +1,5 @@
-// softmax, log_softmax and their gradients on a device against the CPU's, for rows that are held by
-// part of a warp, a warp and a block, and for rows that are streamed.
+// softmax, log_softmax and their gradients on a device against the CPU's, for rows held by part of a warp, a warp or
+// a block, and for rows that are streamed.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/loss_softmax.cuh"
-#include "cuda/kernels/loss_softmax_backward.cuh"
+#include "cuda/softmax/backward.cuh"
+#include "cuda/softmax/softmax.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -47,27 +47,27 @@ std::vector<T> on_cpu(bool log, const RowsOf& size, const std::vector<T>& x) {
   const ConstView from(x.data(), size.shape(), dtype_of<T>);
   const View to{y.data(), size.shape(), dtype_of<T>};
   if (log) {
-    cpu_backend().loss->log_softmax(from, to);
+    cpu_backend().softmax->log_softmax(from, to);
   } else {
-    cpu_backend().loss->softmax(from, to);
+    cpu_backend().softmax->softmax(from, to);
   }
   return y;
 }
 
 template <class T>
 std::vector<T> on_device(bool log, const RowsOf& size, const std::vector<T>& x, int offset) {
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<T> from(x, offset);
   DeviceArray<T> y(static_cast<std::int64_t>(x.size()), offset);
   if (log) {
-    log_softmax<T>(q, from.data(), y.data(), size.rows, size.n);
+    log_softmax<T>(stream, from.data(), y.data(), size.rows, size.n);
   } else {
-    softmax<T>(q, from.data(), y.data(), size.rows, size.n);
+    softmax<T>(stream, from.data(), y.data(), size.rows, size.n);
   }
   return y.host();
 }
 
-// Of softmax: two exponentials within 4 ulp, their sum within 8 u, a quotient; of its logarithm: that of the sum.
+// Error of softmax: two exponentials within 4 ulp, their sum within 8 u, a quotient; of log_softmax: that of the sum.
 template <class T>
 void check_forward(const RowsOf& size, const std::vector<T>& x, int offset) {
   SCOPED_TRACE(size.text(offset));
@@ -102,7 +102,7 @@ TEST(SoftmaxKernels, Schedules) {
   });
 }
 
-// Rows whose maximum comes late, that begin with -inf, hold NaN or infinities, or nothing but -inf.
+// Rows whose maximum comes late, that begin with -inf, contain NaN or infinities, or consist of -inf only.
 template <class T>
 void check_special_rows(std::int64_t n) {
   constexpr T inf = std::numeric_limits<T>::infinity(), nan = std::numeric_limits<T>::quiet_NaN();
@@ -132,10 +132,10 @@ TEST(SoftmaxKernels, SpecialRows) {
 
 TEST(SoftmaxKernels, InPlace) {
   for (const RowsOf& size : {RowsOf{33, 10}, RowsOf{1, 8300}}) {
-    TestQueue q;
+    TestStream stream;
     const std::vector<float> x = random_values<float>(size.shape().numel(), 6);
     const DeviceArray<float> y(x);
-    softmax<float>(q, y.data(), y.data(), size.rows, size.n);
+    softmax<float>(stream, y.data(), y.data(), size.rows, size.n);
     EXPECT_TRUE(same_bits(y.host(), on_device(false, size, x, 0)));
   }
 }
@@ -143,13 +143,13 @@ TEST(SoftmaxKernels, InPlace) {
 template <class T>
 void check_backward(const RowsOf& size, int offset) {
   SCOPED_TRACE(size.text(offset));
-  TestQueue q;
+  TestStream stream;
   const std::int64_t count = size.shape().numel();
   const std::vector<T> dy = random_values<T>(count, 7), before = random_values<T>(count, 8);
   for (const bool log : {false, true}) {
     const std::vector<T> y = on_cpu(log, size, random_values<T>(count, 9, -8, 8));
     const DeviceArray<T> y_at(y, offset), dy_at(dy, offset);
-    const auto share = [&](std::size_t i) {  // of the row's sum, in element i
+    const auto share = [&](std::size_t i) {  // element i's share of the row's sum
       return log ? std::exp(static_cast<double>(y[i])) : static_cast<double>(y[i]);
     };
     for (const Write write : {Write::overwrite, Write::accumulate}) {
@@ -158,14 +158,14 @@ void check_backward(const RowsOf& size, int offset) {
       const ConstView y_view(y.data(), size.shape(), dtype_of<T>), dy_view(dy.data(), size.shape(), dtype_of<T>);
       const Grad grad{View{want.data(), size.shape(), dtype_of<T>}, write};
       if (log) {
-        log_softmax_backward<T>(q, y_at.data(), dy_at.data(), size.rows, size.n, dx.data(), write);
-        cpu_backend().loss->log_softmax_backward(y_view, dy_view, grad);
+        log_softmax_backward<T>(stream, y_at.data(), dy_at.data(), size.rows, size.n, dx.data(), write);
+        cpu_backend().softmax->log_softmax_backward(y_view, dy_view, grad);
       } else {
-        softmax_backward<T>(q, y_at.data(), dy_at.data(), size.rows, size.n, dx.data(), write);
-        cpu_backend().loss->softmax_backward(y_view, dy_view, grad);
+        softmax_backward<T>(stream, y_at.data(), dy_at.data(), size.rows, size.n, dx.data(), write);
+        cpu_backend().softmax->softmax_backward(y_view, dy_view, grad);
       }
       const std::vector<T> got = dx.host();
-      double sizes = 0;  // the sum of the sizes of what is added up over the row
+      double sizes = 0;  // the sum of the magnitudes of the row's terms
       for (std::size_t i = 0; i < got.size(); ++i) {
         const std::size_t n = static_cast<std::size_t>(size.n), first = i / n * n;
         if (i == first) {

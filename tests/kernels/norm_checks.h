@@ -1,9 +1,9 @@
-// What the tests of the normalization kernels share: the mathematics as plain loops in long double, and error bounds
-// per element, in units u (half an ulp of 1) of the type times the terms that the element is made of.
-//   sums (mean, dgamma, dbeta): 8 u of the sum of the terms' sizes; inv_std: 8 u of itself, and see merge_error
-//   y: four roundings of (x - mean) * scale, one of the sum with beta; dx: 16 u of its three terms, two of which hold
-//   sums; both move once more where they are stored in bf16
-// A type T is that of x, y, dy and dx; everything is held in Wide<T> here (stored.hpp).
+// Shared by the normalization kernel tests: the formulas as reference loops in long double, and error bounds per
+// element, in units u (half an ulp of 1) of the type times the terms that make up the element.
+//   sums (mean, dgamma, dbeta): 8 u of the sum of the terms' magnitudes; inv_std: 8 u of itself, plus merge_error
+//   y: four roundings of (x - mean) * scale, one of the sum with beta; dx: 16 u of its three terms, two of which
+//   contain sums; both are rounded once more if they are stored in bf16
+// T is the type of x, y, dy and dx; all values here are held in Wide<T> (see stored.h).
 #pragma once
 
 #include <gtest/gtest.h>
@@ -13,10 +13,10 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
-#include "cuda/kernels/norm.cuh"
+#include "cuda/norm/norm.cuh"
 #include "device_array.h"
 #include "stored.h"
+#include "support/backend_test.h"
 
 namespace descent::gpu {
 
@@ -33,7 +33,7 @@ Long or_else(const std::vector<T>& values, std::int64_t i, Long otherwise) {
   return values.empty() ? otherwise : static_cast<Long>(values[at(i)]);
 }
 
-// The numbers of an affine layer, or none of them.
+// The parameters of an affine layer, or none.
 template <class T>
 struct Affine {
   std::vector<T> gamma, beta;
@@ -43,7 +43,7 @@ struct Affine {
         beta(given ? random_values<T>(n, 22) : std::vector<T>()) {}
 };
 
-// Elements of a group of x, first, first + step, ...: mean, biased variance and mean of |x|, as exact as they come.
+// Moments of the elements x[first], x[first + step], ... in long double: mean, biased variance and mean of |x|.
 struct WideMoments {
   Long mean = 0, variance = 0, size = 0;
 };
@@ -72,8 +72,8 @@ void expect_within(const char* what, T got, Long want, Long bound) {
   if (!close) ADD_FAILURE() << what << " is " << got << ", expected " << want << " within " << bound;
 }
 
-// Rounding a mean to f64, as every merge of parts does, moves the variance by this much of itself (Chan, Golub and
-// LeVeque 1983): nothing in f32, where sums are f64.
+// Rounding a mean to f64, as every merge does, changes the variance by at most this fraction of itself (Chan, Golub
+// and LeVeque 1983). In f32 this is negligible, since sums are f64.
 inline Long merge_error(const WideMoments& m) {
   return m.variance > 0 ? 4 * unit<double>() * std::sqrt(1 + m.mean * m.mean / m.variance) : 0;
 }
@@ -85,7 +85,7 @@ void expect_statistics(const WideMoments& m, double eps, T mean, T inv_std) {
   expect_within("inv_std", inv_std, inverse, (8 * unit<T>() + merge_error(m)) * inverse);
 }
 
-// y from the statistics that were saved, so that it is y's own rounding that counts.
+// Expects y as computed from the saved statistics, so that only y's own rounding is checked.
 template <class T>
 void expect_normalized(Wide<T> x, Wide<T> mean, Wide<T> inv_std, Long gamma, Long beta, bool relu, Wide<T> y) {
   const Long scaled = (static_cast<Long>(x) - static_cast<Long>(mean)) * static_cast<Long>(inv_std) * gamma;
@@ -94,7 +94,7 @@ void expect_normalized(Wide<T> x, Wide<T> mean, Wide<T> inv_std, Long gamma, Lon
   expect_within("y", y, want, storing_bound<T>(std::abs(want), bound));
 }
 
-// The sums over a group behind the gradients, with the sizes of their terms. deviation: of x from the mean.
+// The gradients' sums over a group, with the magnitudes of their terms. deviation: x minus the mean.
 struct WideSums {
   Long sum = 0, product = 0, sum_size = 0, product_size = 0;
 
@@ -106,7 +106,7 @@ struct WideSums {
   }
 };
 
-// A result, stored in T, that was added to `before`, or not. `own`: the bound of the addend.
+// A result stored in T, either added to `before` or not. `own`: the error bound of the addend.
 template <class T>
 void expect_gradient(const char* what, Wide<T> got, Long addend, Long own, const std::vector<Wide<T>>& before,
                      std::int64_t i) {
@@ -115,7 +115,7 @@ void expect_gradient(const char* what, Wide<T> got, Long addend, Long own, const
   expect_within(what, got, old + addend, storing_bound<T>(std::abs(old + addend), own + rounding));
 }
 
-// dx of an element whose own gradient dz is multiplied by scale; sums null: the statistics were constants.
+// dx of an element whose own gradient dz is multiplied by scale; null sums mean constant statistics.
 template <class T>
 void expect_dx(Wide<T> got, Long scale, Long dz, const WideSums* s, Long count, Long inv_std, Long deviation,
                const std::vector<Wide<T>>& before, std::int64_t i) {
@@ -130,10 +130,10 @@ void expect_dx(Wide<T> got, Long scale, Long dz, const WideSums* s, Long count, 
 
 template <class T>
 struct BatchGradients {
-  std::vector<Wide<T>> dx, dgamma, dbeta;  // empty: not wanted
+  std::vector<Wide<T>> dx, dgamma, dbeta;  // empty: not requested
 };
 
-// The gradients of batch normalization from dz, which is dy behind the activation or the pooling.
+// The gradients of batch normalization from dz, which is dy propagated back through the activation or the pooling.
 template <class T>
 void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool training, const std::vector<Wide<T>>& x,
                             const std::vector<Wide<T>>& dz, const std::vector<Wide<T>>& gamma,
@@ -163,7 +163,7 @@ void expect_batch_gradients(std::int64_t rows, std::int64_t channels, bool train
   }
 }
 
-// An optional array on the device: null when there are no values.
+// An optional array on the device: null if there are no values.
 template <class T>
 class OptionalArray {
  public:
@@ -176,7 +176,7 @@ class OptionalArray {
   bool given_;
 };
 
-// Where a gradient of n elements goes: before it was written, unset or (to accumulate) values; or nowhere.
+// The destination of a gradient of n elements: initially unset, or values to accumulate onto; or null if not wanted.
 template <class T>
 class GradientArray {
  public:
@@ -207,8 +207,7 @@ View out_view(std::vector<T>& values, const Shape& shape) {
   return {values.data(), shape, dtype_of<T>};
 }
 
-// Against the CPU's fast paths, which sum runs in T: norm-wise. Of what is stored in bf16 there is its rounding
-// besides.
+// Error bound in norm against the CPU's fast paths, which sum runs in T; for bf16, plus that of storing.
 template <class T>
 constexpr double cpu_bound() {
   return sizeof(Wide<T>) == 4 ? 2e-6 + storing_unit<T>() : 4e-15;

@@ -1,5 +1,5 @@
-// Layer normalization kernels against plain loops in long double and against the CPU backend: rows of a warp and of a
-// block, packs and single elements, with and without parameters, both Write modes.
+// Layer normalization kernels against reference loops in long double and against the CPU backend: rows handled by a
+// warp and by a block, packs and single elements, with and without parameters, both Write modes.
 #include "norm_checks.h"
 
 namespace descent::gpu {
@@ -11,7 +11,7 @@ struct Size {
   std::int64_t rows, n;
 };
 
-// Around packs, a warp's packs, the longest row of a warp, and more rows and chunks of rows than a grid takes at once.
+// Around packs, a warp's packs and a warp's longest row; more rows and chunks of rows than a grid processes at once.
 const std::vector<Size> kSizes{{0, 3},    {1, 1},    {2, 3},    {3, 4},     {4, 5},    {5, 31},
                                {33, 32},  {3, 33},   {4, 64},   {2, 128},   {31, 256}, {3, 257},
                                {2, 1023}, {5, 1024}, {2, 1025}, {20, 1032}, {300, 33}, {100, 264}};
@@ -37,11 +37,12 @@ struct Forward {
 template <class T>
 Forward<T> forward(const LayerCase<T>& c, int offset = 0) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<T> x(stored<T>(c.x), offset), y(x.size(), offset);
   const DeviceArray<V> mean(c.size.rows), inv_std(c.size.rows);
   const OptionalArray<V> gamma(c.affine.gamma), beta(c.affine.beta);
-  layer<T>(q, c.size.rows, c.size.n, x.data(), gamma.data(), beta.data(), kEps, y.data(), mean.data(), inv_std.data());
+  layer<T>(stream, c.size.rows, c.size.n, x.data(), gamma.data(), beta.data(), kEps, y.data(), mean.data(),
+           inv_std.data());
   return {widened(y.host()), mean.host(), inv_std.host()};
 }
 
@@ -65,13 +66,13 @@ struct Backward {
 template <class T>
 Backward<T> backward(const LayerCase<T>& c, const Forward<T>& f, Write write, int wanted = 7, int offset = 0) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<T> x(stored<T>(c.x), offset), dy(stored<T>(c.dy));
   const DeviceArray<V> mean(f.mean), inv_std(f.inv_std);
   const OptionalArray<V> gamma(c.affine.gamma);
   const GradientArray<T> dx(x.size(), (wanted & 1) != 0, write, 5, offset);
   const GradientArray<V> dgamma(c.size.n, (wanted & 2) != 0, write, 6), dbeta(c.size.n, (wanted & 4) != 0, write, 7);
-  layer_backward<T>(q, c.size.rows, c.size.n, x.data(), dy.data(), {gamma.data(), mean.data(), inv_std.data()},
+  layer_backward<T>(stream, c.size.rows, c.size.n, x.data(), dy.data(), {gamma.data(), mean.data(), inv_std.data()},
                     dx.into(), dgamma.into(), dbeta.into());
   return {{dx.host(), dgamma.host(), dbeta.host()}, {dx.before(), dgamma.before(), dbeta.before()}};
 }
@@ -124,7 +125,7 @@ TYPED_TEST(LayerNormKernels, AgreesWithTheMathematics) {
       const Forward<T> f = forward(c);
       expect_forward(c, f);
       for (const Write write : {Write::overwrite, Write::accumulate}) {
-        if (size.n > 500 && affine == (write == Write::accumulate)) continue;  // these take their time
+        if (size.n > 500 && affine == (write == Write::accumulate)) continue;  // these are slow
         expect_backward(c, f, backward(c, f, write));
       }
       if (testing::Test::HasFailure()) return;
@@ -190,7 +191,7 @@ TYPED_TEST(LayerNormKernels, NaNStaysInItsRow) {
   }
 }
 
-// Rows without elements have the variance 0, as in the plain loops of the CPU.
+// Rows without elements have variance 0, as in the CPU's reference loops.
 TYPED_TEST(LayerNormKernels, EmptyRows) {
   using T = TypeParam;
   using V = Wide<T>;

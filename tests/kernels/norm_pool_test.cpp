@@ -1,7 +1,8 @@
-// Batch normalization, ReLU and 2x2 max-pooling in one pass: the same bits as one after another, codes as the CPU
-// backend's, and gradients against plain loops in long double.
+// Batch normalization, ReLU and 2x2 max-pooling fused: the same bits as in sequence, the same codes as the CPU
+// backend's, and gradients against reference loops in long double.
 #include <random>
 
+#include "core/fusion.h"
 #include "norm_checks.h"
 
 namespace descent::gpu {
@@ -9,7 +10,7 @@ namespace {
 
 constexpr double kEps = 1e-5, kMomentum = 0.1;
 
-// Odd and even edges, edges that leave no window, packs and single channels, more windows than a grid takes at once.
+// Odd and even edges, edges shorter than a window, packs and single channels, more windows than a grid covers.
 const std::vector<Shape> kShapes{{2, 4, 6, 3},    {1, 2, 2, 1},  {3, 7, 5, 8},   {2, 5, 9, 33},
                                  {0, 4, 4, 2},    {2, 1, 1, 4},  {2, 3, 1, 4},   {1, 2, 3, 257},
                                  {4, 14, 14, 24}, {11, 6, 6, 6}, {33, 9, 11, 4}, {2, 2, 2, 0}};
@@ -18,7 +19,7 @@ Shape pooled_of(const Shape& x) { return {x[0], x[1] / 2, x[2] / 2, x[3]}; }
 
 PooledShape shape_of(const Shape& x) { return {x[0], x[1], x[2], x[3], x[1] / 2, x[2] / 2}; }
 
-// f(index in x of the window's first pixel, index in y).
+// Calls f(index in x of the window's first pixel, index in y).
 template <class F>
 void for_windows(const Shape& x, const F& f) {
   const Shape y = pooled_of(x);
@@ -56,30 +57,30 @@ struct Pooled {
 template <class T>
 Pooled<T> forward(const PoolCase<T>& c, int offset = 0) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const std::int64_t channels = c.shape[3], n = pooled_of(c.shape).numel();
   const DeviceArray<T> x(stored<T>(c.x), offset), y(n, offset);
   const DeviceArray<V> mean(channels), inv_std(channels), gamma(c.affine.gamma), beta(c.affine.beta);
   const DeviceArray<std::uint8_t> code(n, offset);
-  batch_train_relu_pool<T>(q, shape_of(c.shape), {gamma.data(), beta.data(), nullptr, nullptr, kMomentum, kEps},
+  batch_train_relu_pool<T>(stream, shape_of(c.shape), {gamma.data(), beta.data(), nullptr, nullptr, kMomentum, kEps},
                            x.data(), y.data(), code.data(), mean.data(), inv_std.data());
   return {widened(y.host()), mean.host(), inv_std.host(), code.host()};
 }
 
 template <class T>
 struct Apart {
-  std::vector<Wide<T>> z;  // normalized and rectified, not pooled
+  std::vector<Wide<T>> z;  // after normalization and ReLU, before pooling
   Pooled<T> pooled;
 };
 
 template <class T>
 Apart<T> forward_apart(const PoolCase<T>& c) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const std::int64_t channels = c.shape[3], rows = c.shape[0] * c.shape[1] * c.shape[2];
   const DeviceArray<T> x(stored<T>(c.x)), z(x.size());
   const DeviceArray<V> mean(channels), inv_std(channels), gamma(c.affine.gamma), beta(c.affine.beta);
-  batch_train<T>(q, rows, channels, {gamma.data(), beta.data(), nullptr, nullptr, kMomentum, kEps}, x.data(),
+  batch_train<T>(stream, rows, channels, {gamma.data(), beta.data(), nullptr, nullptr, kMomentum, kEps}, x.data(),
                  Activation::relu, z.data(), mean.data(), inv_std.data());
   Apart<T> r{widened(z.host()), {{}, mean.host(), inv_std.host(), {}}};
   for_windows(c.shape, [&](std::int64_t in, std::int64_t) {
@@ -110,14 +111,14 @@ struct Backward {
 template <class T>
 Backward<T> backward(const PoolCase<T>& c, const Pooled<T>& p, Write write, int wanted = 7, int offset = 0) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const std::int64_t channels = c.shape[3];
   const DeviceArray<T> x(stored<T>(c.x), offset), dy(stored<T>(c.dy));
   const DeviceArray<V> mean(p.mean), inv_std(p.inv_std), gamma(c.affine.gamma);
   const DeviceArray<std::uint8_t> code(p.code);
   const GradientArray<T> dx(x.size(), (wanted & 1) != 0, write, 5);
   const GradientArray<V> dgamma(channels, (wanted & 2) != 0, write, 6), dbeta(channels, (wanted & 4) != 0, write, 7);
-  batch_backward_relu_pool<T>(q, shape_of(c.shape), x.data(), dy.data(), code.data(),
+  batch_backward_relu_pool<T>(stream, shape_of(c.shape), x.data(), dy.data(), code.data(),
                               {gamma.data(), mean.data(), inv_std.data()}, dx.into(), dgamma.into(), dbeta.into());
   return {{dx.host(), dgamma.host(), dbeta.host()}, {dx.before(), dgamma.before(), dbeta.before()}};
 }
@@ -139,7 +140,7 @@ class BatchNormPoolKernels : public testing::Test {};
 using Stored = testing::Types<float, double, __nv_bfloat16>;
 TYPED_TEST_SUITE(BatchNormPoolKernels, Stored);
 
-// Stored in bf16, other pixels of a window may have become equal to its maximum: the code names one of these.
+// Rounding to bf16 may make other pixels of a window equal to its maximum: the code may name any of these.
 TYPED_TEST(BatchNormPoolKernels, ForwardIsThePrimitivesOneAfterAnother) {
   for_schedules([] {
     for (const Shape& shape : kShapes) {
@@ -188,9 +189,8 @@ TYPED_TEST(BatchNormPoolKernels, SameBitsForEverySchedule) {
   });
 }
 
-// Values of a window differ by 1/8 or more, so that rounding picks no winner, or (in every other channel) are often the
-// same, and so stay the same; only values near 0 could differ in whether relu stopped them, and there are none of
-// these.
+// Values in a window differ by at least 1/8, so that rounding decides no winner, or (in every other channel) are
+// often equal, and stay equal. Only values near 0 could differ in whether ReLU zeroes them, and there are none.
 TYPED_TEST(BatchNormPoolKernels, CodesAreTheCpuBackends) {
   using T = TypeParam;
   using V = Wide<T>;
@@ -211,18 +211,19 @@ TYPED_TEST(BatchNormPoolKernels, CodesAreTheCpuBackends) {
     BatchNormState s;
     s.gamma = view_of(c.affine.gamma, row);
     s.beta = view_of(c.affine.beta, row);
-    cpu::backend().norm->batch_train_relu_pool(s, view_of(c.x, shape), out_view(want.y, pooled),
-                                               out_view(want.code, pooled), out_view(want.mean, row),
-                                               out_view(want.inv_std, row));
+    cpu::backend().norm->batch_train(s, view_of(c.x, shape), kReluMaxPool, out_view(want.y, pooled),
+                                     out_view(want.mean, row), out_view(want.inv_std, row),
+                                     out_view(want.code, pooled));
     EXPECT_TRUE(same_bits(got.code, want.code));
     EXPECT_LE(norm_error(got.y, want.y), cpu_bound<T>());
     EXPECT_LE(norm_error(got.mean, want.mean), cpu_bound<V>());
     EXPECT_LE(norm_error(got.inv_std, want.inv_std), cpu_bound<V>());
     const BatchGradients<T> gradients = backward(c, want, Write::overwrite).got;
     BatchGradients<T> cpu{std::vector<V>(c.x.size()), std::vector<V>(at(shape[3])), std::vector<V>(at(shape[3]))};
-    cpu::backend().norm->batch_backward_relu_pool(
-        view_of(c.x, shape), view_of(c.dy, pooled), view_of(want.code, pooled), s.gamma, view_of(want.mean, row),
-        view_of(want.inv_std, row), {out_view(cpu.dx, shape)}, {out_view(cpu.dgamma, row)}, {out_view(cpu.dbeta, row)});
+    cpu::backend().norm->batch_backward(true, kReluMaxPool, view_of(c.x, shape), view_of(want.code, pooled),
+                                        view_of(c.dy, pooled), s.gamma, view_of(want.mean, row),
+                                        view_of(want.inv_std, row), {out_view(cpu.dx, shape)},
+                                        {out_view(cpu.dgamma, row)}, {out_view(cpu.dbeta, row)});
     EXPECT_LE(norm_error(gradients.dx, cpu.dx), cpu_bound<T>());
     EXPECT_LE(norm_error(gradients.dgamma, cpu.dgamma), cpu_bound<V>());
     EXPECT_LE(norm_error(gradients.dbeta, cpu.dbeta), cpu_bound<V>());

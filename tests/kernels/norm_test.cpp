@@ -1,5 +1,5 @@
-// Batch normalization kernels against plain loops in long double and against the CPU backend: statistics, both
-// directions, training and evaluation, with and without ReLU and parameters, both Write modes, hard numbers.
+// Batch normalization kernels against reference loops in long double and against the CPU backend: statistics, forward
+// and backward, training and evaluation, with and without ReLU and parameters, both Write modes, difficult values.
 #include "norm_checks.h"
 
 namespace descent::gpu {
@@ -9,8 +9,8 @@ struct Size {
   std::int64_t rows, channels;
 };
 
-// Around packs, tiles of 32 groups and blocks; rows of one chunk, of more than a grid has blocks, and of more than a
-// warp merges.
+// Around packs, tiles of 32 groups and blocks; rows in one chunk, in more chunks than a grid has blocks, and in more
+// than a warp merges.
 const std::vector<Size> kSizes{{0, 3},   {1, 1},    {1, 33},   {2, 0},    {2, 3},     {3, 4},    {4, 5},   {5, 8},
                                {31, 32}, {33, 31},  {32, 33},  {3, 255},  {2, 256},   {5, 257},  {255, 2}, {256, 1},
                                {257, 6}, {1025, 3}, {2, 1025}, {4200, 4}, {1300, 24}, {4200, 33}};
@@ -23,7 +23,7 @@ struct Statistics {
 };
 
 template <class T>
-struct BatchCase {  // data of one size
+struct BatchCase {  // inputs of one size
   using V = Wide<T>;
   Size size;
   Affine<V> affine;
@@ -43,16 +43,17 @@ template <class T>
 std::vector<Wide<T>> forward(const BatchCase<T>& c, bool training, Activation activation, Statistics<T>& out,
                              int offset_x = 0, int offset_y = 0) {
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<V> mean(c.size.channels), inv_std(c.size.channels);
   const DeviceArray<V> running_mean(c.running_mean), running_var(c.running_var);
   const OptionalArray<V> gamma(c.affine.gamma), beta(c.affine.beta);
   const DeviceArray<T> x(stored<T>(c.x), offset_x), y(x.size(), offset_y);
   const BatchParameters<V> p{gamma.data(), beta.data(), running_mean.data(), running_var.data(), kMomentum, kEps};
   if (training) {
-    batch_train<T>(q, c.size.rows, c.size.channels, p, x.data(), activation, y.data(), mean.data(), inv_std.data());
+    batch_train<T>(stream, c.size.rows, c.size.channels, p, x.data(), activation, y.data(), mean.data(),
+                   inv_std.data());
   } else {
-    batch_eval<T>(q, c.size.rows, c.size.channels, p, x.data(), activation, y.data());
+    batch_eval<T>(stream, c.size.rows, c.size.channels, p, x.data(), activation, y.data());
   }
   out = {mean.host(), inv_std.host(), running_mean.host(), running_var.host()};
   return widened(y.host());
@@ -64,7 +65,7 @@ void expect_running(const char* what, T got, T before, Long batch, Long size) {
   expect_within(what, got, (1 - momentum) * old + momentum * batch, 8 * unit<T>() * (std::abs(old) + size));
 }
 
-// What backward is given: the statistics of training, or what evaluation stands on.
+// Checks y and the statistics that backward reads: those of the batch in training, the running ones in evaluation.
 template <class T>
 void expect_forward(const BatchCase<T>& c, bool training, Activation activation, const std::vector<Wide<T>>& y,
                     Statistics<T>& s) {
@@ -103,7 +104,7 @@ template <class T>
 BatchGradients<T> backward(const BatchCase<T>& c, bool training, Activation activation, const std::vector<Wide<T>>& y,
                            const Statistics<T>& s, Write write, const Wanted& wanted, BatchGradients<T>& before,
                            int offset_x = 0, int offset_dx = 0) {
-  TestQueue q;
+  TestStream stream;
   const std::int64_t channels = c.size.channels;
   using V = Wide<T>;
   const DeviceArray<T> x(stored<T>(c.x), offset_x), dy(stored<T>(c.dy)), out(stored<T>(y));
@@ -111,7 +112,7 @@ BatchGradients<T> backward(const BatchCase<T>& c, bool training, Activation acti
   const OptionalArray<V> gamma(c.affine.gamma);
   const GradientArray<T> dx(x.size(), wanted.dx, write, 5, offset_dx);
   const GradientArray<V> dgamma(channels, wanted.dgamma, write, 6), dbeta(channels, wanted.dbeta, write, 7);
-  batch_backward<T>(q, training, activation, c.size.rows, channels, x.data(),
+  batch_backward<T>(stream, training, activation, c.size.rows, channels, x.data(),
                     activation == Activation::relu ? out.data() : nullptr, dy.data(),
                     {gamma.data(), mean.data(), inv_std.data()}, dx.into(), dgamma.into(), dbeta.into());
   before = {dx.before(), dgamma.before(), dbeta.before()};
@@ -140,7 +141,7 @@ class BatchNormKernels : public testing::Test {};
 using Stored = testing::Types<float, double, __nv_bfloat16>;
 TYPED_TEST_SUITE(BatchNormKernels, Stored);
 
-// Every number of rows and channels is a job's exactly once, and jobs are many where there is work for many.
+// The jobs cover every row and channel exactly once, and there are many jobs if there is enough work.
 TEST(NormColumnsTest, JobsCoverEverythingOnce) {
   for (const std::int64_t rows : {0, 1, 31, 1000, 6272, 100352, 3000000}) {
     for (const std::int64_t groups : {0, 1, 2, 3, 16, 31, 32, 33, 65, 1250, 50000}) {
@@ -168,7 +169,7 @@ TYPED_TEST(BatchNormKernels, AgreesWithTheMathematics) {
   for (const Size& size : kSizes) {
     affine = !affine;
     const BatchCase<T> c(size, affine);
-    if (size.channels > 500 || size.rows * size.channels > 50000) {  // these take their time
+    if (size.channels > 500 || size.rows * size.channels > 50000) {  // these are slow
       check_batch(c, true, Activation::relu, Write::accumulate);
       continue;
     }
@@ -183,7 +184,7 @@ TYPED_TEST(BatchNormKernels, AgreesWithTheMathematics) {
   }
 }
 
-// Wherever arrays begin: right, and the same bits.
+// Correct, and with the same bits, wherever arrays begin.
 TYPED_TEST(BatchNormKernels, UnalignedPointers) {
   using T = TypeParam;
   for (const Size& size : {Size{33, 8}, Size{3, 256}, Size{70, 5}}) {
@@ -217,19 +218,19 @@ TYPED_TEST(BatchNormKernels, WritesOnlyWhatIsWanted) {
 TYPED_TEST(BatchNormKernels, WithoutRunningStatistics) {
   using T = TypeParam;
   using V = Wide<T>;
-  TestQueue q;
+  TestStream stream;
   const BatchCase<T> c({40, 6}, false);
   Statistics<T> s;
   const auto want = forward(c, true, Activation::none, s);
   const DeviceArray<T> x(stored<T>(c.x)), y(x.size());
   const DeviceArray<V> mean(6), inv_std(6);
-  batch_train<T>(q, 40, 6, {nullptr, nullptr, nullptr, nullptr, kMomentum, kEps}, x.data(), Activation::none, y.data(),
-                 mean.data(), inv_std.data());
+  batch_train<T>(stream, 40, 6, {nullptr, nullptr, nullptr, nullptr, kMomentum, kEps}, x.data(), Activation::none,
+                 y.data(), mean.data(), inv_std.data());
   EXPECT_TRUE(same_bits(widened(y.host()), want));
   EXPECT_TRUE(same_bits(mean.host(), s.mean));
 }
 
-// The mean and the variance must not eat each other, wherever the first value of a thread happens to lie.
+// The mean and the variance must not swamp each other, whichever value a thread reads first.
 TYPED_TEST(BatchNormKernels, FarFromZeroAndWithOutliers) {
   using T = TypeParam;
   for (const Size& size : {Size{2500, 3}, Size{2500, 4}}) {
@@ -269,16 +270,16 @@ TYPED_TEST(BatchNormKernels, NaNAndInfinityStayInTheirChannel) {
   }
 }
 
-// relu(NaN) is NaN, whose gradient goes through; constant statistics keep x, whatever it is, out of dx.
+// relu(NaN) is NaN, and its gradient passes through; with constant statistics dx does not depend on x, even a NaN.
 TYPED_TEST(BatchNormKernels, MaskLetsNaNThrough) {
   using T = TypeParam;
   using V = Wide<T>;
   const V nan = std::numeric_limits<V>::quiet_NaN(), inf = std::numeric_limits<V>::infinity();
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<T> x(stored<T>({nan, inf, 1, 2})), y(stored<T>({nan, 0, V(-0.0), 3})), dy(stored<T>({1, 2, 3, 4}));
   const DeviceArray<T> dx(4);
   const DeviceArray<V> mean({V(0)}), inv_std({V(2)}), dbeta(1);
-  batch_backward<T>(q, false, Activation::relu, 4, 1, x.data(), y.data(), dy.data(),
+  batch_backward<T>(stream, false, Activation::relu, 4, 1, x.data(), y.data(), dy.data(),
                     {nullptr, mean.data(), inv_std.data()}, {dx.data(), false}, {}, {dbeta.data(), false});
   EXPECT_EQ(widened(dx.host()), (std::vector<V>{2, 0, 0, 8}));
   EXPECT_EQ(dbeta.host(), (std::vector<V>{5}));

@@ -1,16 +1,16 @@
-// Kernels of pooling: values and codes to the bit of the CPU backend's, sums against plain loops in long double. Of
-// elements stored in bf16 the CPU gets the same numbers in f32, and what it gives is rounded once.
+// Pooling kernels: values and codes bit for bit against the CPU backend, sums against reference loops in long double.
+// For elements stored in bf16, the CPU gets the same numbers in f32, and its results are rounded once.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "backend_test.h"
 #include "device_array.h"
 #include "stored.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/pool.cuh"
+#include "cuda/pool/pool.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -21,10 +21,10 @@ using test::unit;
 
 struct Case {
   std::int64_t n, h, w, c;
-  PoolGeometry g;
+  Pool2dOptions g;
 
-  std::int64_t out_h() const { return (h + 2 * g.pad_h - g.kernel_h) / g.stride_h + 1; }
-  std::int64_t out_w() const { return (w + 2 * g.pad_w - g.kernel_w) / g.stride_w + 1; }
+  std::int64_t out_h() const { return (h + 2 * g.padding_h - g.kernel_h) / g.stride_h + 1; }
+  std::int64_t out_w() const { return (w + 2 * g.padding_w - g.kernel_w) / g.stride_w + 1; }
   Shape x() const { return {n, h, w, c}; }
   Shape y() const { return {n, out_h(), out_w(), c}; }
   PoolSize size() const { return {n, h, w, c, out_h(), out_w(), g}; }
@@ -45,11 +45,11 @@ std::vector<Case> cases() {
   all.push_back({2, 4, 4, 0, {}});
   all.push_back({1, 1, 1, 4, {1, 1, 1, 1, 0, 0, true}});
   all.push_back({1, 20, 24, 8, {17, 18, 2, 3, 8, 9, true}});  // windows of more than 256 elements
-  all.push_back({3, 28, 28, 16, {}});                         // more than a grid holds
+  all.push_back({3, 28, 28, 16, {}});                         // more than a grid covers at once
   return all;
 }
 
-// f(element of x, place in the window, element of y) for every pixel of every window.
+// Calls f(element of x, position in the window, element of y) for every pixel of every window.
 template <class F>
 void for_windows(const Case& t, const F& f) {
   std::int64_t out = 0;
@@ -58,8 +58,8 @@ void for_windows(const Case& t, const F& f) {
       for (std::int64_t ow = 0; ow < t.out_w(); ++ow) {
         for (std::int64_t c = 0; c < t.c; ++c, ++out) {
           for (std::int64_t place = 0; place < t.g.kernel_h * t.g.kernel_w; ++place) {
-            const std::int64_t h = oh * t.g.stride_h - t.g.pad_h + place / t.g.kernel_w;
-            const std::int64_t w = ow * t.g.stride_w - t.g.pad_w + place % t.g.kernel_w;
+            const std::int64_t h = oh * t.g.stride_h - t.g.padding_h + place / t.g.kernel_w;
+            const std::int64_t w = ow * t.g.stride_w - t.g.padding_w + place % t.g.kernel_w;
             if (h < 0 || h >= t.h || w < 0 || w >= t.w) continue;
             f(static_cast<std::size_t>(((n * t.h + h) * t.w + w) * t.c + c), place, static_cast<std::size_t>(out));
           }
@@ -69,7 +69,7 @@ void for_windows(const Case& t, const F& f) {
   }
 }
 
-// Sums and what they may be off by: 8 units of the sum of magnitudes, and what storing moves them by.
+// Sums and their error bounds: 8 units of the sum of magnitudes, plus the rounding of the stored result.
 struct Exact {
   std::vector<long double> sum, magnitude;
 
@@ -109,14 +109,14 @@ std::vector<T> values_with_ties(std::int64_t n) {
 
 template <class T, class Code>
 void check_max(const Case& t, int offset) {
-  TestQueue q;
+  TestStream stream;
   using V = Wide<T>;
   std::vector<V> x = values_with_ties<V>(t.x().numel()), y(static_cast<std::size_t>(t.y().numel()));
   std::vector<Code> code(y.size());
   cpu::backend().pool->max_forward(t.g, view_of(x, t.x()), view_of(y, t.y()), view_of(code, t.y()));
   const DeviceArray<T> in(stored<T>(x), offset), out(t.y().numel(), offset);
   const DeviceArray<Code> codes(t.y().numel(), offset);
-  max_pool(q, t.size(), in.data(), out.data(), codes.data());
+  max_pool(stream, t.size(), in.data(), out.data(), codes.data());
   ASSERT_EQ(codes.host(), code);
   const std::vector<V> got = widened(out.host());
   for (std::size_t i = 0; i < y.size(); ++i) {
@@ -129,7 +129,7 @@ void check_max(const Case& t, int offset) {
   for (const Write write : {Write::overwrite, Write::accumulate}) {
     DeviceArray<T> dx(t.x().numel(), offset);
     if (write == Write::accumulate) dx.set(stored<T>(before));
-    max_pool_backward(q, t.size(), up.data(), codes.data(), dx.data(), write);
+    max_pool_backward(stream, t.size(), up.data(), codes.data(), dx.data(), write);
     Exact exact(t.x().numel());
     for_windows(t, [&](std::size_t at, std::int64_t place, std::size_t from) {
       if (code[from] == place) exact.add(at, dy[from]);
@@ -139,23 +139,23 @@ void check_max(const Case& t, int offset) {
     }
     exact.expect(dx.host());
     if (t.overlaps()) continue;
-    std::vector<V> want = before;  // no sums: the same bits
+    std::vector<V> want = before;  // without overlap there are no sums: the same bits
     cpu::backend().pool->max_backward(t.g, view_of(dy, t.y()), view_of(code, t.y()), {view_of(want, t.x()), write});
     ASSERT_EQ(widened(dx.host()), rounded<T>(want));
   }
 }
 
-// Codes of 2 bits say what those of a byte say, and give the same bits. They begin at a 16-byte boundary wherever the
-// elements begin.
+// 2-bit codes mean the same as one-byte codes and give the same bits. The 2-bit codes begin at a 16-byte boundary
+// even if the elements do not.
 template <class T>
 void check_bits(const Case& t, int offset) {
-  TestQueue q;
+  TestStream stream;
   const std::int64_t outs = t.y().numel();
   const DeviceArray<T> x(stored<T>(values_with_ties<Wide<T>>(t.x().numel())), offset);
   const DeviceArray<T> y(outs, offset), want_y(outs), dy(stored<T>(storable_values<T>(outs, 32)), offset);
   const DeviceArray<std::uint8_t> bytes(outs), bits(outs / 4);
-  max_pool(q, t.size(), x.data(), want_y.data(), bytes.data());
-  max_pool_bits(q, t.size(), x.data(), y.data(), bits.data());
+  max_pool(stream, t.size(), x.data(), want_y.data(), bytes.data());
+  max_pool_bits(stream, t.size(), x.data(), y.data(), bits.data());
   ASSERT_TRUE(same_bits(widened(y.host()), widened(want_y.host())));
   const std::vector<std::uint8_t> places = bytes.host(), packed = bits.host();
   for (std::size_t i = 0; i < places.size(); ++i) {
@@ -168,8 +168,8 @@ void check_bits(const Case& t, int offset) {
       dx.set(before);
       want.set(before);
     }
-    max_pool_backward(q, t.size(), dy.data(), bytes.data(), want.data(), write);
-    max_pool_bits_backward(q, t.size(), dy.data(), bits.data(), dx.data(), write);
+    max_pool_backward(stream, t.size(), dy.data(), bytes.data(), want.data(), write);
+    max_pool_bits_backward(stream, t.size(), dy.data(), bits.data(), dx.data(), write);
     ASSERT_TRUE(same_bits(widened(dx.host()), widened(want.host())));
   }
 }
@@ -205,17 +205,18 @@ TYPED_TEST(PoolKernels, Max) {
   }
 }
 
-// As the contract says it: the pixels of the window that are counted, by going through them one by one.
+// As the backend interface specifies: counts the window's pixels one by one.
 std::vector<long double> divisors(const Case& t) {
   std::vector<long double> all;
   for (std::int64_t oh = 0; oh < t.out_h(); ++oh) {
     for (std::int64_t ow = 0; ow < t.out_w(); ++ow) {
       std::int64_t count = 0;
-      const std::int64_t pad_h = t.g.count_include_pad ? t.g.pad_h : 0, pad_w = t.g.count_include_pad ? t.g.pad_w : 0;
+      const std::int64_t padding_h = t.g.count_include_pad ? t.g.padding_h : 0,
+                         padding_w = t.g.count_include_pad ? t.g.padding_w : 0;
       for (std::int64_t place = 0; place < t.g.kernel_h * t.g.kernel_w; ++place) {
-        const std::int64_t h = oh * t.g.stride_h - t.g.pad_h + place / t.g.kernel_w;
-        const std::int64_t w = ow * t.g.stride_w - t.g.pad_w + place % t.g.kernel_w;
-        if (h >= -pad_h && h < t.h + pad_h && w >= -pad_w && w < t.w + pad_w) ++count;
+        const std::int64_t h = oh * t.g.stride_h - t.g.padding_h + place / t.g.kernel_w;
+        const std::int64_t w = ow * t.g.stride_w - t.g.padding_w + place % t.g.kernel_w;
+        if (h >= -padding_h && h < t.h + padding_h && w >= -padding_w && w < t.w + padding_w) ++count;
       }
       all.push_back(count);
     }
@@ -225,7 +226,7 @@ std::vector<long double> divisors(const Case& t) {
 
 template <class T>
 void check_average(const Case& t, int offset) {
-  TestQueue q;
+  TestStream stream;
   using V = Wide<T>;
   const std::vector<V> x = storable_values<T>(t.x().numel(), 34), dy = storable_values<T>(t.y().numel(), 35);
   const std::vector<V> before = storable_values<T>(t.x().numel(), 36);
@@ -234,7 +235,7 @@ void check_average(const Case& t, int offset) {
     return divisor[out / static_cast<std::size_t>(t.c) % divisor.size()];
   };
   const DeviceArray<T> in(stored<T>(x), offset), up(stored<T>(dy), offset), out(t.y().numel(), offset);
-  average_pool(q, t.size(), in.data(), out.data());
+  average_pool(stream, t.size(), in.data(), out.data());
   Exact means(t.y().numel());
   for_windows(t, [&](std::size_t at, std::int64_t, std::size_t to) { means.add(to, x[at] / divisor_of(to)); });
   means.expect(out.host());
@@ -242,7 +243,7 @@ void check_average(const Case& t, int offset) {
   for (const Write write : {Write::overwrite, Write::accumulate}) {
     DeviceArray<T> dx(t.x().numel(), offset);
     if (write == Write::accumulate) dx.set(stored<T>(before));
-    average_pool_backward(q, t.size(), up.data(), dx.data(), write);
+    average_pool_backward(stream, t.size(), up.data(), dx.data(), write);
     Exact shares(t.x().numel());
     for_windows(t,
                 [&](std::size_t at, std::int64_t, std::size_t from) { shares.add(at, dy[from] / divisor_of(from)); });
@@ -266,7 +267,7 @@ struct Images {
   std::int64_t n, pixels, channels;
 };
 
-// The last ones are cut into parts.
+// The images of the last cases are split into parts.
 const std::vector<Images> kImages{{0, 9, 4},  {2, 9, 0},   {3, 1, 1},    {2, 49, 64},   {1, 257, 5},     {4, 16, 33},
                                   {9, 31, 8}, {5, 33, 31}, {1, 2048, 2}, {1, 2049, 12}, {2, 2 * 2253, 3}};
 
@@ -283,9 +284,9 @@ TYPED_TEST(PoolKernels, GlobalAverage) {
     std::vector<Wide<T>> first;
     for_schedules([&] {
       for (const int offset : {0, 1}) {
-        TestQueue q;
+        TestStream stream;
         const DeviceArray<T> in(stored<T>(x), offset), out(s.n * s.channels, offset);
-        global_average_pool(q, s.n, s.pixels, s.channels, in.data(), out.data());
+        global_average_pool(stream, s.n, s.pixels, s.channels, in.data(), out.data());
         means.expect(out.host());
         if (first.empty()) first = widened(out.host());
         EXPECT_TRUE(same_bits(widened(out.host()), first));
@@ -303,9 +304,9 @@ TYPED_TEST(PoolKernels, GlobalAverageOfInfinitiesAndNan) {
     x[30] = kInfinity;
     x[31] = -kInfinity;
     x[62] = std::numeric_limits<V>::quiet_NaN();
-    TestQueue q;
+    TestStream stream;
     const DeviceArray<T> in(stored<T>(x)), out(3);
-    global_average_pool(q, 1, pixels, 3, in.data(), out.data());
+    global_average_pool(stream, 1, pixels, 3, in.data(), out.data());
     const std::vector<V> got = widened(out.host());
     EXPECT_EQ(got[0], kInfinity);
     EXPECT_EQ(got[1], -kInfinity);
@@ -325,11 +326,11 @@ TYPED_TEST(PoolKernels, GlobalAverageBackwardIsTheSameBits) {
                                                    {view_of(want, {s.n, s.pixels, 1, s.channels}), write});
       for_schedules([&] {
         for (const int offset : {0, 1}) {
-          TestQueue q;
+          TestStream stream;
           const DeviceArray<T> up(stored<T>(dy), offset);
           DeviceArray<T> dx(s.n * s.pixels * s.channels, offset);
           if (write == Write::accumulate) dx.set(stored<T>(before));
-          global_average_pool_backward(q, s.n, s.pixels, s.channels, up.data(), dx.data(), write);
+          global_average_pool_backward(stream, s.n, s.pixels, s.channels, up.data(), dx.data(), write);
           EXPECT_EQ(widened(dx.host()), rounded<T>(want));
         }
       });

@@ -12,9 +12,10 @@ import subprocess
 import sys
 import tempfile
 
-# Kernels that move 16 bytes at a time, of which every instance that is named so must: what must be there (and how often,
-# where parameters are loaded so too), and a regular expression on the demangled name. Other instances are for pointers or sizes that don't allow it; random numbers come by
-# fours, which of bf16 are 8 bytes; so are the four of f32 that are converted to or from them.
+# Kernel instances that must move 16 bytes at a time: the required instructions (and how many, if parameters are loaded
+# this way too), and a regular expression on the demangled name. Other instances are for pointers or sizes that don't
+# allow it. Random numbers are generated four at a time, which is 8 bytes in bf16; conversions between bf16 and f32 also
+# move four at a time, so their bf16 side is 8 bytes.
 VECTOR_KERNELS = [line.split(None, 1) for line in r"""
 load,store ::map_kernel<
 load       ::convert_kernel<__nv_bfloat16, float>
@@ -22,11 +23,11 @@ store      ::convert_kernel<float, __nv_bfloat16>
 load,store ::binary_kernel<[^,]*, [248],
 load,store ::scale_by_kernel<
 store      ::fill_kernel<
-load,store ::finish(_relu)?_kernel<
+load,store ::epilogue(_relu)?_kernel<
 load,store ::optim_kernel<
 load,store ::dropout_kernel<[a-z]+>
 store      ::(uniform|normal)_kernel<[a-z]+>
-load,store ::(gather_rows|copy_block)_kernel<descent::gpu::Pack<
+load,store ::(index_select|copy_block)_kernel<descent::gpu::Pack<
 store      ::gather_images_kernel<[a-z]+, 4>
 load,store ::(max|average|global_average)_pool(_backward)?_kernel<[a-z0-9_]+, [248][,>]
 load,store ::max_pool_2x2(_backward)?_kernel<[a-z0-9_]+, [248], descent::gpu::Place(Bytes|Bits), true>
@@ -43,16 +44,16 @@ load,store ::pairwise_loss_kernel<
 load:2,store ::conv_(tile|patch)_kernel<
 load       ::conv_filter_kernel<
 """.strip().splitlines()]
-# Kernels that may use local memory; none of them is hot: those of f64, which serves to check gradients, and normal, whose
-# sine and cosine reduce large arguments there.
+# Kernels that may use local memory, none of them performance-critical: those of f64, which serves to check gradients,
+# and normal, whose sine and cosine reduce large arguments there.
 LOCAL_MEMORY = re.compile(r"^[^(]*(<double|Sum<double>)|::normal_kernel<")
-# Not ours: sorting is CUB's.
+# Not our kernels: CUB does the sorting.
 FOREIGN = re.compile(r"(^|[ (<:])(cub|thrust)::")
 
 FUNCTION = re.compile(r"^(?:\.visible |\.weak |\.extern )*\.?(?:entry|func)[^\n]*?\b([A-Za-z_$][\w$]*)\(", re.MULTILINE)
 OPERATION = re.compile(r"^\s*(?:@!?%\w+\s+)?((?:ld|st|atom|red)\.[\w.:]+)", re.MULTILINE)
 BY_16_BYTES = re.compile(r"\.(v4\.[bfus]32|v2\.[bfus]64)$")
-# Atomic operations that are not on integers, or that compare and swap, which is how the others are written otherwise.
+# Floating-point atomics, and compare-and-swap, with which they can be emulated.
 FLOAT_ATOMIC = re.compile(r"\.(b?f(16|32|64)(x2)?|cas)(\.|$)")
 
 

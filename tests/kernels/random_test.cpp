@@ -1,16 +1,16 @@
-// Kernels of random numbers: the CPU backend's bits, whatever the size and alignment. Only normal numbers may differ,
-// by what the device's log, sin and cos differ.
+// Random number kernels: the CPU backend's bits, whatever the size and alignment. Only normal numbers may differ, by
+// the difference between the device's and the host's log, sin and cos.
 #include <gtest/gtest.h>
 
 #include <cmath>
 #include <limits>
 #include <vector>
 
-#include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/random.cuh"
+#include "cuda/random/random.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -21,7 +21,7 @@ using test::unit;
 
 const std::vector<std::int64_t> kLengths{0, 1, 2, 3, 4, 5, 31, 32, 33, 255, 256, 257, 1025, 6157};
 
-// The same key for both backends; the number of the call lies in the memory of each.
+// The same key for both backends; each reads the call number from its own memory.
 struct Key {
   std::uint64_t seed;
   std::uint32_t stream;
@@ -48,9 +48,9 @@ TYPED_TEST(RandomKernels, Uniform) {
       const std::vector<T> want(wide.begin(), wide.end());
       for_schedules([&] {
         for (const int offset : {0, 1}) {
-          TestQueue q;
+          TestStream stream;
           const DeviceArray<T> y(n, offset);
-          uniform(q, key.gpu(), low, high, y.data(), n);
+          uniform(stream, key.gpu(), low, high, y.data(), n);
           EXPECT_TRUE(same_bits(y.host(), want));
         }
       });
@@ -69,9 +69,9 @@ TYPED_TEST(RandomKernels, Normal) {
     const std::vector<T> want(wide.begin(), wide.end());
     for_schedules([&] {
       for (const int offset : {0, 1}) {
-        TestQueue q;
+        TestStream stream;
         const DeviceArray<T> y(n, offset);
-        normal(q, key.gpu(), kMean, kStd, y.data(), n);
+        normal(stream, key.gpu(), kMean, kStd, y.data(), n);
         const std::vector<T> got = y.host();
         for (std::size_t i = 0; i < got.size(); ++i) {
           const double size = std::abs(kMean) + std::abs(static_cast<double>(want[i]) - kMean);
@@ -90,13 +90,13 @@ void check_dropout(const Key& key, double p, std::vector<T> x, Write write, int 
   const std::vector<T> before = random_values<T>(n, 62);
   std::vector<T> want = before;
   cpu::backend().random->dropout(key.cpu(), p, view_of(x), {view_of(want), write});
-  TestQueue q;
+  TestStream stream;
   DeviceArray<T> in(x, offset_x), y(n, offset_y);
   if (write == Write::accumulate) y.set(before);
-  dropout(q, key.gpu(), p, in.data(), y.data(), n, write);
+  dropout(stream, key.gpu(), p, in.data(), y.data(), n, write);
   EXPECT_TRUE(same_bits(y.host(), want));
   if (write == Write::accumulate) return;
-  dropout(q, key.gpu(), p, in.data(), in.data(), n, write);
+  dropout(stream, key.gpu(), p, in.data(), in.data(), n, write);
   EXPECT_TRUE(same_bits(in.host(), want)) << "in place";
 }
 
@@ -121,7 +121,7 @@ TYPED_TEST(RandomKernels, Dropout) {
   }
 }
 
-// p exactly at an element's uniform number keeps it; the least bit more drops it.
+// An element is kept if p equals its uniform number, and dropped if p is the next larger number.
 TYPED_TEST(RandomKernels, DropoutAtTheThreshold) {
   using T = TypeParam;
   const Key key{7, 2, 3};
@@ -131,9 +131,9 @@ TYPED_TEST(RandomKernels, DropoutAtTheThreshold) {
   cpu::backend().random->uniform(key.cpu(), 0, 1, view_of(u));
   for (std::size_t i = 0; i < u.size(); ++i) {
     for (const double p : {u[i], std::nextafter(u[i], 1.0)}) {
-      TestQueue q;
+      TestStream stream;
       const DeviceArray<T> in(x), y(kElements);
-      dropout(q, key.gpu(), p, in.data(), y.data(), kElements, Write::overwrite);
+      dropout(stream, key.gpu(), p, in.data(), y.data(), kElements, Write::overwrite);
       EXPECT_EQ(y.host()[i] != T(0), p == u[i]) << "element " << i;
     }
   }
@@ -143,9 +143,9 @@ void check_permutation(std::int64_t n, int offset) {
   const Key key{2024, 3, 11};
   std::vector<std::int32_t> want(static_cast<std::size_t>(n));
   cpu::backend().random->permutation(key.cpu(), view_of(want));
-  TestQueue q;
+  TestStream stream;
   const DeviceArray<std::int32_t> y(n, offset);
-  permutation(q, key.gpu(), y.data(), n);
+  permutation(stream, key.gpu(), y.data(), n);
   EXPECT_TRUE(same_bits(y.host(), want)) << "of " << n;
 }
 
@@ -156,14 +156,14 @@ TEST(RandomKernels, Permutation) {
       check_permutation(n, 1);
     }
   });
-  check_permutation(200001, 0);  // among so many, some words are equal
+  check_permutation(200001, 0);  // with so many elements, some random words are equal
 }
 
 TEST(RandomKernels, AdvanceWraps) {
   for (const std::int32_t number : {0, -1, 41, std::numeric_limits<std::int32_t>::max()}) {
-    TestQueue q;
+    TestStream stream;
     const DeviceArray<std::int32_t> call{number};
-    advance_call(q, call.data());
+    advance_call(stream, call.data());
     EXPECT_EQ(call.host()[0], static_cast<std::int32_t>(static_cast<std::uint32_t>(number) + 1U));
   }
 }

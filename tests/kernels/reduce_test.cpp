@@ -1,5 +1,5 @@
-// Reductions on a device against the CPU's: rows and columns of every width, pieces, unaligned arrays,
-// NaN and infinities. Sums may differ by 8 u of sum |x|; maxima and places not at all.
+// Reductions on a device against the CPU's: rows and columns of every width, pieces, unaligned arrays, NaN and
+// infinities. Sums may differ by 8 u of sum |x|; maxima and their indices must be equal.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -7,11 +7,11 @@
 #include <string>
 #include <vector>
 
-#include "backend_test.h"
 #include "bf16.h"
 #include "device_array.h"
+#include "support/backend_test.h"
 
-#include "cuda/kernels/reduce.cuh"
+#include "cuda/reduce/reduce.cuh"
 
 namespace descent::gpu {
 namespace {
@@ -30,7 +30,7 @@ struct Extent {
   Shape y() const { return {outer, inner}; }
 };
 
-// Every loop: a thread, a part of a warp, a warp, a block, pieces of rows; few rows, tiles and pieces of columns.
+// Cover every loop: a thread, part of a warp, a warp, a block, pieces of rows; few rows, tiles, pieces of columns.
 const std::vector<Extent>& extents() {
   static const std::vector<Extent> all{
       {0, 5, 1},     {3, 0, 1},    {2, 0, 3},     {1, 1, 1},    {1, 1, 1025},  {4, 1, 1},     {257, 3, 1},
@@ -45,7 +45,7 @@ const std::vector<Extent>& extents() {
 
 std::string text(const Extent& e, int offset) { return to_string(e.x()) + " at " + std::to_string(offset); }
 
-// Elements of every magnitude and sign, so that a sum's error shows.
+// Elements of many magnitudes and both signs, so that errors of a sum show.
 template <class T>
 std::vector<T> wide_values(std::int64_t n, unsigned seed) {
   std::vector<T> x = random_values<T>(n, seed, -8, 8);
@@ -57,31 +57,31 @@ std::vector<T> wide_values(std::int64_t n, unsigned seed) {
 }
 
 template <class T, class Y>
-std::vector<Y> on_cpu(Reduction op, const Extent& e, const std::vector<T>& x, std::vector<Y> y, Write write) {
+std::vector<Y> on_cpu(ReduceOp op, const Extent& e, const std::vector<T>& x, std::vector<Y> y, Write write) {
   cpu_backend().reduce->reduce(op, view_of(x, e.x()), e.outer, e.n, e.inner, Grad{view_of(y, e.y()), write});
   return y;
 }
 
 template <class T, class Y = T>
 void check_reduce(const Extent& e, int offset) {
-  TestQueue q;
+  TestStream stream;
   std::vector<T> x = wide_values<T>(e.x().numel(), 1);
   const std::vector<Y> before = random_values<Y>(e.y().numel(), 2);
   std::vector<T> sizes(x);
   for (T& value : sizes) value = static_cast<T>(std::abs(Wide<T>(value)));
   const DeviceArray<T> from(x, offset);
-  const std::vector<Y> total = on_cpu(Reduction::sum, e, sizes, before, Write::overwrite);
-  for (const Reduction op : {Reduction::sum, Reduction::mean, Reduction::max}) {
+  const std::vector<Y> total = on_cpu(ReduceOp::sum, e, sizes, before, Write::overwrite);
+  for (const ReduceOp op : {ReduceOp::sum, ReduceOp::mean, ReduceOp::max}) {
     for (const Write write : kWrites) {
       DeviceArray<Y> y(before, offset);
-      reduce<T>(q, op, from.data(), e.outer, e.n, e.inner, y.data(), write);
+      reduce<T>(stream, op, from.data(), e.outer, e.n, e.inner, y.data(), write);
       const std::vector<Y> got = y.host(), want = on_cpu(op, e, x, before, write);
-      if (op == Reduction::max) {
+      if (op == ReduceOp::max) {
         EXPECT_TRUE(same_bits(got, want));
         continue;
       }
       for (std::size_t i = 0; i < got.size(); ++i) {
-        const double of = static_cast<double>(total[i]) / (op == Reduction::mean ? static_cast<double>(e.n) : 1);
+        const double of = static_cast<double>(total[i]) / (op == ReduceOp::mean ? static_cast<double>(e.n) : 1);
         const auto value = static_cast<double>(got[i]), expected = static_cast<double>(want[i]);
         if (std::isnan(expected)) {
           ASSERT_TRUE(std::isnan(value)) << i;
@@ -101,22 +101,22 @@ TEST(ReduceKernels, RowsAndColumns) {
       check_reduce<float>(e, offset);
       check_reduce<double>(e, offset);
       offset == 0 ? check_reduce<Bf16>(e, offset)
-                  : check_reduce<Bf16, float>(e, offset);  // one of each: these are slow
+                  : check_reduce<Bf16, float>(e, offset);  // only one of each, as these are slow
     }
   }
 }
 
-// The same elements anywhere give the same bits, under every schedule.
+// The same elements give the same bits at any alignment and under every schedule.
 template <class T>
 void check_bits(const Extent& e) {
   const std::vector<T> x = wide_values<T>(e.x().numel(), 3);
   std::vector<T> first;
   for (const int offset : {0, 1, 3}) {
     for_schedules([&] {
-      TestQueue q;
+      TestStream stream;
       const DeviceArray<T> from(x, offset);
       DeviceArray<T> y(e.y().numel());
-      reduce<T>(q, Reduction::sum, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
+      reduce<T>(stream, ReduceOp::sum, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
       if (first.empty()) first = y.host();
       EXPECT_TRUE(same_bits(y.host(), first)) << text(e, offset);
     });
@@ -134,12 +134,12 @@ TEST(ReduceKernels, SumsKeepTheirBits) {
 
 template <class T>
 void check_max(const Extent& e, const std::vector<T>& x, int offset) {
-  TestQueue q;
+  TestStream stream;
   const std::int64_t groups = e.y().numel();
   const DeviceArray<T> from(x, offset);
   DeviceArray<T> y(groups, offset);
-  reduce<T>(q, Reduction::max, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
-  const std::vector<T> got = y.host(), top = on_cpu(Reduction::max, e, x, got, Write::overwrite);
+  reduce<T>(stream, ReduceOp::max, from.data(), e.outer, e.n, e.inner, y.data(), Write::overwrite);
+  const std::vector<T> got = y.host(), top = on_cpu(ReduceOp::max, e, x, got, Write::overwrite);
   for (std::size_t i = 0; i < top.size(); ++i) {
     const Wide<T> value = got[i], expected = top[i];
     ASSERT_TRUE(value == expected || (std::isnan(value) && std::isnan(expected))) << i;
@@ -148,20 +148,20 @@ void check_max(const Extent& e, const std::vector<T>& x, int offset) {
   for (const Write write : kWrites) {
     std::vector<T> want = random_values<T>(e.x().numel(), 6);
     DeviceArray<T> dx(want, 1 - offset);
-    max_backward<T>(q, from.data(), y.data(), dy.data(), e.outer, e.n, e.inner, dx.data(), write);
+    max_backward<T>(stream, from.data(), y.data(), dy.data(), e.outer, e.n, e.inner, dx.data(), write);
     cpu_backend().reduce->max_backward(view_of(x, e.x()), view_of(top, e.y()), view_of(dy.host(), e.y()), e.outer, e.n,
                                        e.inner, Grad{view_of(want, e.x()), write});
     EXPECT_TRUE(same_bits(dx.host(), want)) << "write " << static_cast<int>(write);
   }
   if (e.inner != 1) return;
   DeviceArray<std::int32_t> place(e.outer, offset);
-  argmax_rows<T>(q, from.data(), e.outer, e.n, place.data());
+  argmax_rows<T>(stream, from.data(), e.outer, e.n, place.data());
   std::vector<std::int32_t> want(static_cast<std::size_t>(e.outer));
   cpu_backend().reduce->argmax_rows(view_of(x, {e.outer, e.n}), view_of(want, {e.outer}));
   EXPECT_TRUE(same_bits(place.host(), want));
 }
 
-// Few different values, so that maxima are met again; then NaN and infinities among them.
+// Few distinct values, so that maxima repeat; then with NaN and infinities among them.
 template <class T>
 void check_max_values(const Extent& e, int offset) {
   std::vector<T> x = random_values<T>(e.x().numel(), 7, -4, 4);
@@ -188,13 +188,13 @@ TEST(ReduceKernels, MaximaTheirPlacesAndGradients) {
 
 template <class T, class Y = T>
 void check_sum_to(const Shape& x_shape, const Shape& y_shape) {
-  TestQueue q;
+  TestStream stream;
   const std::vector<T> x = random_values<T>(x_shape.numel(), 8);
   for (const Write write : kWrites) {
     std::vector<Y> want = random_values<Y>(y_shape.numel(), 9);
     const DeviceArray<T> from(x);
     DeviceArray<Y> y(want, 1);
-    sum_to<T>(q, from.data(), x_shape, y_shape, y.data(), write);
+    sum_to<T>(stream, from.data(), x_shape, y_shape, y.data(), write);
     cpu_backend().reduce->sum_to(view_of(x, x_shape), Grad{view_of(want, y_shape), write});
     const std::vector<Y> got = y.host();
     const double terms = y_shape.numel() == 0 ? 0 : static_cast<double>(x_shape.numel() / y_shape.numel());
@@ -240,12 +240,12 @@ constexpr std::int64_t kFlatSizes[] = {0, 1, 3, 4, 5, 31, 32, 33, 255, 256, 257,
 
 template <class T>
 void check_sum_of_squares(std::int64_t n, int offset) {
-  TestQueue q;
+  TestStream stream;
   const std::vector<T> x = wide_values<T>(n, 10);
   const DeviceArray<T> from(x, offset);
   DeviceArray<double> y(1);
   double want = 0;
-  sum_of_squares<T>(q, from.data(), n, y.data());
+  sum_of_squares<T>(stream, from.data(), n, y.data());
   cpu_backend().reduce->sum_of_squares(view_of(x, {n}), View{&want, {1}, DType::f64});
   EXPECT_NEAR(y.host()[0], want, 8 * unit<Wide<T>>() * want) << n << " at " << offset;
 }
@@ -260,43 +260,10 @@ TEST(ReduceKernels, SumOfSquares) {
   }
 }
 
-template <class T>
-double nonfinite_of(const std::vector<T>& x, int offset) {
-  TestQueue q;
-  const DeviceArray<T> from(x, offset);
-  DeviceArray<double> y(1);
-  first_nonfinite<T>(q, from.data(), from.size(), y.data());
-  return y.host()[0];
-}
-
-template <class T>
-void check_first_nonfinite(std::int64_t n, int offset) {
-  SCOPED_TRACE(n);
-  std::vector<T> x = random_values<T>(n, 11);
-  EXPECT_EQ(nonfinite_of(x, offset), -1);
-  const T bad[] = {static_cast<T>(kNan), static_cast<T>(kInf), static_cast<T>(-kInf)};
-  int kind = 0;
-  for (const std::int64_t at : {n - 1, n * 2 / 3, n / 2, n / 7, std::int64_t{0}}) {  // each before those already there
-    if (at < 0 || at >= n) continue;
-    x[static_cast<std::size_t>(at)] = bad[kind++ % 3];
-    EXPECT_EQ(nonfinite_of(x, offset), static_cast<double>(at));
-  }
-}
-
-TEST(ReduceKernels, FirstNonfinite) {
-  for (const std::int64_t n : kFlatSizes) {
-    for (const int offset : {0, 1}) {
-      check_first_nonfinite<float>(n, offset);
-      check_first_nonfinite<double>(n, offset);
-      check_first_nonfinite<Bf16>(n, offset);
-    }
-  }
-}
-
-// Infinities and NaN go through sums as IEEE has them, also through the low parts of f64.
+// Infinities and NaN propagate through sums as IEEE 754 defines, also through the low parts of f64 sums.
 template <class T>
 void check_infinite_sums(std::int64_t n) {
-  TestQueue q;
+  TestStream stream;
   const std::vector<std::pair<std::vector<double>, double>> cases{
       {{kInf}, kInf}, {{-kInf}, -kInf}, {{kInf, -kInf}, kNan}, {{kNan, 1}, kNan}, {{kInf, kInf}, kInf}};
   for (const auto& [put, want] : cases) {
@@ -304,7 +271,7 @@ void check_infinite_sums(std::int64_t n) {
     for (std::size_t i = 0; i < put.size(); ++i) x[(i * 37) % x.size()] = static_cast<T>(put[i]);
     const DeviceArray<T> from(x);
     DeviceArray<T> y(1);
-    reduce<T>(q, Reduction::sum, from.data(), 1, n, 1, y.data(), Write::overwrite);
+    reduce<T>(stream, ReduceOp::sum, from.data(), 1, n, 1, y.data(), Write::overwrite);
     const double got = static_cast<double>(y.host()[0]);
     EXPECT_TRUE(got == want || (std::isnan(got) && std::isnan(want))) << got << ", expected " << want;
   }
@@ -325,25 +292,25 @@ void check_top_k() {
       for (const std::int64_t k : {std::int64_t{1}, (shape[1] + 1) / 2, shape[1]}) {
         SCOPED_TRACE(testing::Message() << k << " of " << to_string(shape));
         std::vector<T> x = wide_values<T>(shape.numel(), 5);
-        for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(Wide<T>(x[i])));  // equal
+        for (std::size_t i = 0; i < x.size(); i += 4) x[i] = static_cast<T>(std::floor(Wide<T>(x[i])));  // ties
         if (x.size() > 9) {
           x[2] = x[5] = static_cast<T>(kNan);
-          x[3] = -T(0);  // equal to 0, and before it
+          x[3] = -T(0);  // equal to 0, and first
           x[6] = T(0);
           x[7] = static_cast<T>(kInf);
           x[8] = static_cast<T>(-kInf);
         }
         const std::int64_t count = shape[0] * k;
         std::vector<T> values(static_cast<std::size_t>(count));
-        std::vector<std::int32_t> places(static_cast<std::size_t>(count));
+        std::vector<std::int32_t> indices(static_cast<std::size_t>(count));
         cpu_backend().reduce->top_k(view_of(std::as_const(x), shape), view_of(values, {shape[0], k}),
-                                    view_of(places, {shape[0], k}));
-        TestQueue q;
+                                    view_of(indices, {shape[0], k}));
+        TestStream stream;
         const DeviceArray<T> in(x), out(count);
         const DeviceArray<std::int32_t> at(count);
-        top_k(q, in.data(), shape[0], shape[1], k, out.data(), at.data());
+        top_k(stream, in.data(), shape[0], shape[1], k, out.data(), at.data());
         EXPECT_TRUE(same_bits(out.host(), values));
-        EXPECT_EQ(at.host(), places);
+        EXPECT_EQ(at.host(), indices);
       }
     }
   });

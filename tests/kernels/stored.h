@@ -1,14 +1,14 @@
-// Tests of kernels whose activations may be stored in bf16: they are given numbers that the storage type T holds
-// exactly, compute what they expect in Wide<T> or better, and allow for the one rounding of a stored result. For f32
-// and f64 all of this does nothing.
+// Helpers for tests of kernels whose activations may be stored in bf16: inputs are numbers that the storage type T
+// represents exactly, expected results are computed in Wide<T> or better, and bounds allow for the one rounding of a
+// stored result. For f32 and f64 these helpers change nothing.
 #pragma once
 
 #include <cstdint>
 #include <type_traits>
 #include <vector>
 
-#include "backend_test.h"
-#include "cuda/launch.cuh"
+#include "cuda/runtime/launch.cuh"
+#include "support/backend_test.h"
 
 namespace descent::gpu {
 
@@ -46,13 +46,13 @@ std::vector<Wide<T>> storable_values(std::int64_t n, unsigned seed, double low =
   return rounded<T>(test::random_values<Wide<T>>(n, seed, low, high));
 }
 
-// What storing a result may move it by, relative to itself: half of bf16's distance from 1 to the next number.
+// Relative error of storing a result: half of bf16's distance from 1 to the next number.
 template <class T>
 constexpr double storing_unit() {
   return kIsWide<T> ? 0 : 1.0 / 256;
 }
 
-// How far a stored result may lie from what it should be, of this size, if it may be off by `bound` before.
+// Error bound of a stored result of magnitude `size` whose error before storing is at most `bound`.
 template <class T>
 long double storing_bound(long double size, long double bound) {
   return bound + static_cast<long double>(storing_unit<T>()) * (size + bound);

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# consumer.sh CMAKE BUILD PROJECT COMPILER VERSION FLAGS: installs the build into a temporary prefix, moves that elsewhere
+# consumer.sh CMAKE BUILD PROJECT COMPILER VERSION FLAGS: installs the build into a temporary prefix, moves it elsewhere
 # (to a name with a space), and builds and runs another project against it, found by find_package and by pkg-config.
 set -euo pipefail
 cmake=$1 build=$2 project=$3 compiler=$4 version=$5 flags=$6
@@ -8,7 +8,7 @@ trap 'rm -rf "$work"' EXIT
 
 DESTDIR='' "$cmake" --install "$build" --prefix "$work/first" >"$work/install.log" || { cat "$work/install.log"; exit 1; }
 prefix="$work/a prefix"
-mv "$work/first" "$prefix" # an installed tree may be moved
+mv "$work/first" "$prefix" # an installed tree must be relocatable
 if [ -x "$prefix/bin/descent" ]; then
   said=$("$prefix/bin/descent" --version)
   case $said in *"$version"*) ;; *) echo "descent --version says '$said', expected $version"; exit 1 ;; esac

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# exports.sh LIBRARY: only names of namespace descent are exported, and the classes of error.h can be caught outside.
+# exports.sh LIBRARY: only names of namespace descent are exported, and programs can catch the classes of error.h.
 set -euo pipefail
 library=$1
 mangled=$(nm -D --defined-only "$library" | awk '{print $3}')
@@ -10,7 +10,7 @@ if [ -n "$foreign" ]; then
   c++filt <<<"$foreign"
   exit 1
 fi
-# What is meant for the library alone stays inside.
+# Names that are internal to the library are not exported.
 inner=$(grep -E 'descent::(cpu|gpu)::' <<<"$names" || true)
 if [ -n "$inner" ]; then
   echo "a backend's inside is exported:"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # headers.sh INCLUDE_DIR COMPILER: public headers include only the standard library and each other, each compiles on its
-# own without a warning, and descent.h includes them all. A program that is compiled without what they rely on is told so.
+# own without a warning, and descent.h includes them all. Compiling without the options they need gives a clear error.
 set -euo pipefail
 include=$1 compiler=$2
 cd "$include"
@@ -22,7 +22,7 @@ for header in descent/*.h; do
     exit 1
   fi
 done
-# The first error is ours, and says what to do: refused MESSAGE SOURCE OPTION...
+# The first error is descent's own and says what to do: refused MESSAGE SOURCE OPTION...
 how=-E
 refused() {
   local message=$1 source=$2 said
@@ -48,7 +48,7 @@ refused '_GLIBCXX_USE_CXX11_ABI=0 changes std::string' "$all" -D_GLIBCXX_USE_CXX
 how=-fsyntax-only refused 'close the #pragma pack' '#include <string>
 #pragma pack(push, 1)
 #include "descent/export.h"'
-# -fshort-enums changes an enum whose type is not written down; those of `enum class` have one.
+# -fshort-enums changes an enum without an explicit underlying type; `enum class` always has one.
 unscoped=$(grep -nE '\benum[[:space:]]+[^c]|\benum[[:space:]]*\{' descent/*.h || true)
 if [ -n "$unscoped" ]; then
   echo "an enum that -fshort-enums changes:"

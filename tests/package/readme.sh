@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The README's C++ example is the example that is compiled and run, and the files that it links are there.
+# The README's C++ example is the one that is compiled and run, and the files that it links to exist.
 #   readme.sh SOURCE_DIR
 set -euo pipefail
 cd "$1"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# simd_symbols.sh LEVEL OBJECT...: what is compiled once per SIMD level has internal linkage or lives in the namespace of
-# its level. A shared inline function would be a weak symbol, of which the linker keeps one for everybody: an AVX-512 copy
-# of a std template crashes an older machine, and a copy with contracted multiply-adds changes what others compute.
+# simd_symbols.sh LEVEL OBJECT...: code that is compiled once per SIMD level has internal linkage or is in the namespace
+# of its level. A shared inline function would be a weak symbol, of which the linker keeps one for all: an AVX-512 copy of
+# a std template crashes an older machine, and a copy with contracted multiply-adds changes results elsewhere.
 set -euo pipefail
 level=$1
 shift

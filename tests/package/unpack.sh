@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# tools/deps.sh --unpack removes usr, lib, etc and apt of its folder: only of a folder that is new, empty or its own.
-# apt-get is one that fails, so nothing is fetched and every accepted folder ends with "could not fetch".
+# tools/deps.sh --unpack removes usr, lib, etc and apt from its folder, but only if the folder is new, empty or its own. A
+# failing apt-get replaces the real one, so nothing is fetched and every accepted folder ends with "could not fetch".
 set -euo pipefail
 source_dir=$1
 work=$(mktemp -d)
@@ -27,7 +27,7 @@ done
 
 mkdir "$work/empty"
 unpack "$work/empty" 'could not fetch'
-unpack "$work/empty" 'could not fetch' # what it left there is its own
+unpack "$work/empty" 'could not fetch' # what deps.sh left there is its own
 unpack "$work/new" 'could not fetch'
 mkdir -p "$work/complete/usr/lib" "$work/interrupted/apt"
 echo other packages >"$work/complete/unpacked"

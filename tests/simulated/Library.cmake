@@ -1,5 +1,5 @@
-# libsimulated_cuda.so: the simulated device. It takes the place of CUDA's runtime, cuBLAS, cuBLASLt and cuDNN, whose
-# functions it exports; the headers are theirs. Only for builds with DESCENT_SIMULATED, and never installed.
+# libsimulated_cuda.so: the simulated device. It replaces CUDA's runtime, cuBLAS, cuBLASLt and cuDNN: it exports their
+# functions, and programs use NVIDIA's headers. Only for builds with DESCENT_SIMULATED, and never installed.
 if(NOT CMAKE_SYSTEM_NAME STREQUAL "Linux" OR NOT CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
   message(FATAL_ERROR "DESCENT_SIMULATED=ON needs Linux on x86-64: the simulated device rounds with SSE and maps memory twice")
 endif()
@@ -13,11 +13,10 @@ endif()
 add_library(simulated_cuda SHARED ${simulated_sources})
 target_include_directories(simulated_cuda PUBLIC "${simulated_dir}")
 target_include_directories(simulated_cuda SYSTEM PUBLIC ${CUDAToolkit_INCLUDE_DIRS})
-# Always optimized: tests of a debug build would take hours. Contraction would change what mul and add give.
+# Always optimized: tests of a debug build would take hours. Contraction would change the results of mul and add.
 target_compile_options(simulated_cuda PRIVATE -O2 -ftree-vectorize -fvect-cost-model=dynamic -march=x86-64-v3
                                               -ffp-contract=off)
-# Tests use more of it than CUDA's functions (control.h, and what they test from inside): everything is exported. After
-# descent_flags, which hides symbols.
+# Exports everything: tests also use control.h and internals. Must follow descent_flags, which hides symbols.
 add_library(simulated_exports INTERFACE)
 target_compile_options(simulated_exports INTERFACE -fvisibility=default -fno-visibility-inlines-hidden)
 target_link_libraries(simulated_cuda PRIVATE descent_flags simulated_exports Threads::Threads)

@@ -1,4 +1,4 @@
-// The counters of launches whose counts are known.
+// Tests the performance counters on launches whose counts are known.
 #include "kernel_fixture.h"
 
 namespace simulated::ptx {
@@ -18,7 +18,7 @@ const DeviceArray<std::uint32_t>& cells() {
   return array;
 }
 
-// What `body` adds to what the kernel counts without it.
+// The counts that `body` adds to those of an empty kernel.
 Counters counted(const std::string& body, const Shape& shape = ptx::shape(1, 32)) {
   return run_text(body, shape, {cells().address()});
 }
@@ -29,7 +29,7 @@ TEST_F(PtxCounters, Instructions) {
   EXPECT_EQ(one.thread_instructions - none.thread_instructions, 120u);
   EXPECT_EQ(none.warp_instructions % 6, 0u);
   EXPECT_EQ(none.thread_instructions, none.warp_instructions * 20);
-  // A guard that is false for some, or for all.
+  // A guard that is false for some lanes, or for all lanes of a warp.
   const Counters some = counted("setp.lt.u32 %p0, %t, 5;\n@%p0 add.u32 %r0, %t, 1;\n", shape(3, 40));
   EXPECT_EQ(some.warp_instructions - none.warp_instructions, 12u);
   EXPECT_EQ(some.thread_instructions - none.thread_instructions, 120u + 15);
@@ -49,7 +49,7 @@ TEST_F(PtxCounters, Branches) {
   EXPECT_EQ(one_warp.divergent_branches, 1u);
   EXPECT_EQ(both.divergent_branches, 2u);
   EXPECT_EQ(none.warp_instructions - all.warp_instructions, 2u);
-  EXPECT_EQ(none.thread_instructions, all.thread_instructions);  // add in the place of bra, whose guard was false
+  EXPECT_EQ(none.thread_instructions, all.thread_instructions);  // add executes instead of the bra whose guard is false
   const Counters loop =
       counted("mov.u32 %r0, 0;\n$loop:\nadd.u32 %r0, %r0, 1;\nsetp.lt.u32 %p0, %r0, 10;\n@%p0 bra $loop;\n");
   EXPECT_EQ(loop.branches, 10u);
@@ -73,7 +73,7 @@ TEST_F(PtxCounters, FloatingPointOperations) {
   EXPECT_EQ(counted("add.u32 %r0, %t, 1;\nmad.lo.u32 %r0, %r0, 3, %r0;\n").flops_f32, 0u);
 }
 
-// A warp's access to words at `scale` * t / `divisor`, plus `first` bytes.
+// PTX that sets %x1 to %a0 + `scale` * (t / `divisor`) + `first` (in bytes).
 std::string place(int scale, int divisor = 1, int first = 0) {
   return "div.u32 %r1, %t, " + std::to_string(divisor) + ";\nmul.wide.u32 %x1, %r1, " + std::to_string(scale) +
          ";\nadd.u64 %x1, %a0, %x1;\nadd.u64 %x1, %x1, " + std::to_string(first) + ";\n";
@@ -94,17 +94,17 @@ TEST_F(PtxCounters, GlobalLoads) {
   };
   const std::string word = "ld.global.u32 %r0, [%x1];\n";
   expect_access(loads(place(4), word), 1, 128, 4, 4, 4);        // coalesced
-  expect_access(loads(place(4, 1, 4), word), 1, 128, 5, 4, 5);  // and shifted
+  expect_access(loads(place(4, 1, 4), word), 1, 128, 5, 4, 5);  // misaligned by one word
   expect_access(loads(place(8), word), 1, 128, 8, 4, 8);        // every other word
-  expect_access(loads(place(32), word), 1, 128, 32, 4, 32);     // a sector each
+  expect_access(loads(place(32), word), 1, 128, 32, 4, 32);     // one sector per lane
   expect_access(loads(place(4096), word), 1, 128, 32, 4, 32);
-  expect_access(loads(place(0), word), 1, 128, 1, 1, 1);     // one for all
+  expect_access(loads(place(0), word), 1, 128, 1, 1, 1);     // all lanes read one word
   expect_access(loads(place(4, 2), word), 1, 128, 2, 2, 2);  // in pairs
   expect_access(loads(place(16), "ld.global.v4.u32 {%r2, %r3, %r4, %r5}, [%x1];\n"), 1, 512, 16, 16, 16);
   expect_access(loads(place(8), "ld.global.u64 %x2, [%x1];\n"), 1, 256, 8, 8, 8);
   expect_access(loads(place(1), "ld.global.u8 %h0, [%x1];\n"), 1, 32, 1, 1, 1);
   expect_access(loads(place(2), "ld.global.nc.u16 %h0, [%x1];\n"), 1, 64, 2, 2, 2);
-  // Two warps, two times: sectors of the launch count once. Lanes that take no part are not counted.
+  // Two warps, two loads: distinct_sectors counts a sector once per launch. Inactive lanes are not counted.
   expect_access(loads(place(4), word + word, shape(1, 64)), 4, 512, 16, 16, 8);
   expect_access(loads(place(4), word, shape(3, 32)), 3, 384, 12, 12, 4);
   expect_access(loads(place(4) + "setp.lt.u32 %p0, %t, 9;\n", "@%p0 " + word), 1, 36, 2, 2, 2);
@@ -125,7 +125,8 @@ TEST_F(PtxCounters, GlobalStoresAndAtomics) {
   expect_access(both.stores, 1, 128, 4, 4, 4);
 }
 
-// Shared memory at t * scale / divisor. First all of it is written, by 8 stores that are not looked at.
+// Counts of a shared-memory load at t / divisor * scale. Eight stores fill the memory first; their counts are checked
+// here and not returned.
 SharedAccess shared_loads(int scale, const std::string& load, int divisor = 1, int lanes = 32) {
   const std::string fill =
       "mov.u32 %r9, 0;\nshl.b32 %r8, %t, 4;\nmov.u32 %r7, cells;\nadd.u32 %r8, %r8, %r7;\n$fill:\n"
@@ -136,7 +137,7 @@ SharedAccess shared_loads(int scale, const std::string& load, int divisor = 1, i
       counted(fill + "div.u32 %r1, %t, " + std::to_string(divisor) + ";\nmad.lo.u32 %r1, %r1, " +
               std::to_string(scale) + ", %r7;\nsetp.lt.u32 %p0, %t, " + std::to_string(lanes) + ";\n@%p0 " + load);
   EXPECT_EQ(counters.shared_stores.requests, 8u);
-  EXPECT_EQ(counters.shared_stores.wavefronts, 32u);  // of 128-bit stores: four quarters
+  EXPECT_EQ(counters.shared_stores.wavefronts, 32u);  // 128-bit stores: four quarter-warps each
   EXPECT_EQ(counters.shared_stores.conflicts(), 0u);
   return counters.shared_loads;
 }
@@ -159,21 +160,21 @@ TEST_F(PtxCounters, BankConflicts) {
   expect_shared(shared_loads(12, word), 128, 1, 1);  // an odd number of words apart
   expect_shared(shared_loads(24, word), 128, 2, 1);
   expect_shared(shared_loads(124, word), 128, 1, 1);
-  expect_shared(shared_loads(0, word), 128, 1, 1);       // one for all
-  expect_shared(shared_loads(4, word, 4), 128, 1, 1);    // one for four lanes each
-  expect_shared(shared_loads(128, word, 8), 128, 4, 1);  // four words of one bank
+  expect_shared(shared_loads(0, word), 128, 1, 1);       // all lanes read one word
+  expect_shared(shared_loads(4, word, 4), 128, 1, 1);    // four lanes read each word
+  expect_shared(shared_loads(128, word, 8), 128, 4, 1);  // four words in one bank
   expect_shared(shared_loads(128, word, 1, 5), 20, 5, 1);
   expect_shared(shared_loads(4, word, 1, 0), 0, 0, 0);
   expect_shared(shared_loads(1, "ld.shared.u8 %h0, [%r1];\n"), 32, 1, 1);
   expect_shared(shared_loads(2, "ld.shared.u16 %h0, [%r1];\n"), 64, 1, 1);
   expect_shared(shared_loads(128, "ld.shared.u16 %h0, [%r1];\n"), 64, 32, 1);
-  // 8 bytes: each half of the warp for itself.
+  // 8-byte accesses: each half-warp is served separately.
   expect_shared(shared_loads(8, two), 256, 2, 2);
   expect_shared(shared_loads(16, two), 256, 4, 2);
   expect_shared(shared_loads(128, two), 256, 32, 2);
   expect_shared(shared_loads(0, two), 256, 2, 2);
   expect_shared(shared_loads(8, two, 1, 16), 128, 1, 1);
-  // 16 bytes: each quarter.
+  // 16-byte accesses: each quarter-warp is served separately.
   expect_shared(shared_loads(16, four), 512, 4, 4);
   expect_shared(shared_loads(32, four), 512, 8, 4);
   expect_shared(shared_loads(128, four), 512, 32, 4);

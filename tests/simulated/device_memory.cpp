@@ -1,3 +1,4 @@
+// Maps, allocates and checks the simulated device's memory.
 #include "device_memory.h"
 
 #include <sys/mman.h>
@@ -14,16 +15,16 @@ namespace simulated {
 namespace {
 
 constexpr std::uint64_t kPage = 4096;
-constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;  // of addresses, for all allocations of the process
+constexpr std::uint64_t kMostBytes = std::uint64_t{1} << 40;  // address space for all allocations of the process
 constexpr std::uint64_t kFewestBytes = std::uint64_t{16} << 30;
-constexpr std::uint64_t kGuard = 512;  // bytes that belong to nobody, before and after an allocation
+constexpr std::uint64_t kGuard = 512;  // unallocated bytes before and after every allocation
 
 void* map(std::uint64_t bytes, int protection, int flags, int file) {
   void* const at = mmap(nullptr, bytes, protection, flags | MAP_NORESERVE, file, 0);
   return at == MAP_FAILED ? nullptr : at;
 }
 
-// The first byte of the shadow that lacks one of the bits, or `bytes`.
+// The index of the first shadow byte that lacks one of the bits, or `bytes` if there is none.
 std::uint64_t first_without(const std::uint8_t* shadow, std::uint64_t bytes, std::uint8_t bits) {
   constexpr std::uint64_t kStep = 256;
   std::uint64_t at = 0;
@@ -50,7 +51,7 @@ std::string byte_of(std::uint64_t at, std::uint64_t address, std::uint64_t bytes
 
 }  // namespace
 
-// Never destroyed: programs call CUDA until their last destructor.
+// Never destroyed: programs call CUDA even in their last destructor.
 DeviceMemory& DeviceMemory::instance() {
   static DeviceMemory& memory = *new DeviceMemory;
   return memory;
@@ -65,7 +66,7 @@ DeviceMemory::DeviceMemory() {
     void* const shadow = map(bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     if (seen_by_host != nullptr && bytes != nullptr && shadow != nullptr) {
       close(file);
-      // A core file would hold it all, and a child would copy what it touches.
+      // Keep the whole mapping out of core dumps.
       madvise(shadow, bytes_, MADV_DONTDUMP);
       madvise(bytes, bytes_, MADV_DONTDUMP);
       base_ = reinterpret_cast<std::uint64_t>(seen_by_host);
@@ -92,7 +93,7 @@ std::uint64_t DeviceMemory::allocate(std::uint64_t bytes, std::uint64_t alignmen
 
 void DeviceMemory::release(std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t begin = address - base_, end = begin + bytes;
-  // Whole pages at once, and what shares a page with others byte by byte.
+  // Drop whole pages at once; clear the bytes on pages shared with other allocations one by one.
   const std::uint64_t first = (begin + kPage - 1) / kPage * kPage, last = end / kPage * kPage;
   if (first >= last) {
     std::memset(shadow_ + begin, 0, bytes);
@@ -102,7 +103,7 @@ void DeviceMemory::release(std::uint64_t address, std::uint64_t bytes) {
     madvise(shadow_ + first, last - first, MADV_DONTNEED);
     madvise(host_ + first, last - first, MADV_REMOVE);
   }
-  // The pages at both ends go when nobody uses them any more.
+  // The pages at both ends are dropped once no allocation uses them.
   for (const std::uint64_t page : {begin / kPage * kPage, last}) {
     if (page >= first && page < last) continue;
     const std::uint8_t* const shadow = shadow_ + page;

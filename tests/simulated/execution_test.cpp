@@ -1,4 +1,4 @@
-// How the simulated device runs blocks, warps and lanes: orders, divergence, barriers, waiting.
+// How the simulated device executes blocks, warps and lanes: order, divergence, barriers, waiting.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -51,7 +51,7 @@ TEST_F(Execution, SpecialRegisters) {
   EXPECT_EQ(names, accepted_specials());
   for (const auto& [name, value] : expected) {
     SCOPED_TRACE(name);
-    // The place: ((ctaid.z * 3 + ctaid.y) * 2 + ctaid.x) * 60 + (tid.z * 3 + tid.y) * 4 + tid.x.
+    // The index: ((ctaid.z * 3 + ctaid.y) * 2 + ctaid.x) * 60 + (tid.z * 3 + tid.y) * 4 + tid.x.
     const Values got = results(
         "mov.u32 %r0, %ctaid.z;\nmov.u32 %r1, %ctaid.y;\nmad.lo.s32 %r0, %r0, 3, %r1;\nmov.u32 %r1, %ctaid.x;\n"
         "mad.lo.s32 %r0, %r0, 2, %r1;\nmov.u32 %r2, %tid.z;\nmov.u32 %r1, %tid.y;\nmad.lo.s32 %r2, %r2, 3, %r1;\n"
@@ -65,7 +65,7 @@ TEST_F(Execution, SpecialRegisters) {
   }
 }
 
-// Each block writes down when it ran.
+// Each block appends its number when it runs.
 Values order_of_blocks() {
   const DeviceArray<std::uint32_t> next(Values{0});
   const DeviceArray<std::uint32_t> seen(16);
@@ -108,7 +108,7 @@ TEST_F(Execution, OrdersOfWarps) {
 }
 
 TEST_F(Execution, GuardsAndBranches) {
-  // y = t odd ? (t % 3 == 0 ? 100 + t : 200 + t) : 300 + t, then doubled by all.
+  // y = t odd ? (t % 3 == 0 ? 100 + t : 200 + t) : 300 + t; then all threads add 1 (t < 40) or 2 and double the sum.
   const std::string body =
       "and.b32 %r0, %t, 1;\nsetp.eq.u32 %p0, %r0, 0;\n@%p0 bra $even;\n"
       "rem.u32 %r1, %t, 3;\nsetp.ne.u32 %p1, %r1, 0;\n@%p1 bra $two;\nadd.u32 %r2, %t, 100;\nbra.uni $odd;\n"
@@ -124,11 +124,11 @@ TEST_F(Execution, GuardsAndBranches) {
   });
 }
 
-// What each leaves in %r1 of thread t, %p0 being t < 16; poison in threads that left.
+// The value that each row leaves in %r1 of thread t, with %p0 = (t < 16); poison for threads that exited.
 TEST_F(Execution, EveryBranchAndBarrier) {
   struct ControlRow {
     std::string body;
-    std::uint32_t low, high;  // of the threads below 16, and of the others
+    std::uint32_t low, high;  // expected in threads below 16, and in the others
   };
   const std::string skipped = "mov.u32 %r1, 6;\n$on:\n";
   const std::map<std::string, ControlRow> rows = {
@@ -170,7 +170,7 @@ TEST_F(Execution, UniformBranchesMustNotDiverge) {
   });
 }
 
-TEST_F(Execution, LoopsOfDifferentLength) {  // sum of 0..t, with the lanes of odd t leaving in the middle of the loop
+TEST_F(Execution, LoopsOfDifferentLength) {  // sum of 0..t; lanes with odd t exit in the middle of the loop
   const std::string body =
       "mov.u32 %r0, 0;\nmov.u32 %r1, 0;\nand.b32 %r3, %t, 1;\nsetp.eq.u32 %p1, %r3, 1;\n$loop:\nadd.u32 %r1, %r1, "
       "%r0;\n"
@@ -192,7 +192,7 @@ TEST_F(Execution, LanesMeetAgainWhereWaysJoin) {
       "activemask.b32 %r1;\n" +
       store_g("%r1");
   EXPECT_EQ(results(body, shape(1, 32), 32), Values(32, kAllLanes));
-  settings().order = Order::random;  // where they need not
+  settings().order = Order::random;  // lanes are not forced to reconverge
   bool apart = false;
   for (std::uint64_t seed = 1; seed < 10; ++seed) {
     settings().seed = seed;
@@ -213,7 +213,7 @@ TEST_F(Execution, SomeLanesLeave) {
       0xFFFFFu);
 }
 
-// Every thread reads what the thread `by` further wrote, in a loop with two barriers.
+// Every thread reads what the thread 37 positions further wrote, in a loop with two barriers.
 std::string rotate_text(const std::string& first, const std::string& second) {
   return "mov.u32 %r5, cells;\nshl.b32 %r6, %t, 2;\nadd.u32 %r6, %r5, %r6;\nadd.u32 %r7, %t, 37;\nrem.u32 %r7, %r7, "
          "96;\n"
@@ -256,12 +256,12 @@ TEST_F(Execution, BarriersThatNotAllReach) {
     return fault_of(body, shape(1, threads), {});
   };
   for_orders([&] {
-    // Some lanes of a warp wait, others left, or wait elsewhere.
+    // Some lanes of a warp wait while others have exited or wait at another barrier.
     EXPECT_FAULT(fault("setp.lt.u32 %p0, %t, 7;\n@%p0 bar.sync 0;\n", 32), deadlock,
                  "25 of the block's 32 threads left");
     EXPECT_FAULT(fault("setp.lt.u32 %p0, %t, 7;\n@%p0 bra $a;\nbar.sync 0;\nbra.uni $b;\n$a:\nbar.sync 1;\n$b:\n", 32),
                  deadlock, "lanes of one warp wait at different places");
-    // A warp left; warps wait at two barriers; threads name different ones.
+    // One warp has exited; warps wait at two barriers; threads name different barriers.
     EXPECT_FAULT(fault("setp.lt.u32 %p0, %t, 32;\n@%p0 ret;\nbar.sync 0;\n", 64), deadlock,
                  "32 of the block's 64 threads left");
     EXPECT_FAULT(fault("setp.lt.u32 %p0, %t, 32;\n@%p0 bra $a;\nbar.sync 0;\nret;\n$a:\nbar.sync 0;\n", 64), deadlock,
@@ -271,9 +271,9 @@ TEST_F(Execution, BarriersThatNotAllReach) {
   });
 }
 
-// ---- Waiting for one another.
+// ---- Threads and blocks that wait for each other.
 
-// Block b waits for block b + by to have set its flag, then sets its own; the last ones don't wait.
+// Block b waits until block b + by has set its flag, then sets its own; blocks without such a block do not wait.
 std::string chain_text(int by) {
   return "add.s32 %r0, %b, " + std::to_string(by) +
          ";\nmov.u32 %r1, %nctaid.x;\nsetp.ge.u32 %p0, %r0, %r1;\n"
@@ -294,7 +294,7 @@ TEST_F(Execution, BlocksWaitForLaterAndEarlierOnes) {
 }
 
 TEST_F(Execution, WarpsAndLanesWaitForOneAnother) {
-  // Every thread takes a lock in turn: lanes of one warp wait for one another, as do warps and blocks.
+  // Threads take a lock in turn: lanes wait for other lanes of their warp, for other warps and for other blocks.
   const std::string body =
       "$spin:\natom.global.cas.b32 %r0, [%a0], 0, 1;\nsetp.ne.u32 %p0, %r0, 0;\n@%p0 bra $spin;\n"
       "membar.gl;\nld.global.u32 %r1, [%a1];\nadd.u32 %r1, %r1, 1;\nst.global.u32 [%a1], %r1;\nmembar.gl;\n"

@@ -1,4 +1,4 @@
-// Calls that are counted, and calls that fail because a test or SIMULATED_FAIL asked for it.
+// Counts calls, and makes calls fail when a test or SIMULATED_FAIL requests it.
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -17,7 +17,7 @@ struct Failure {
 };
 struct Calls {
   int made = 0;
-  std::vector<Failure> failures;  // in the order asked for: a second one begins when the first is used up
+  std::vector<Failure> failures;  // in the order requested: the next one starts when the previous one is used up
 };
 using AllCalls = std::map<std::string, Calls, std::less<>>;
 

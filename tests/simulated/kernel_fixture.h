@@ -1,4 +1,4 @@
-// Small kernels as PTX text, run on the simulated device.
+// Runs small kernels, given as PTX text, on the simulated device.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -16,11 +16,11 @@
 
 namespace simulated::ptx {
 
-// Device memory, freed at the end.
+// A device array that is freed by its destructor.
 template <class T>
 class DeviceArray {
  public:
-  explicit DeviceArray(std::size_t count)  // that nobody has written
+  explicit DeviceArray(std::size_t count)  // uninitialized
       : count_(count), address_(DeviceMemory::instance().allocate(count * sizeof(T), 256)) {}
   explicit DeviceArray(const std::vector<T>& values) : DeviceArray(values.size()) {
     std::string problem;
@@ -36,7 +36,7 @@ class DeviceArray {
     freed_ = true;
   }
   std::uint64_t address() const { return address_; }
-  std::vector<T> host() const {  // whatever is there
+  std::vector<T> host() const {  // the contents, unchecked
     std::vector<T> values(count_);
     std::memcpy(values.data(), DeviceMemory::instance().host(address_), count_ * sizeof(T));
     return values;
@@ -56,9 +56,10 @@ inline Shape shape(std::uint32_t blocks, std::uint32_t threads, std::uint32_t dy
   return {{blocks, 1, 1}, {threads, 1, 1}, dynamic_shared};
 }
 
-// A kernel with the statements of `body`. It has its parameters, addresses, in %a0, %a1, ...; %t is the thread in its
-// block, %b the block, %g the thread in the grid; %t4 and %g4 four times these, as 64 bits. Further registers: %p0..15
-// (predicates), %h (b16), %r (b32), %x (b64), %f (f32), %d (f64). Shared memory: 4 KiB at `cells`, static.
+// A kernel with the statements of `body`. Its parameters, which are addresses, are in %a0, %a1, ...; %t is the thread
+// index in the block, %b the block index, %g the thread index in the grid; %t4 and %g4 are four times %t and %g, as 64
+// bits. Further registers: %p0..15 (predicates), %h (b16), %r (b32), %x (b64), %f (f32), %d (f64). Shared memory: 4 KiB
+// at `cells`, static.
 inline std::string kernel_text(const std::string& body, std::size_t parameters) {
   std::string declared, loaded;
   for (std::size_t n = 0; n < parameters; ++n) {
@@ -90,7 +91,7 @@ inline Counters run_text(const std::string& body, const Shape& shape, const std:
   return run(module.kernel("test"), launch);
 }
 
-// The fault of a kernel: what kind and text; FaultKind::invalid_ptx with an empty text if there was none.
+// The fault of a kernel: its kind and text; FaultKind::invalid_ptx with an empty text if there was none.
 struct Fault {
   FaultKind kind = FaultKind::invalid_ptx;
   std::string text;
@@ -113,7 +114,7 @@ inline Fault fault_of(const std::string& body, const Shape& shape, const std::ve
   } while (false)
 #define EXPECT_NO_FAULT(fault) EXPECT_EQ((fault).text, "")
 
-// Settings are put back after each test.
+// Restores the settings after each test.
 class KernelTest : public ::testing::Test {
  protected:
   void SetUp() override { settings() = Settings{}; }
@@ -139,12 +140,12 @@ void for_orders(F&& f) {
 
 using Values = std::vector<std::uint32_t>;
 
-// Stores a 32-bit register into the array %a0, at the thread's place in the grid.
+// Stores a 32-bit register into the array %a0 at the thread's index in the grid.
 inline std::string store_g(const std::string& reg) {
   return "add.u64 %x31, %a0, %g4;\nst.global.u32 [%x31], " + reg + ";\n";
 }
 
-// What `count` words hold after the kernel.
+// The contents of an array of `count` words after the kernel has run.
 inline Values results(const std::string& body, const Shape& shape, std::size_t count) {
   const DeviceArray<std::uint32_t> out(count);
   run_text(body, shape, {out.address()});

@@ -1,4 +1,4 @@
-// Convolutions by the simulated cuDNN, and by plain loops.
+// Convolutions by the simulated cuDNN and by a reference implementation.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@ namespace simulated {
 
 inline cudaDataType cuda_type(cudnnDataType_t type) { return type == CUDNN_DATA_FLOAT ? CUDA_R_32F : CUDA_R_16BF; }
 
-struct Engines {  // of those offered: what must, and what must not be said of one
+struct Engines {  // selects an offered engine by its exact notes
   std::vector<cudnnBackendNumericalNote_t> notes;
   bool runtime_compiled = false;
 };
@@ -63,7 +63,7 @@ class Convolutions : public Cudnn {
     return result;
   }
 
-  // The first offer of which exactly this is said and a plan can be made; null where there is none.
+  // A plan for the first offered engine that has exactly these notes and can be planned; null if there is none.
   cudnnBackendDescriptor_t find(const ConvCase& c, const Engines& wanted, std::int64_t most_workspace = 1 << 24) {
     for (const auto config : offers(final(open_graph(c)))) {
       const bool compiled = !behaviors(config).empty();
@@ -98,7 +98,7 @@ class Convolutions : public Cudnn {
     return got;
   }
 
-  // The largest difference from plain loops.
+  // The largest absolute difference from the reference implementation.
   double error(const ConvCase& c, const Engines& wanted, bool tf32 = false) {
     const auto plan = find(c, wanted);
     EXPECT_NE(plan, nullptr);

@@ -1,4 +1,4 @@
-// The simulated cuBLAS against plain loops, and its rules.
+// Tests the simulated cuBLAS against reference loops, and its rules.
 #include <cublas_v2.h>
 
 #include <algorithm>
@@ -85,7 +85,7 @@ TEST_F(Cublas, MultipliesTf32) {
   for (const Shape& s : kShapes) check(s, CUBLAS_COMPUTE_32F_FAST_TF32, CUDA_R_32F, CUDA_R_32F, 1, 1, true);
 }
 
-// 1 + 2^-11 lies between two neighbours of TF32 and becomes 1, 1 + 3 2^-11 becomes 1 + 2^-9.
+// TF32 has 10 mantissa bits: 1 + 2^-11 is halfway and rounds to 1, 1 + 3 2^-11 rounds to 1 + 2^-9.
 TEST_F(Cublas, Tf32RoundsToEvenAtTenBits) {
   const float half = 1.0F / 2048;
   const Shape s{2, 1, 1};
@@ -103,7 +103,7 @@ TEST_F(Cublas, Tf32RoundsToEvenAtTenBits) {
   }
 }
 
-// bf16 has 8 bits: 1 + 2^-8 is halfway and becomes 1, 1 + 3 2^-8 becomes 1 + 2^-6.
+// bf16 has 8 bits of precision: 1 + 2^-8 is halfway and rounds to 1, 1 + 3 2^-8 rounds to 1 + 2^-6.
 TEST_F(Cublas, Bf16RoundsToEven) {
   const float half = 1.0F / 256;
   const Shape s{2, 1, 2};
@@ -247,7 +247,7 @@ TEST_F(Cublas, WorkspacesAreAligned) {
   EXPECT_EQ(cublasSetWorkspace(handle_, nullptr, 0), CUBLAS_STATUS_SUCCESS);
 }
 
-// "Results Reproducibility": with a workspace of one's own.
+// "Results Reproducibility": results are reproducible with a workspace set by the user.
 TEST_F(Cublas, SameBitsOnlyWithAWorkspaceOfOnesOwn) {
   const Shape s{8, 8, 200};
   void *const a = upload(random(1600, 1), CUDA_R_32F), *const b = upload(random(1600, 2), CUDA_R_32F);
@@ -259,12 +259,13 @@ TEST_F(Cublas, SameBitsOnlyWithAWorkspaceOfOnesOwn) {
   const auto first = run();
   EXPECT_EQ(run(), first);
   EXPECT_EQ(run(), first);
-  ASSERT_EQ(cublasSetStream(handle_, stream_), CUBLAS_STATUS_SUCCESS);  // the workspace is the library's again
+  ASSERT_EQ(cublasSetStream(handle_, stream_), CUBLAS_STATUS_SUCCESS);  // resets to the library's own workspace
   const auto one = run(), two = run();
   EXPECT_NE(one, two);
 }
 
-// 256 + 0.75 in the first half of k, 0.75 in the second: bf16 knows no 256.75, but the sum 257.5 becomes 258.
+// 256 + 0.75 in the first half of k, 0.75 in the second: a bf16 partial sum of 256.75 rounds to 256, but the full sum
+// 257.5 rounds to 258.
 TEST_F(Cublas, PartsAreAddedInF32OnlyInPedanticMath) {
   std::vector<float> a(64, 0);
   a[0] = 256;

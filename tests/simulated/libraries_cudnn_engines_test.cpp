@@ -1,4 +1,4 @@
-// What the engines of the simulated cuDNN do and say, and the execution of their plans.
+// Tests the numerics and notes of the simulated cuDNN's engines, and the execution of their plans.
 #include "libraries_convolution_fixture.h"
 
 namespace simulated {
@@ -13,7 +13,7 @@ TEST_F(Convolutions, ReluKeepsNanOnlyWhereItIsSaid) {
   EXPECT_TRUE(std::isnan(run(c, v, find(c, {{CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP}, false}))[0]));
 }
 
-// What the callers must not take shows in the result.
+// Properties that callers must rule out have a visible effect on the result.
 TEST_F(Convolutions, EnginesWithNotesShow) {
   ConvCase c;
   c.pad = {1, 1};
@@ -88,7 +88,7 @@ TEST_F(Convolutions, WorkspacesAreOverwritten) {
   const auto bytes = values<std::int64_t>(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64).at(0);
   ASSERT_GT(bytes, 0);
   ok(cudaMemset(p.workspace, 0x11, static_cast<std::size_t>(bytes)));
-  ok(cudaDeviceSynchronize());  // a memset may return before it has run, and another stream does not wait for it
+  ok(cudaDeviceSynchronize());  // a memset is asynchronous, and another stream does not wait for it
   ASSERT_EQ(execute(plan, p), CUDNN_STATUS_SUCCESS);
   const auto after = download_bytes(p.workspace, bytes);
   for (std::int64_t i = 0; i < bytes; i += 4) {
@@ -135,7 +135,7 @@ TEST_F(Convolutions, ExecutionRefusals) {
   EXPECT_NE(fault().find("overlaps"), std::string::npos) << fault();
   recover();
   p = good;
-  p.x = uninitialized(count(c.x), CUDA_R_32F);  // which nobody wrote
+  p.x = uninitialized(count(c.x), CUDA_R_32F);  // never written
   EXPECT_EQ(execute(plan, p), CUDNN_STATUS_SUCCESS);
   EXPECT_NE(cudaDeviceSynchronize(), cudaSuccess);
   EXPECT_NE(fault().find(": x"), std::string::npos) << fault();
@@ -155,7 +155,7 @@ TEST_F(Convolutions, CallsFailOnDemand) {
   EXPECT_EQ(cudnnCreate(&handle), CUDNN_STATUS_NOT_INITIALIZED);
 }
 
-// The code of a runtime-compiled engine goes with its plan, graph or not.
+// The code of a runtime-compiled engine is unloaded with its plan, even if a graph still uses it.
 TEST_F(Convolutions, GraphsMustNotOutliveACompiledPlan) {
   settings().capability = 90;
   const ConvCase c;

@@ -1,4 +1,4 @@
-// Convolutions through the simulated cuDNN's backend API, as cudnn-frontend builds them.
+// Convolutions through the simulated cuDNN's backend API, built the way cudnn-frontend builds them.
 #pragma once
 
 #include <cudnn.h>
@@ -32,7 +32,7 @@ struct ConvCase {  // x [N, C, H, W], w [K, C / groups, R, S], all in NHWC
 
 inline std::int64_t count(const std::array<std::int64_t, 4>& s) { return s[0] * s[1] * s[2] * s[3]; }
 
-// Of element (n, c, h, w) in NHWC.
+// The index of element (n, c, h, w) in NHWC.
 inline std::int64_t nhwc(const std::array<std::int64_t, 4>& s, std::int64_t n, std::int64_t c, std::int64_t h,
                          std::int64_t w) {
   return ((n * s[2] + h) * s[3] + w) * s[1] + c;
@@ -84,7 +84,7 @@ class Cudnn : public Libraries {
     return {s[1] * s[2] * s[3], 1, s[1] * s[3], s[1]};
   }
 
-  // Not finalized.
+  // Returns a descriptor that is not finalized.
   cudnnBackendDescriptor_t open_tensor(std::int64_t uid, const std::array<std::int64_t, 4>& sizes, cudnnDataType_t type,
                                        bool is_virtual = false) {
     const auto tensor = make(CUDNN_BACKEND_TENSOR_DESCRIPTOR);
@@ -116,7 +116,7 @@ class Cudnn : public Libraries {
     return geometry;
   }
 
-  // The operation alone, not finalized: reading two of the tensors, writing the third.
+  // The operation alone, not finalized; it reads two of the tensors and writes the third.
   cudnnBackendDescriptor_t open_convolution(const ConvCase& c, cudnnBackendDescriptor_t geometry,
                                             cudnnBackendDescriptor_t x, cudnnBackendDescriptor_t w,
                                             cudnnBackendDescriptor_t y) {
@@ -180,7 +180,7 @@ class Cudnn : public Libraries {
     return open_graph(operations);
   }
 
-  // The configurations that the heuristics offer.
+  // The engine configurations that the heuristics offer.
   std::vector<cudnnBackendDescriptor_t> offers(cudnnBackendDescriptor_t graph,
                                                cudnnBackendHeurMode_t mode = CUDNN_HEUR_MODE_A) {
     const auto heuristics = make(CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);

@@ -1,4 +1,4 @@
-// What the simulated cuDNN's backend API refuses, and with which status.
+// Tests what the simulated cuDNN's backend API refuses, and with which status.
 #include "libraries/api.h"
 #include "libraries_cudnn_fixture.h"
 
@@ -7,7 +7,7 @@ namespace {
 
 class CudnnRules : public Cudnn {
  protected:
-  // The status of finalizing an operation after a change of one of its tensors.
+  // The status of finalizing an operation after changing one of its tensors.
   cudnnStatus_t convolution(const ConvCase& c, const std::array<std::int64_t, 4>& y) {
     const auto operation = open_convolution(c, final(open_geometry(c)), tensor(kX, c.x, CUDNN_DATA_FLOAT),
                                             tensor(kW, c.w, CUDNN_DATA_FLOAT), tensor(kY, y, CUDNN_DATA_FLOAT));

@@ -1,4 +1,4 @@
-// The simulated cuDNN's convolutions against plain loops, in all passes.
+// Tests the simulated cuDNN's convolutions in all passes against a reference implementation.
 #include "libraries_convolution_fixture.h"
 
 namespace simulated {

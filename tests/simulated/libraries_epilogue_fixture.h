@@ -1,4 +1,4 @@
-// Products with an epilogue, through the simulated cuBLASLt and by plain loops in double.
+// Matrix products with an epilogue, by the simulated cuBLASLt and by reference loops in double.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ inline double gelu_gradient(double x) {
 
 class LtEpilogues : public CublasLt {
  protected:
-  // A product with random operands, in place with beta. Everything it reads, on the host too.
+  // A product with random operands, in place, with nonzero beta. Everything that it reads is on the host too.
   struct Example {
     LtCase lt;
     std::vector<float> a, b, c, bias, kept;
@@ -67,12 +67,12 @@ class LtEpilogues : public CublasLt {
   }
 
   void keep_bits(Example& e, std::vector<char> bits = {}) {
-    e.lt.aux_ld = (e.lt.shape.m + 127) / 128 * 128 + 128;  // wider than it must be
+    e.lt.aux_ld = (e.lt.shape.m + 127) / 128 * 128 + 128;  // larger than the minimum
     e.aux_bytes = e.lt.aux_ld / 8 * e.lt.shape.n;
     bits.resize(static_cast<std::size_t>(e.aux_bytes));
     e.lt.aux = device<char>(bits.size());
     ok(cudaMemcpy(e.lt.aux, bits.data(), bits.size(), cudaMemcpyHostToDevice));
-    ok(cudaDeviceSynchronize());  // a copy from pageable memory may return before it has arrived
+    ok(cudaDeviceSynchronize());  // a copy from pageable memory may return before its data has arrived
   }
   void keep_argument(Example& e) {
     e.lt.aux_ld = (e.lt.shape.m + 7) / 8 * 8 + 8;
@@ -84,7 +84,7 @@ class LtEpilogues : public CublasLt {
     return static_cast<std::size_t>(j * e.lt.aux_ld + i);
   }
 
-  // Runs it; expected(i, j, what the product is) is what D must hold.
+  // Runs the product; D must hold expected(i, j, value of the product).
   using Expected = std::function<double(std::int64_t, std::int64_t, double)>;
   void check(Example& e, const Expected& expected) {
     ASSERT_EQ(run(e.lt), CUBLAS_STATUS_SUCCESS);

@@ -1,5 +1,5 @@
-// What the tests of the simulated libraries share: arrays on the device, values that are easy to check, and products by
-// plain loops.
+// Shared by the tests of the simulated libraries: device arrays, values that are easy to check, and products computed
+// by reference loops.
 #pragma once
 
 #include <cublas_v2.h>
@@ -16,7 +16,7 @@ namespace simulated {
 
 class Libraries : public Runtime {
  protected:
-  // Random in [-1, 1].
+  // Random values in [-1, 1].
   std::vector<float> random(std::int64_t count, unsigned seed) {
     std::mt19937 generator(seed);
     std::uniform_real_distribution<float> any(-1, 1);
@@ -25,7 +25,7 @@ class Libraries : public Runtime {
     return values;
   }
 
-  // On the device, in the given type.
+  // Copies the values to the device in the given type.
   void* upload(const std::vector<float>& values, cudaDataType type) {
     std::vector<char> bytes(values.size() * size_of(type));
     for (std::size_t i = 0; i < values.size(); ++i) {
@@ -68,14 +68,14 @@ class Libraries : public Runtime {
   }
 };
 
-// As it is after having been stored in the type.
+// The value after a round trip through the type.
 inline double rounded(double value, cudaDataType type) {
   if (type == CUDA_R_64F) return value;
   const auto single = static_cast<float>(value);
   return type == CUDA_R_32F ? single : from_bf16(to_bf16(single));
 }
 
-// How far a sum of `terms` products of at most 1, stored in the type, may be from the exact one.
+// The error bound of a sum of `terms` products of magnitude at most 1, stored in the type.
 inline double tolerance(std::int64_t terms, cudaDataType type) {
   const auto n = static_cast<double>(terms + 4);
   if (type == CUDA_R_64F) return n * n * 1e-16;
@@ -85,7 +85,7 @@ inline double tolerance(std::int64_t terms, cudaDataType type) {
 struct Shape {
   std::int64_t m, n, k;
   bool transpose_a = false, transpose_b = false;
-  std::int64_t more_a = 0, more_b = 0, more_c = 0;  // of the leading dimensions
+  std::int64_t more_a = 0, more_b = 0, more_c = 0;  // added to the leading dimensions
 
   std::int64_t rows_a() const { return transpose_a ? k : m; }
   std::int64_t columns_a() const { return transpose_a ? m : k; }
@@ -103,7 +103,7 @@ inline double at(const std::vector<float>& values, std::int64_t index, cudaDataT
   return rounded(values[static_cast<std::size_t>(index)], type);
 }
 
-// op(A) op(B) [m x n] in double, of operands as they are stored.
+// op(A) op(B) [m x n] in double, from operands as stored.
 inline std::vector<double> naive_product(const Shape& s, const std::vector<float>& a, const std::vector<float>& b,
                                          cudaDataType type, bool tf32 = false, std::int64_t offset_a = 0,
                                          std::int64_t offset_b = 0) {

@@ -1,4 +1,4 @@
-// Calls of the simulated cublasLtMatmul: algorithms, workspaces, addresses.
+// Tests calls of the simulated cublasLtMatmul: algorithms, workspaces, addresses.
 #include "libraries_lt_fixture.h"
 
 namespace simulated {
@@ -58,7 +58,7 @@ TEST_F(LtCalls, Workspaces) {
   EXPECT_EQ(run(t, p, workspace_ + 16, needed), kInvalid) << "aligned to 256 bytes";
   ok(cudaDeviceSynchronize());
   ok(cudaMemset(workspace_, 0x11, kWorkspace));
-  ok(cudaDeviceSynchronize());  // a memset may return before it has run, and another stream does not wait for it
+  ok(cudaDeviceSynchronize());  // a memset is asynchronous, and another stream does not wait for it
   EXPECT_EQ(run(t, p, workspace_, needed), kOk);
   const auto bytes = download_bytes(workspace_, static_cast<std::int64_t>(needed) + 256);
   for (std::size_t i = 0; i < needed + 256; i += 4) {

@@ -1,4 +1,4 @@
-// One product through the simulated cuBLASLt, whose every choice a test may change.
+// One product through the simulated cuBLASLt; a test can change every option.
 #pragma once
 
 #include <cublasLt.h>
@@ -128,7 +128,7 @@ class CublasLt : public Libraries {
     return p.status == CUBLAS_STATUS_SUCCESS ? run(t, p) : p.status;
   }
 
-  // f32, 16 x 8 x 64, with all the memory that an epilogue may want.
+  // f32, 16 x 8 x 64, with all the buffers that an epilogue may need.
   LtCase base(std::uint32_t epilogue = CUBLASLT_EPILOGUE_DEFAULT) {
     LtCase t;
     t.shape = {16, 8, 64};

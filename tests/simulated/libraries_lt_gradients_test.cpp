@@ -1,4 +1,4 @@
-// The simulated cuBLASLt's gradients of activations and biases, against plain loops in double.
+// Tests the simulated cuBLASLt's gradients of activations and biases against reference loops in double.
 #include "libraries_epilogue_fixture.h"
 
 namespace simulated {
@@ -54,7 +54,7 @@ TEST_F(LtGradients, GeluGradientWithAndWithoutSums) {
   });
 }
 
-// BGRADA: the rows of A; BGRADB: the columns of op(B). Neither sees alpha.
+// BGRADA sums the rows of op(A), BGRADB the columns of op(B). Alpha scales neither.
 TEST_F(LtGradients, SumsOfOperands) {
   for (const Types& types : kTypes) {
     const Shape of_a = {17, 7, 40, false, false, 2, 0, 0}, of_b = {17, 7, 40, false, true, 0, 3, 0};

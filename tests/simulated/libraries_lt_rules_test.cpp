@@ -1,4 +1,4 @@
-// What the simulated cuBLASLt refuses, and with which status.
+// Tests what the simulated cuBLASLt refuses, and with which status.
 #include "libraries_lt_fixture.h"
 
 namespace simulated {
@@ -12,7 +12,7 @@ class LtRules : public CublasLt {
  protected:
   cublasStatus_t asked(const LtCase& t) { return prepare(t).status; }
 
-  // The status after a change of the descriptors.
+  // The status after changing the descriptors.
   template <class Change>
   cublasStatus_t asked(const LtCase& t, Change&& change) {
     Prepared p;

@@ -1,4 +1,4 @@
-// What the simulated cuBLASLt computes, against plain loops in double: every forward epilogue, type and layout.
+// Tests the simulated cuBLASLt against reference loops in double: every forward epilogue, type and layout.
 #include "libraries_epilogue_fixture.h"
 
 namespace simulated {
@@ -36,7 +36,7 @@ TEST_F(LtEpilogues, Gelu) {
   });
 }
 
-// Bit i % 8 of byte i / 8 of a column; the sign of the argument, where it is not too near to 0 to tell.
+// Bit i % 8 of byte i / 8 of a column: the sign of ReLU's argument. Arguments too close to 0 are skipped.
 TEST_F(LtEpilogues, ReluKeepsBits) {
   for_all([&](const Types& types, const Shape& shape) {
     for (const bool bias : {false, true}) {
@@ -103,7 +103,7 @@ TEST_F(LtEpilogues, BatchesShareABiasOfStrideZero) {
     t.bias = upload(bias, CUDA_R_32F);
     t.d = uninitialized(batch * shape.size_c(), CUDA_R_32F);
     t.batch = batch;
-    t.stride_a = shape.size_a();  // all use the same B
+    t.stride_a = shape.size_a();  // all matrices of the batch use the same B
     t.stride_c = shape.size_c();
     t.bias_stride = stride;
     ASSERT_EQ(run(t), CUBLAS_STATUS_SUCCESS);
@@ -135,7 +135,7 @@ TEST_F(LtEpilogues, OutOfPlaceAndWithoutReadingC) {
     EXPECT_NEAR(got[e], product[e] + c[e], tolerance(40, CUDA_R_32F));
     EXPECT_EQ(unchanged[e], c[e]);
   }
-  t.c = uninitialized(30, CUDA_R_32F);  // which nobody wrote
+  t.c = uninitialized(30, CUDA_R_32F);  // never written
   t.beta = 0;
   ASSERT_EQ(run(t), CUBLAS_STATUS_SUCCESS);
   ok(cudaDeviceSynchronize());
@@ -157,7 +157,7 @@ TEST_F(LtEpilogues, SaysWhatItDid) {
   EXPECT_GE(work[0].bytes, 4U * (128 * 784 + 32 * 784 + 128 * 32));
 }
 
-// Another stream that uses the same workspace may run between the two steps of a split product.
+// Another stream that uses the same workspace may run between the two steps of a split-k product.
 TEST_F(LtEpilogues, StreamsThatShareAWorkspaceAreCaught) {
   settings().streams = Streams::random;
   const Shape shape{64, 64, 64};
@@ -168,7 +168,7 @@ TEST_F(LtEpilogues, StreamsThatShareAWorkspaceAreCaught) {
   first.b = upload(b, CUDA_R_32F);
   first.d = uninitialized(shape.size_c(), CUDA_R_32F);
   LtCase second = first;
-  std::swap(second.a, second.b);  // another product
+  std::swap(second.a, second.b);  // a different product
   second.d = uninitialized(shape.size_c(), CUDA_R_32F);
   const Prepared p = prepare(first);
   const auto product = naive_product(shape, a, b, CUDA_R_32F);

@@ -1,4 +1,4 @@
-// What loads, stores and atomic updates do, opcode by opcode.
+// Tests loads, stores and atomic updates, opcode by opcode.
 #include <algorithm>
 #include <functional>
 
@@ -23,7 +23,7 @@ const std::vector<Element>& elements() {
   return all;
 }
 
-// The opcodes that begin with `prefix`, for each vector and type: f(opcode, element, count).
+// Calls f(opcode, element, count) for each opcode that begins with `prefix`, in each vector size and type.
 template <class F>
 void for_vectors(const std::string& prefix, F&& f) {
   for (const Element& element : elements()) {
@@ -71,14 +71,14 @@ std::string space_of(const std::string& prefix) {
   return "global";
 }
 
-// "{%r20, %r21}" or "%r20", and the statements that turn register n into %x20 + n.
+// The operand "{%r20, %r21}" or "%r20"; widened() and narrowed() below copy register 20 + n to %x(20 + n) and back.
 std::string registers(const std::string& letter, int count) {
   std::string all;
   for (int n = 0; n < count; ++n) all += (n == 0 ? "%" : ", %") + letter + std::to_string(20 + n);
   return count == 1 ? all : "{" + all + "}";
 }
 
-// Letters of the registers that may hold an element: the first of its own size.
+// The letters of the registers that may hold an element; the first has exactly the element's size.
 std::vector<std::string> letters_for(const Element& element) {
   if (element.name == "f32") return {"f"};
   if (element.name == "f64") return {"d"};
@@ -116,14 +116,14 @@ std::string vector_of(const std::string& letter, int count) {  // there are only
   return count == 1 ? "%d10" : "{%d10, %d11}";
 }
 
-// 16 bytes of each lane (32 of input bytes are enough), all different and with all signs.
+// A pattern in which nearby bytes differ and both signs occur; each lane uses 16 bytes.
 std::vector<std::uint8_t> pattern(std::size_t bytes) {
   std::vector<std::uint8_t> all(bytes);
   for (std::size_t n = 0; n < bytes; ++n) all[n] = static_cast<std::uint8_t>(n * 167 + 13 + n / 256 * 29);
   return all;
 }
 
-// Addresses in %x1 (and %r1 for shared) of the lane's 16 bytes.
+// Sets %x1 (and %r1 for shared memory) to the address of the lane's 16 bytes.
 const char* const kAddresses =
     "shl.b32 %r1, %t, 4;\nmov.u32 %r2, cells;\nadd.u32 %r1, %r1, %r2;\nmul.wide.u32 %x2, %t, 16;\n"
     "add.u64 %x1, %a0, %x2;\nmov.u64 %x3, own;\n";
@@ -140,7 +140,7 @@ TEST_F(MemoryAccess, EveryLoad) {
     const std::string space = space_of(prefix);
     for_vectors(prefix, [&](const std::string& opcode, const Element& element, int count) {
       for (const std::string& letter : letters_for(element)) {
-        for (const bool some : {false, true}) {  // lanes
+        for (const bool some : {false, true}) {  // only some lanes active
           const DeviceArray<std::uint8_t> in(bytes);
           const DeviceArray<std::uint64_t> out(Words(32 * 4, 77));
           std::string body = kAddresses;
@@ -156,7 +156,7 @@ TEST_F(MemoryAccess, EveryLoad) {
                     std::to_string(20 + n) + ";\n";
           }
           body += "$skip:\n";
-          // For param memory, the bytes themselves are the first parameter.
+          // In param memory the first parameter holds the bytes directly.
           std::string text = kernel_text(body, 2);
           std::vector<std::uint64_t> parameters = {in.address(), out.address()};
           if (space == "param") {
@@ -229,12 +229,12 @@ TEST_F(MemoryAccess, EveryStore) {
   }
 }
 
-// ---- Atomic updates: 32 lanes on 5 cells, lane l on cell l % 5 with the operands b[l] and c[l].
+// ---- Atomic updates: 32 lanes on 5 cells; lane l updates cell l % 5 with the operands b[l] and c[l].
 
 struct Update {
   std::string operation, type;
   std::size_t bytes;
-  // In and out as bits.
+  // Inputs and outputs are bit patterns.
   std::function<std::uint64_t(std::uint64_t old, std::uint64_t b, std::uint64_t c)> apply;
   bool reads_only_with_atom = false;
 };

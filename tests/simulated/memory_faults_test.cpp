@@ -1,4 +1,4 @@
-// Which accesses of memory are faults: out of bounds, freed, misaligned, never written.
+// Tests which memory accesses are faults: out of bounds, freed, misaligned, never written.
 #include "kernel_fixture.h"
 
 namespace simulated::ptx {
@@ -34,7 +34,7 @@ TEST_F(MemoryFaults, GlobalBounds) {
       EXPECT_FAULT(fault_of("mov.u32 %r1, 0;\n" + line, shape(1, 1), {address}), illegal_address, "global address");
     }
   }
-  // Only one of many lanes, consecutive and not.
+  // Only one of many lanes is out of bounds, with consecutive and with strided addresses.
   const DeviceArray<std::uint32_t> cells(std::vector<std::uint32_t>(63, 1));
   const std::string load = "add.u64 %x0, %a0, %g4;\nld.global.u32 %r0, [%x0];\n";
   EXPECT_FAULT(fault_of(load, shape(2, 32), {cells.address()}), illegal_address, "thread (31,0,0) loads 4 bytes");
@@ -65,7 +65,7 @@ TEST_F(MemoryFaults, SharedLocalAndParameterBounds) {
   EXPECT_NO_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+60], %r1;\n", 64));
   EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3+64], %r1;\n", 64), illegal_address, "only 4160 bytes");
   EXPECT_FAULT(fault("mov.u32 %r3, dynamic;\nst.shared.u32 [%r3], %r1;\n"), illegal_address, "only 4096 bytes");
-  // The last static array ends where it is declared to; dynamic memory begins at a multiple of 16.
+  // The last static array ends at its declared size; dynamic shared memory begins at a multiple of 16.
   const std::string few = ".shared .align 4 .b8 few[5];\nmov.u32 %r3, dynamic;\n";
   EXPECT_NO_FAULT(fault(few + "st.shared.u8 [few+4], %h1;\n"));
   EXPECT_FAULT(fault(few + "st.shared.u8 [few+5], %h1;\n"), illegal_address, "only 4101 bytes");
@@ -133,7 +133,7 @@ TEST_F(MemoryFaults, Uninitialized) {
   EXPECT_FAULT(both(mine + "red.global.add.u32 [%x0], 1;\n"), other, "(uninitialized)");
   EXPECT_FAULT(both("ld.shared.u32 %r0, [cells];\n"), other, "(uninitialized)");
   EXPECT_FAULT(both("ld.local.u32 %r0, [own];\n"), other, "(uninitialized)");
-  // A byte or a lane of it.
+  // A single byte, or a single lane's bytes, is uninitialized.
   EXPECT_FAULT(both(mine + "st.global.u16 [%x0], %h1;\nst.global.u8 [%x0+3], %h1;\nld.global.u32 %r0, [%x0];\n"), other,
                "(uninitialized)");
   EXPECT_NO_FAULT(both(mine + "st.global.u16 [%x0], %h1;\nst.global.u16 [%x0+2], %h1;\nld.global.u32 %r0, [%x0];\n"));
@@ -142,7 +142,7 @@ TEST_F(MemoryFaults, Uninitialized) {
   EXPECT_NO_FAULT(both(mine + "st.global.u32 [%x0], %r1;\nld.global.u32 %r0, [%x0];\n"));
   EXPECT_FAULT(both("mov.u32 %r1, 7;\nst.shared.u32 [cells], %r1;\nld.shared.v2.u32 {%r0, %r1}, [cells];\n", 1), other,
                "(uninitialized)");
-  // What one block wrote into its shared or local memory is not there for the next one.
+  // A block cannot read what an earlier block wrote to its shared or local memory.
   for (const std::string space : {"shared", "local"}) {
     const std::string place = space == "shared" ? "cells" : "own";
     EXPECT_FAULT(fault_of("setp.ne.u32 %p0, %b, 0;\n@%p0 bra $read;\nst." + space + ".u32 [" + place +

@@ -1,4 +1,4 @@
-"""A fault that mutate.py plants: `text`, which `file` (below src/cuda) has exactly once, becomes `becomes`. `tests` are the programs
+"""A fault that mutate.py plants: `text`, which `file` (below src/cuda, or core/...) has exactly once, becomes `becomes`. `tests` are the programs
 that have to notice, each "[VARIABLE=VALUE ...] program [filter of GoogleTest]"; `survives` explains a mutant that no test can see.
 `objects` are the files below src/cuda to compile anew; without them those that include `file`."""
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Plants faults in the CUDA backend, one at a time, and asks the tests that run it on the simulated device whether they notice. A
-mutant (mutants_kernels.py, mutants_host.py) replaces one piece of a file of src/cuda in a copy. For a kernel its test is compiled
+mutant (mutants_kernels.py, mutants_host.py) replaces one piece of a file of src/cuda or src/core in a copy. For a kernel its test is compiled
 against the copy; for the host's side the objects that contain the file are, and the test is linked with them. A test has to fail, first
 under the simulated device's own order of warps and blocks, then under others. At least 95 % must be caught; the list explains the others.
 The build folder must hold the tests, built (preset simulated).
@@ -13,6 +13,7 @@ import collections
 import concurrent.futures
 import json
 import os
+import pathlib
 import re
 import signal
 import sys
@@ -26,15 +27,20 @@ from mutants import MUTANTS
 from mutate_build import Broken, Build, KERNEL_TESTS
 
 WANTED = 0.95
-RUN_SECONDS = 300  # of the processor
-TOO_LONG = (124, 137, -signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU)  # how such a run ends
-# Orders that a test is run in while it notices nothing: of warps and blocks, and of streams for the host's side.
+RUN_SECONDS = 300  # of CPU time
+TOO_LONG = (124, 137, -signal.SIGXCPU, -signal.SIGKILL, 128 + signal.SIGXCPU)  # exit statuses of runs that exceed it
+# The orders in which a test runs until it fails: of warps and blocks, and of streams for the host side.
 KERNEL_MODES = {"forward": {}, "reverse": {"SIMULATED_ORDER": "reverse"}, "random": {"SIMULATED_ORDER": "random"}}
 HOST_MODES = {"lazy": {}, "eager": {"SIMULATED_STREAMS": "eager"}, "random": {"SIMULATED_STREAMS": "random", "SIMULATED_ORDER": "random"}}
 
 
 def is_kernel(mutant):
-    return mutant.file.endswith(".cuh")
+    return mutant.file.endswith(".cuh") or mutant.file.startswith("core/")
+
+
+def below_src(name):
+    """A mutant's file, relative to src: what it shares with the CPU begins with core/, everything else is in src/cuda."""
+    return name if name.startswith("core/") else f"cuda/{name}"
 
 
 def modes_of(mutant):
@@ -42,7 +48,7 @@ def modes_of(mutant):
 
 
 class Test:
-    """A program of a mutant's list, with the environment and the filter that the list names."""
+    """A program from a mutant's list of tests, with the environment and the filter given there."""
 
     def __init__(self, text):
         words = text.split()
@@ -58,7 +64,7 @@ class Test:
 
 
 class Runner:
-    """Runs programs, and knows which of their tests fail or do nothing without a fault: those prove nothing."""
+    """Runs programs, and excludes their tests that fail or are skipped without a fault: those prove nothing."""
 
     def __init__(self, build):
         self.build = build
@@ -72,7 +78,7 @@ class Runner:
         return self.build.run(words, folder, RUN_SECONDS, env)
 
     def left_out(self, test, mode):
-        """The tests to leave out; a program of which nothing is left is an error."""
+        """The tests to leave out; it is an error if none of the program's tests is left."""
         key = (test.program, test.filter, *sorted({**mode, **test.env}.items()))
         with self.lock:
             if key not in self.useless:
@@ -91,7 +97,7 @@ class Runner:
 
 
 def text_of(build, mutant):
-    with open(os.path.join(build.source, "src", "cuda", mutant.file), encoding="utf-8") as file:
+    with open(os.path.join(build.source, "src", below_src(mutant.file)), encoding="utf-8") as file:
         return file.read()
 
 
@@ -108,7 +114,7 @@ def mutate(build, mutant, folder):
     text = text_of(build, mutant)
     if text.count(mutant.text) != 1:
         raise SystemExit(f"mutate: {mutant.file} has {text.count(mutant.text)} times, not once: {mutant.text!r}")
-    copy = os.path.join(folder, "cuda", mutant.file)
+    copy = os.path.join(folder, below_src(mutant.file))
     os.makedirs(os.path.dirname(copy), exist_ok=True)
     with open(copy, "w", encoding="utf-8") as file:
         file.write(text.replace(mutant.text, mutant.becomes))
@@ -116,10 +122,10 @@ def mutate(build, mutant, folder):
 
 
 def only_device_code(build, mutant):
-    """Whether the change lies in a function that only the device runs: then the host's half of an object stays as it is."""
+    """Whether the change is in a device-only function: then the host part of an object does not change."""
     text = text_of(build, mutant)
     begin = text.index(mutant.text)
-    heads, start = [], 0  # of the blocks around the place: what stands before their braces
+    heads, start = [], 0  # the text before the opening brace of each block around the change
     for token in re.finditer(r"//[^\n]*|\"(?:\\.|[^\"\\])*\"|[{};]", text[:begin]):
         if token.group() == "{":
             heads.append(text[start:token.start()])
@@ -127,7 +133,7 @@ def only_device_code(build, mutant):
             heads.pop()
         start = token.end()
     for _ in range(mutant.text.count("}") - mutant.text.count("{")):
-        heads.pop()  # it reaches out of the innermost block
+        heads.pop()  # it extends beyond the innermost block
     heads.append(text[start:begin])
     device = [head for head in heads if re.search(r"__(global|device)__", head)]
     return bool(device) and not any("__host__" in head for head in heads)
@@ -139,12 +145,12 @@ def including(build, mutant):
         return mutant.objects
     if mutant.file.endswith((".cu", ".cpp")):
         return (mutant.file,)
-    folder = os.path.join(build.source, "src", "cuda")
+    folder = pathlib.Path(build.source, "src", "cuda")
     reached, todo = {mutant.file}, [mutant.file]
-    files = {name: open(os.path.join(folder, name), encoding="utf-8").read() for name in sorted(os.listdir(folder))
-             if name.endswith((".h", ".cuh", ".cu", ".cpp"))}
+    files = {str(path.relative_to(folder)): path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*"))
+             if path.suffix in (".h", ".cuh", ".cu", ".cpp")}
     while todo:
-        wanted = f'#include "cuda/{todo.pop()}"'
+        wanted = f'#include "{below_src(todo.pop())}"'
         found = [name for name, text in files.items() if wanted in text and name not in reached]
         reached.update(found)
         todo.extend(found)
@@ -152,7 +158,7 @@ def including(build, mutant):
 
 
 def objects_of(build, mutant, test, folder):
-    """What of the program is made anew: pairs of the new object and the old one."""
+    """The objects of the program to rebuild: pairs of the new object and the old one."""
     copy = mutate(build, mutant, folder)
     if is_kernel(mutant):
         source = test.source()
@@ -170,7 +176,7 @@ def objects_of(build, mutant, test, folder):
 
 
 def reason(ran):
-    """How a program that failed says so, in one line."""
+    """The failure message of a program, in one line."""
     found = re.findall(r"simulated\S*: .*|what\(\):.*|race .*|FAILED  \] \S+", ran.stdout + ran.stderr)
     lines = ran.stderr.strip().splitlines()
     return (found or lines or [f"ended with {ran.returncode}"])[0].strip(" ,")[:160]
@@ -233,14 +239,14 @@ def key_of(row):
 
 
 def cost(mutant):
-    """The quickest first: what g++ compiles, kernels alone, what nvcc compiles for host and device."""
+    """Fastest first: files that g++ compiles, kernels alone, files that nvcc compiles for host and device."""
     if is_kernel(mutant):
         return 1
     return 2 * sum(name.endswith(".cu") for name in mutant.objects or (mutant.file,)) + len(mutant.objects) / 10
 
 
 def read_json(path):
-    """The results that the file holds of mutants that there still are."""
+    """The results in the file for mutants that still exist."""
     if not path or not os.path.exists(path):
         return []
     known = {(m.file, m.text, m.becomes) for m in MUTANTS}
@@ -249,7 +255,7 @@ def read_json(path):
 
 
 def write_json(path, rows):
-    """Adds to what the file holds of other mutants."""
+    """Writes the results to the file, next to those of other mutants."""
     new = {key_of(row) for row in rows}
     rows = [row for row in read_json(path) if key_of(row) not in new] + rows
     with open(path + ".part", "w", encoding="utf-8") as file:
@@ -279,7 +285,7 @@ def main():
     chosen = [m for m in chosen if (m.file, m.text, m.becomes) not in held]
     chosen.sort(key=cost)
     runner = Runner(build)
-    for mutant in chosen:  # a stale list is found before the first hour
+    for mutant in chosen:  # so that a stale list fails at once, not after hours
         with tempfile.TemporaryDirectory() as folder:
             mutate(build, mutant, folder)
         for test in mutant.tests:

@@ -1,4 +1,4 @@
-"""What mutate.py takes from a build folder: commands that compile and link, and programs with some of their objects made anew."""
+"""Access to a build folder for mutate.py: its compile and link commands, and programs relinked with some rebuilt objects."""
 
 import json
 import os
@@ -16,7 +16,7 @@ class Broken(Exception):
 
 
 def replace_value(words, option, value):
-    """The words with the value of `-o` (or -MF, ...) replaced; the old value."""
+    """The words with the value of `-o` (or -MF, ...) replaced, and the old value."""
     at = words.index(option) + 1
     return [*words[:at], value, *words[at + 1:]], words[at]
 
@@ -36,7 +36,7 @@ class Build:
         self.lock = threading.Lock()
         with open(os.path.join(self.folder, "CMakeCache.txt"), encoding="utf-8") as file:
             self.source = re.search(r"^CMAKE_HOME_DIRECTORY:INTERNAL=(.*)$", file.read(), re.M).group(1)
-        self.entries = {}  # by source and, for what is compiled more than once, the folder of the target
+        self.entries = {}  # keyed by source and, for files compiled more than once, the target's folder
         with open(os.path.join(self.folder, "compile_commands.json"), encoding="utf-8") as file:
             for entry in json.load(file):
                 words = shlex.split(entry["command"]) if "command" in entry else entry["arguments"]
@@ -46,13 +46,13 @@ class Build:
 
     @staticmethod
     def run(words, where, seconds=COMPILE_SECONDS, env=None, launcher=()):
-        # Seconds of the processor, so that a busy machine changes no verdict; and of the clock, for what waits for ever. The launcher
-        # may wait for its turn: the time counts from after it.
+        # Limits the CPU time, so that a busy machine does not change verdicts, and the wall-clock time, to end deadlocks. The limits
+        # do not include the time that the launcher waits for its turn.
         limits = ["timeout", "-k", "5", str(6 * seconds), "prlimit", f"--cpu={seconds}"]
         return subprocess.run([*launcher, *limits, *words], cwd=where, env=env, capture_output=True, text=True, errors="replace", check=False)
 
     def compile_command(self, source, target=""):
-        """Words that compile the file, plainly: no precompiled header or cache, which know only the file as it was."""
+        """The compile command, without precompiled header or cache (they only know the unmodified file), and its working folder."""
         for words, where in self.entries.get(os.path.join(self.source, source), []):
             if f"{target}.dir" not in " ".join(words):
                 continue
@@ -65,7 +65,7 @@ class Build:
         raise SystemExit(f"mutate: {self.folder} does not compile {source} {target}")
 
     def link_command(self, program):
-        """Words that link the program, and where."""
+        """The link command of the program, and its working folder."""
         with self.lock:
             if program not in self.links:
                 self.links[program] = self.find_link(program)
@@ -83,13 +83,13 @@ class Build:
         return [word for word in shlex.split(lines[-1]) if word not in (":", "&&")], self.folder
 
     def program(self, name):
-        """The program as it was built."""
+        """The program from the build."""
         words, where = self.link_command(name)
         return os.path.normpath(os.path.join(where, words[words.index("-o") + 1]))
 
     def compile(self, source, target, copy, folder, to="-c"):
         """The object of a source, from its `copy`, with `folder` before src/; compiled once and run once, so -O0 for the host.
-        With `to` -fatbin what nvcc makes for the device."""
+        With `to` -fatbin, the device code that nvcc makes."""
         words, where = self.compile_command(source, target)
         output = os.path.join(folder, re.sub(r"\W", "_", source) + ".o")
         words, old = replace_value(words, "-o", output)

@@ -1,5 +1,5 @@
-// Every opcode that the simulated device computes with has rows of operands and results; they are executed for all
-// lanes of a warp and for some of them, into a register of its own and into that of an operand.
+// Runs rows of operands and results for every arithmetic opcode that the simulated device supports, for all lanes of a
+// warp and for some of them, with a separate target register and in place.
 #include "ptx_comparison_rows.h"
 #include "ptx_floating_rows.h"
 #include "ptx_integer_rows.h"
@@ -7,7 +7,7 @@
 namespace simulated::ptx {
 namespace {
 
-// 9.7.2: with the carry flag before and after.
+// 9.7.2: an instruction with the carry flag before and after it.
 struct Carry {
   std::string opcode;
   std::vector<Bits> sources;
@@ -22,7 +22,7 @@ std::vector<Carry> carry_rows() {
                                        {"s32", kMax4, kTop4},
                                        {"u64", kMax8, kTop8},
                                        {"s64", kMax8, kTop8}}) {
-    for (const bool in : {false, true}) {  // add.cc and sub.cc ignore the flag; addc and subc leave it
+    for (const bool in : {false, true}) {  // add.cc and sub.cc ignore the flag; addc and subc do not set it
       rows.push_back({"add.cc." + type, {max, 1}, in, 0, true});
       rows.push_back({"add.cc." + type, {max - 1, 1}, in, max, false});
       rows.push_back({"sub.cc." + type, {0, 1}, in, max, true});
@@ -40,7 +40,7 @@ std::vector<Carry> carry_rows() {
       rows.push_back({"madc.lo." + type, {max, 2, 2}, in, in, in});
       rows.push_back({"madc.lo.cc." + type, {max, 2, 1}, in, in ? 0 : max, in});
       const bool is_signed = type[0] == 's';
-      const Bits high = is_signed ? max : 1;  // of max * 2: of -2, or of 2^(n+1) - 2
+      const Bits high = is_signed ? max : 1;  // of max * 2, which is -2 or 2^(n+1) - 2
       rows.push_back({"mad.hi.cc." + type, {max, 2, max}, in, (high + max) & max, true});
       rows.push_back({"mad.hi.cc." + type, {max, 2, 0}, in, high, false});
       rows.push_back({"mad.hi.cc." + type, {top, top, 0}, in, top >> 1, false});
@@ -101,7 +101,7 @@ TEST(PtxArithmetic, EveryOpcodeHasARow) {
                   approximate_rows(), comparison_rows(), move_rows(), carry});
 }
 
-// Executes a function of one f32 and returns its value.
+// Executes a function of one f32 operand and returns its result.
 float approximate(const std::string& opcode, float a) {
   HandWarp hand;
   Instruction i;
@@ -113,8 +113,8 @@ float approximate(const std::string& opcode, float a) {
   return std::bit_cast<float>(static_cast<std::uint32_t>(hand.get(0, {'f', 4}, 0)));
 }
 
-// The errors that the ISA states, against f64: 9.7.3.13 rcp, .15 sqrt, .16 rsqrt, .18 sin, .19 cos, .20 lg2, .21 ex2,
-// .22 tanh.
+// Checks the error bounds that the ISA states, against f64: 9.7.3.13 rcp, .15 sqrt, .16 rsqrt, .18 sin, .19 cos, .20
+// lg2, .21 ex2, .22 tanh.
 TEST(PtxArithmetic, ApproximationsKeepTheirBounds) {
   const auto relative = [](float actual, double exact) { return std::fabs((actual - exact) / exact); };
   for (const std::string ftz : {"", ".ftz"}) {
@@ -142,7 +142,7 @@ TEST(PtxArithmetic, GrossReciprocalOfANanIsTheCanonicalOne) {
   Instruction i;
   i.targets[0] = HandWarp::slot(0);
   i.sources[0] = HandWarp::slot(1);
-  hand.set(1, {'f', 8}, 0, 0xFFF0000000000001);  // its upper half alone would be -infinity
+  hand.set(1, {'f', 8}, 0, 0xFFF0000000000001);  // NaN, although its upper half alone would be -infinity
   hand.warp.active = 1;
   arithmetic().at("rcp.approx.ftz.f64").execute(hand.warp, i);
   EXPECT_EQ(hand.get(0, {'f', 8}, 0), 0x7FFFFFFF00000000u);

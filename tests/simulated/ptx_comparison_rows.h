@@ -1,4 +1,4 @@
-// Operands and results of comparisons (9.3.1, 9.7.6) and moves (9.7.9.3), by the text of NVIDIA's "Parallel Thread
+// Operands and results of comparisons (9.3.1, 9.7.6) and moves (9.7.9.3), from the text of NVIDIA's "Parallel Thread
 // Execution ISA", version 9.0.
 #pragma once
 
@@ -6,12 +6,12 @@
 
 namespace simulated::ptx {
 
-// What a comparison says of a < b, a == b, a > b, and of a NaN on either side.
+// The result of a comparison if a < b, a == b, a > b, or either operand is NaN.
 struct Comparison {
   const char* name;
   bool less, equal, greater, unordered;
 };
-// 9.3.1.1: integers and bits; the second table is of unsigned ones alone. 9.3.1.2: floating point.
+// 9.3.1.1: integers and bits; the second table is for unsigned integers only. 9.3.1.2: floating point.
 inline const std::vector<Comparison> kBitComparisons = {{"eq", false, true, false, false},
                                                         {"ne", true, false, true, false}};
 inline const std::vector<Comparison> kSignedComparisons = {
@@ -28,7 +28,7 @@ inline const std::vector<Comparison> kFloatingComparisons = {
     {"leu", true, true, false, true},  {"gtu", false, false, true, true}, {"geu", false, true, true, true},
     {"num", true, true, true, false},  {"nan", false, false, false, true}};
 
-// Pairs of operands: the first less than the second; equal ones; unordered ones.
+// Pairs of operands: first less than second; equal; unordered.
 struct Operands {
   std::string type;
   std::vector<std::pair<Bits, Bits>> less, equal, unordered;
@@ -58,7 +58,7 @@ inline std::vector<Operands> ordered_operands() {
   };
 }
 
-// Rows of "<begin>.<comparison>.<middle><type>", where true is `yes` and false is 0.
+// Rows of "<begin>.<comparison>.<middle><type>", with `yes` for true and 0 for false.
 inline void add_comparisons(std::vector<Row>& rows, const std::string& begin, const std::string& middle, Bits yes) {
   for (const Operands& operands : ordered_operands()) {
     std::vector<Comparison> comparisons = operands.type[0] == 'b'   ? kBitComparisons
@@ -86,7 +86,7 @@ inline std::vector<Row> comparison_rows() {
   add_comparisons(rows, "set", "u32.", 0xFFFFFFFF);  // 9.7.6.1
   add_comparisons(rows, "set", "s32.", 0xFFFFFFFF);
   add_comparisons(rows, "set", "f32.", 0x3F800000);
-  // 9.7.6.3: the first where the predicate is true
+  // 9.7.6.3: selects the first operand if the predicate is true
   for (const std::string type : {"b16", "u16", "s16"})
     rows.push_back({"selp." + type, {{{0x8001, 2, 1}, 0x8001}, {{0x8001, 2, 0}, 2}}});
   for (const std::string type : {"b32", "u32", "s32", "f32"}) {

@@ -1,5 +1,5 @@
-// Operands and results of cvt, by 9.7.9.21 of NVIDIA's "Parallel Thread Execution ISA", version 9.0: values at the
-// edges of the types. The integers that are expected come from wider arithmetic than the device's own.
+// Operands and results of cvt (9.7.9.21 of NVIDIA's "Parallel Thread Execution ISA", version 9.0) at the edges of the
+// types. The expected integers come from wider arithmetic than the device's own.
 #pragma once
 
 #include <cmath>
@@ -23,7 +23,7 @@ inline const std::vector<Integer> kIntegers = {{"u8", 8, false},   {"u16", 16, f
 
 inline Wide clamp(Wide value, const Integer& type) { return std::min(std::max(value, type.least()), type.most()); }
 
-// Values at the edges of all types, as far as the type holds them.
+// Values at the edges of all types, where `type` can represent them.
 inline std::vector<Wide> edges(const Integer& type) {
   std::vector<Wide> values;
   for (const Integer& other : kIntegers) {
@@ -35,7 +35,7 @@ inline std::vector<Wide> edges(const Integer& type) {
   return values;
 }
 
-// Between integers: the lowest bits, or with .sat the nearest value that there is.
+// Between integers: the lowest bits, or with .sat the nearest representable value.
 inline std::vector<Row> integer_conversion_rows() {
   std::vector<Row> rows;
   for (const Integer& from : kIntegers) {
@@ -52,8 +52,8 @@ inline std::vector<Row> integer_conversion_rows() {
   return rows;
 }
 
-// From integers: .rz, .rm and .rp by the neighbours of the value, .rn the nearer one and of two the even one. long
-// double has 64 bits of mantissa.
+// From integers: .rz, .rm and .rp select a neighbour of the value, .rn the nearer one, ties to even. long double has 64
+// bits of mantissa.
 template <class T>
 T rounded(Wide value, const std::string& mode) {
   const long double exact = static_cast<long double>(value);
@@ -74,7 +74,7 @@ std::vector<Row> from_integer_rows() {
   for (const Integer& from : kIntegers) {
     std::vector<Wide> values = edges(from);
     for (const Wide value :
-         {16777217, 16777219, 33554434, 33554435, 33554437}) {  // from 2^24 on, f32 has no odd numbers
+         {16777217, 16777219, 33554434, 33554435, 33554437}) {  // above 2^24, f32 has no odd integers
       for (const Wide more : {value, -value, value << 29, -(value << 29), (value << 29) + 1}) {
         if (more >= from.least() && more <= from.most()) values.push_back(more);
       }
@@ -89,7 +89,7 @@ std::vector<Row> from_integer_rows() {
   return rows;
 }
 
-// To integral values: of a number, to the nearest (of two the even one), towards zero, down, up.
+// Rounded to integers: a value; then to nearest (ties to even), towards zero, down, up.
 struct Integral {
   double value, rni, rzi, rmi, rpi;
 };
@@ -126,7 +126,7 @@ inline const std::vector<Integral> kIntegrals = {
     {0x1p100, 0x1p100, 0x1p100, 0x1p100, 0x1p100},
     {-0x1p100, -0x1p100, -0x1p100, -0x1p100, -0x1p100},
 };
-// Those that f32 has no room for.
+// Values that f32 cannot represent.
 inline const std::vector<Integral> kDoubleIntegrals = {
     {2147483647.5, 2147483648, 2147483647, 2147483647, 2147483648},
     {-2147483648.5, -2147483648, -2147483648, -2147483649, -2147483648},
@@ -135,8 +135,8 @@ inline const std::vector<Integral> kDoubleIntegrals = {
     {0x1.fffffffffffffp62, 0x1.fffffffffffffp62, 0x1.fffffffffffffp62, 0x1.fffffffffffffp62, 0x1.fffffffffffffp62},
 };
 
-// "Out-of-range inputs are clamped"; a NaN is 0, but the highest bit alone where the source is f64 or the target has 64
-// bits.
+// "Out-of-range inputs are clamped"; NaN becomes 0, or only the highest bit set if the source is f64 or the target has
+// 64 bits.
 template <class T>
 std::vector<Row> integral_rows() {
   const std::string source = sizeof(T) == 4 ? ".f32" : ".f64";
@@ -222,7 +222,7 @@ inline std::vector<Row> floating_conversion_rows() {
                      {-1e300, -kMax},
                      {0x1p-200, kTiny},
                      {-0x1.8p-150, -0.0f}}),
-      // .sat: into [0, 1], a NaN becomes +0
+      // .sat: clamps to [0, 1]; NaN becomes +0
       {"cvt.sat.f32.f32",
        {{{f32(0.5f)}, f32(0.5f)},
         {{f32(1.5f)}, f32(1)},
@@ -261,7 +261,7 @@ inline std::vector<Row> floating_conversion_rows() {
                                 {0x7F800001, 0x7FFF}})},
       {"cvt.rn.bf16x2.f32", {{{0x3F808001, 0xC0000000}, 0x3F81C000}, {{0x7F800001, 0x3F818000}, 0x7FFF3F82}}},
       {"cvt.rz.bf16x2.f32", {{{0x3F80FFFF, 0xC000FFFF}, 0x3F80C000}, {{0, 0x7F800001}, 0x00007FFF}}},
-      // 9.7.9.20: addresses of global memory are generic ones
+      // 9.7.9.20: addresses in global memory are also generic addresses
       {"cvta.global.u64", {{{0x7F00DEADBEEF0010}, 0x7F00DEADBEEF0010}}},
       {"cvta.to.global.u64", {{{0x7F00DEADBEEF0010}, 0x7F00DEADBEEF0010}}},
   };

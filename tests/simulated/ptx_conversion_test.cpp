@@ -1,4 +1,4 @@
-// What each conversion gives, and that there is none without a row of operands and results.
+// Tests each conversion, and that every supported one has a row of operands and results.
 #include "ptx_conversion_rows.h"
 
 namespace simulated::ptx {
@@ -16,7 +16,7 @@ TEST(PtxConversion, EveryOpcodeHasARow) {
                                  integral_rows<float>(), integral_rows<double>(), floating_conversion_rows()});
 }
 
-// 9.4.1: a register may be wider than the type; what is read is its low part, what is written fills all of it.
+// 9.4.1: a register may be wider than the type: its low part is read, and all of it is written.
 TEST(PtxConversion, WiderRegisters) {
   struct Wider {
     std::string opcode;

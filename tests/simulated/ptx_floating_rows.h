@@ -1,5 +1,5 @@
-// Operands and results of floating-point instructions (9.7.3), by the text of NVIDIA's "Parallel Thread Execution ISA",
-// version 9.0. What has to be rounded is exact here in a form that shows where it goes.
+// Operands and results of floating-point instructions (9.7.3), from the text of NVIDIA's "Parallel Thread Execution
+// ISA", version 9.0. Inexact results are specified by their position between two neighbours.
 #pragma once
 
 #include <cmath>
@@ -32,7 +32,7 @@ struct FloatingRows {
   static std::vector<Row> rounded() {
     std::vector<Row> rows;
     for (const std::string mode : {".rn", ".rz", ".rm", ".rp"}) {
-      // What becomes of a value, or of its negative, between neighbours that are small and large in magnitude.
+      // The rounded result of a value, or its negative, between the neighbours of small and large magnitude.
       const auto positive = [&](T small, T large, bool near_large) {
         return mode == ".rp" || (mode == ".rn" && near_large) ? large : small;
       };
@@ -57,7 +57,7 @@ struct FloatingRows {
                        sample({-1, p}, negative(1, next, true)), sample({-1, q}, negative(1, next, false)),
                        sample({1, 1}, zero), sample({kMax, -kMax}, over), sample({-kMax, kMax}, under),
                        sample({5, 3}, 2), sample({kMin, kMin - kTiny}, kTiny), sample({kInf, kInf}, kNan)}});
-      // 9.7.3.5 mul: (1 + eps)^2 lies just above 1 + 2 eps
+      // 9.7.3.5 mul: (1 + eps)^2 is slightly above 1 + 2 eps
       rows.push_back(
           {"mul" + end,
            {sample({next, next}, positive(1 + 2 * kEps, 1 + 3 * kEps, false)),
@@ -95,12 +95,12 @@ struct FloatingRows {
     const std::string type = kSingle ? ".f32" : ".f64";
     const T next = kOne + kEps;
     return {
-        // Without a mode: to the nearest, of two equally near to the even one
+        // Without a mode: to nearest, ties to even
         {"add" + type, {sample({1, kEps / 2}, 1), sample({next, kEps / 2}, 1 + 2 * kEps), sample({1, -1}, 0)}},
         {"sub" + type, {sample({1, -kEps / 2}, 1), sample({next, -kEps / 2}, 1 + 2 * kEps), sample({1, 1}, 0)}},
         {"mul" + type,
          {sample({next, next}, 1 + 2 * kEps), sample({kTiny, T(0.5)}, 0), sample({-kTiny, T(0.5)}, -kZero)}},
-        // 9.7.3.11 min, 9.7.3.12 max: +0 is greater than -0; a NaN only of two
+        // 9.7.3.11 min, 9.7.3.12 max: +0 is greater than -0; NaN only if both operands are NaN
         {"min" + type,
          {sample({kNan, 1}, 1), sample({1, kNan}, 1), sample({kNan, kNan}, kNan), sample({-kZero, 0}, -kZero),
           sample({0, -kZero}, -kZero), sample({0, 0}, 0), sample({-kInf, 1}, -kInf), sample({2, 1}, 1),
@@ -109,7 +109,7 @@ struct FloatingRows {
          {sample({kNan, 1}, 1), sample({1, kNan}, 1), sample({kNan, kNan}, kNan), sample({-kZero, 0}, 0),
           sample({0, -kZero}, 0), sample({-kZero, -kZero}, -kZero), sample({-kInf, 1}, 1), sample({2, 1}, 2),
           sample({kTiny, 0}, kTiny), sample({-kZero, kNan}, -kZero)}},
-        // 9.7.3.9 abs, 9.7.3.10 neg, 9.7.3.2 copysign: the first operand's sign, the second's magnitude
+        // 9.7.3.9 abs, 9.7.3.10 neg, 9.7.3.2 copysign: the first operand's sign and the second's magnitude
         {"abs" + type,
          {sample({-1}, 1), sample({-kZero}, 0), sample({-kInf}, kInf), sample({-kTiny}, kTiny), sample({kNan}, kNan)}},
         {"neg" + type,
@@ -121,8 +121,7 @@ struct FloatingRows {
   }
 };
 
-// 9.7.3.13 to 9.7.3.22: values that are exact whatever the error that is allowed. With .ftz, subnormal numbers are
-// zeros.
+// 9.7.3.13 to 9.7.3.22: results that are exact whatever error is allowed. With .ftz, subnormal numbers become zeros.
 inline std::vector<Row> approximate_rows() {
   using R = FloatingRows<float>;
   using W = FloatingRows<double>;
@@ -153,7 +152,7 @@ inline std::vector<Row> approximate_rows() {
       {"ex2.approx.ftz.f32",
        {s({-zero}, 1), s({3}, 8), s({-inf}, 0), s({inf}, inf), s({nan}, nan), s({-149}, 0), s({tiny}, 1)}},
       {"tanh.approx.f32", {s({0}, 0), s({-zero}, -zero), s({inf}, 1), s({-inf}, -1), s({nan}, nan)}},
-      // 9.7.3.14: from the upper halves of the operand to that of the result, whose lower half is 0
+      // 9.7.3.14: from the operand's upper half to the result's; the lower half of the result is 0
       {"rcp.approx.ftz.f64",
        {wide(f64(2), f64(0.5)), wide(f64(3), 0x3FD5555500000000), wide(0x3FF00000FFFFFFFF, f64(1)),
         wide(f64(0), f64(W::kInf)), wide(f64(-W::kTiny), f64(-W::kInf)), wide(f64(-W::kInf), f64(-0.0)),

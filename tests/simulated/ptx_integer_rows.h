@@ -1,5 +1,5 @@
-// Operands and results of integer instructions, by the text of NVIDIA's "Parallel Thread Execution ISA", version 9.0.
-// Overflow wraps; division by zero is unspecified there, and as on GPUs here.
+// Operands and results of integer instructions, from the text of NVIDIA's "Parallel Thread Execution ISA", version 9.0.
+// Overflow wraps. Division by zero is unspecified there; the rows expect what GPUs do.
 #pragma once
 
 #include "ptx_lanes.h"
@@ -97,7 +97,7 @@ inline std::vector<Row> integer_rows() {
 
 inline std::vector<Row> bit_rows() {
   constexpr Bits kA = 0xABCD1234, kWide = Bits{kA} << 32, kTop = Bits{1} << 63;
-  constexpr Bits kLow = 0x33221100, kHigh = 0x77665544;  // byte n of both is 0x11 n
+  constexpr Bits kLow = 0x33221100, kHigh = 0x77665544;  // byte n of the eight is 0x11 n
   return {
       // 9.7.1.14 popc, 9.7.1.15 clz, 9.7.1.18 brev
       {"popc.b32", {{{0}, 0}, {{0xFFFFFFFF}, 32}, {{0x80000001}, 2}}},
@@ -106,7 +106,7 @@ inline std::vector<Row> bit_rows() {
       {"clz.b64", {{{0}, 64}, {{1}, 63}, {{kTop}, 0}}},
       {"brev.b32", {{{1}, 0x80000000}, {{0x12345678}, 0x1E6A2C48}}},
       {"brev.b64", {{{1}, kTop}, {{0x12345678}, 0x1E6A2C4800000000}}},
-      // 9.7.1.19 bfe: what lies beyond the highest bit is 0, or the sign; position and length modulo 256
+      // 9.7.1.19 bfe: bits beyond the highest one are 0, or the sign; position and length modulo 256
       {"bfe.u32",
        {{{kA, 8, 8}, 0x12},
         {{kA, 24, 16}, 0xAB},
@@ -175,7 +175,7 @@ inline std::vector<Row> bit_rows() {
        {{{0x89ABCDEF, 0x01234567, 8}, 0x6789ABCD},
         {{0x89ABCDEF, 0x01234567, 40}, 0x01234567},
         {{0x89ABCDEF, 0x01234567, 0}, 0x89ABCDEF}}},
-      // 9.7.9.7 prmt: bit 3 of a selector asks for the sign of its byte
+      // 9.7.9.7 prmt: bit 3 of a selector replicates the sign of its byte
       {"prmt.b32",
        {{{kLow, kHigh, 0x3210}, kLow},
         {{kLow, kHigh, 0x7654}, kHigh},
@@ -212,13 +212,13 @@ inline std::vector<Row> bit_rows() {
         {{kLow, kHigh, 1}, 0x33223322},
         {{kLow, kHigh, 2}, 0x11001100},
         {{kLow, kHigh, 7}, 0x33223322}}},
-      // 9.7.8.6 lop3: with these a, b and c, the table itself
+      // 9.7.8.6 lop3: for these a, b and c, the result is the table itself
       {"lop3.b32",
        {{{0xF0, 0xCC, 0xAA, 0x96}, 0x96}, {{0xF0, 0xCC, 0xAA, 0xE8}, 0xE8}, {{0xF0, 0xCC, 0xAA, 1}, 0xFFFFFF01}}},
   };
 }
 
-// 9.7.8.1 and, 9.7.8.2 or, 9.7.8.3 xor, 9.7.8.4 not, 9.7.8.8 shl, 9.7.8.9 shr: shifts by more than the width are as
+// 9.7.8.1 and, 9.7.8.2 or, 9.7.8.3 xor, 9.7.8.4 not, 9.7.8.8 shl, 9.7.8.9 shr: shifts by more than the width act like
 // shifts by the width.
 inline std::vector<Row> logic_rows() {
   constexpr Bits kTop = Bits{1} << 63;

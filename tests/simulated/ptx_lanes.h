@@ -1,4 +1,4 @@
-// For tests of what an opcode computes: tables of operands and results, executed on the lanes of a warp built by hand.
+// Tests what an opcode computes: tables of operands and results, executed on the lanes of a hand-built warp.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@
 
 namespace simulated::ptx {
 
-// Values are bits; a type that is narrower than 64 bits takes the lowest.
+// Values are bit patterns; a type narrower than 64 bits uses the lowest bits.
 using Bits = std::uint64_t;
 inline Bits f32(float value) { return std::bit_cast<std::uint32_t>(value); }
 inline Bits f64(double value) { return std::bit_cast<std::uint64_t>(value); }
@@ -45,7 +45,7 @@ inline bool is_nan(Bits value, Type type) {
                          : value << 1 > Bits{0x7FF0000000000000} << 1;
 }
 
-// A warp whose register n of up to 8 bytes lies in slot n.
+// A warp whose register n, of up to 8 bytes per lane, is stored in slot n.
 class HandWarp {
  public:
   static constexpr int kSlots = 8;
@@ -55,7 +55,7 @@ class HandWarp {
     warp.predicate(kCarry) = 0;
   }
   static std::int32_t slot(int n) { return 64 + n * 256; }
-  // A lane's element of a register of that width; of a predicate: 0 or 1.
+  // A lane's element of a register of that type; of a predicate: 0 or 1.
   Bits get(int n, Type type, int lane) {
     if (type.kind == 'p') return warp.predicate(slot(n)) >> lane & 1;
     Bits value = 0;
@@ -78,7 +78,7 @@ class HandWarp {
   alignas(64) std::array<char, 64 + kSlots * 256> storage_;
 };
 
-// Executes the operation for the lanes of the mask, each with a sample; other lanes must keep what they had. With
+// Executes the operation for the lanes of the mask, each with a sample; other lanes must keep their values. With
 // `in_place`, the target is the register of the first source.
 inline void check_lanes(const std::string& opcode, const Operation& operation, const std::vector<Sample>& samples,
                         std::uint32_t mask, bool in_place) {
@@ -140,7 +140,7 @@ inline void check_rows(const Operations& table, const std::vector<Row>& rows) {
   for (const Row& row : rows) check_row(table, row);
 }
 
-// Every opcode of the table must be in one of the rows, and in one only.
+// Checks that every opcode of the table is in exactly one of the rows.
 inline void check_complete(const Operations& table, const std::vector<std::vector<Row>>& parts) {
   std::set<std::string> tested;
   for (const std::vector<Row>& rows : parts) {

@@ -1,4 +1,4 @@
-// For tests of reading PTX: modules of one kernel, and running it.
+// For tests of the PTX reader: builds and runs modules with one kernel.
 #pragma once
 
 #include "device_memory.h"
@@ -10,12 +10,12 @@ namespace simulated::ptx {
 
 inline const std::string kHeader = ".version 9.0\n.target sm_80\n.address_size 64\n";
 
-// A module with one kernel k(.param .u64 to) of that body; `around` stands before it.
+// A module with one kernel k(.param .u64 to) with that body; `around` precedes it.
 inline Module module_with(const std::string& body, const std::string& around = "") {
   return Module(kHeader + around + "\n.visible .entry k(\n\t.param .u64 k_param_0\n)\n{\n" + body + "\n}\n");
 }
 
-// Runs k for one block of threads; what each thread stored at to[thread].
+// Runs k for one block of threads and returns what each thread stored at to[thread].
 template <class T = std::uint32_t>
 std::vector<T> results(const std::string& body, const std::string& around = "", std::uint32_t threads = 32,
                        std::uint32_t dynamic_shared = 0) {
@@ -55,7 +55,7 @@ T result(const std::string& body, const std::string& around = "", std::uint32_t 
   return results<T>(body, around, 32, dynamic_shared)[0];
 }
 
-// Functions that kernels may call: the second calls the first.
+// Functions that kernels may call; the second calls the first.
 inline const std::string kSquareAndCube = R"(
 .func  (.param .b32 func_retval0) square(
 	.param .b32 square_param_0

@@ -1,4 +1,4 @@
-// Which accesses the simulated device takes for ordered, and which it reports as a race.
+// Tests which accesses the simulated device treats as ordered, and which it reports as a race.
 #include <algorithm>
 
 #include "kernel_fixture.h"
@@ -22,7 +22,7 @@ const Type kTypes[] = {{"u8", "%h1", 1},
                        {"v4.u32", "{%r10, %r11, %r12, %r13}", 16}};
 const Type kWord = kTypes[2];
 
-// Thread t reads what thread (t + by) % n wrote, in shared or global memory, with something in between.
+// Thread t reads what thread (t + by) % n wrote in shared or global memory, after executing `between`.
 Fault passed(const std::string& space, const std::string& between, std::uint32_t threads, std::uint32_t by,
              const Type& type = kWord) {
   const DeviceArray<std::uint32_t> cells(4 * 1024);
@@ -52,21 +52,21 @@ TEST_F(PtxRace, BarriersOrder) {
         EXPECT_NO_FAULT(passed(space, "bar.sync 0;\n", 64, 40, type));
         EXPECT_NO_FAULT(passed(space, "bar.red.popc.u32 %r9, 0, %p0;\n", 64, 40, type));
         EXPECT_NO_FAULT(passed(space, "bar.warp.sync -1;\n", 32, 1, type));
-        EXPECT_NO_FAULT(passed(space, "", 64, 0, type));  // its own
+        EXPECT_NO_FAULT(passed(space, "", 64, 0, type));  // reads what it wrote itself
       }
     }
   });
 }
 
 TEST_F(PtxRace, NothingElseOrders) {
-  settings().uninitialized = false;  // what is read before it is written is found too
+  settings().uninitialized = false;  // otherwise a read before the write would be reported as uninitialized
   for_orders([] {
     for (const std::string space : {"shared", "global"}) {
       for (const Type& type : kTypes) {
         SCOPED_TRACE(space + " " + type.name);
         EXPECT_FAULT(passed(space, "", 64, 1, type), race, kNoBarrier);
         EXPECT_RACE(passed(space, "", 33, 1, type));
-        EXPECT_RACE(passed(space, "bar.warp.sync -1;\n", 64, 1, type));  // of the next warp
+        EXPECT_RACE(passed(space, "bar.warp.sync -1;\n", 64, 1, type));  // reads from the other warp
         EXPECT_RACE(passed(space, "shfl.sync.bfly.b32 %r9, %t, 1, 31, -1;\n", 32, 1, type));
         EXPECT_RACE(passed(space, "vote.sync.ballot.b32 %r9, %p0, -1;\n", 32, 1, type));
         EXPECT_RACE(passed(space, "membar.gl;\n", 32, 1, type));
@@ -84,8 +84,8 @@ TEST_F(PtxRace, Off) {
   EXPECT_NO_FAULT(passed("global", "", 64, 1));
 }
 
-// A kernel on one word of global or shared memory: `%x1` is its address, 32 lanes and `blocks` blocks; %p1 for thread
-// 0, %p2 for thread 1, %p3 for thread 32.
+// A kernel on one word of global or shared memory at address `%x1`, with `blocks` blocks of `threads` threads; %p1 is
+// true for thread 0, %p2 for thread 1, %p3 for thread 32.
 Fault on_word(const std::string& body, std::uint32_t threads = 64, std::uint32_t blocks = 1, bool shared = false) {
   const DeviceArray<std::uint32_t> cells(Values(64, 0));
   return fault_of(std::string(shared ? "mov.u64 %x1, cells;\n" : "mov.u64 %x1, %a0;\n") +
@@ -101,7 +101,7 @@ TEST_F(PtxRace, KindsOfPairs) {
                       add = "atom." + s + ".add.u32 %r2, [%x1], 1;\n",
                       strong_read = "ld.volatile." + s + ".u32 %r2, [%x1];\n",
                       strong_write = "st.volatile." + s + ".u32 [%x1], %r1;\n";
-    // By thread 0, then by thread 1 of its warp or 32 of the next; in both orders of the code.
+    // By thread 0, then by thread 1 of the same warp or thread 32 of the next; in both orders in the code.
     const auto pair = [&](const std::string& a, const std::string& b) {
       const Fault same_warp = on_word("@%p1 " + a + "@%p2 " + b, 64, 1, shared);
       for_orders([&] {
@@ -132,7 +132,7 @@ TEST_F(PtxRace, KindsOfPairs) {
   }
 }
 
-// The one reader of several that is unordered is remembered.
+// Of several readers, the unordered one is remembered.
 TEST_F(PtxRace, SeveralReaders) {
   const std::string read = "ld.global.u32 %r2, [%x1];\n", write = "st.global.u32 [%x1], %r1;\n";
   for_orders([&] {
@@ -160,7 +160,7 @@ TEST_F(PtxRace, ReuseOfSharedMemory) {
   });
 }
 
-// Threads that have parts of a word each, all at once or one alone, and others that want more of it.
+// Each thread accesses a part of a word, alone or together with others; other threads access more of the word.
 TEST_F(PtxRace, PartsOfAWord) {
   const std::string part =
       "cvt.u64.u32 %x5, %t;\nmul.wide.u32 %x6, %t, 2;\nadd.u64 %x5, %x1, %x5;\nadd.u64 %x6, %x1, %x6;\n"
@@ -202,7 +202,7 @@ TEST_F(PtxRace, PartsOfAWord) {
   }
 }
 
-// Accesses of whole warps, 4, 8 or 16 bytes a lane, to the same 128 bytes: what each thread had is known exactly.
+// Whole warps access the same 128 bytes, with 4, 8 or 16 bytes per lane: the bytes of each thread are tracked exactly.
 TEST_F(PtxRace, WholeLines) {
   struct Width {
     std::uint32_t bytes;
@@ -253,7 +253,7 @@ TEST_F(PtxRace, WholeLines) {
         EXPECT_NO_FAULT(fault(write(a) + sync + read(b)));
         EXPECT_NO_FAULT(fault(read(a) + read(b) + sync + write(a) + sync + "@%p3 " + read(b) + sync + write(b)));
         EXPECT_NO_FAULT(fault(read(a) + read(b) + "@%p3 " + read(a) + read(b)));
-        // Both were read by the first thread alone.
+        // Thread 0 alone had read both ranges of bytes.
         EXPECT_NO_FAULT(fault(read(a) + read(b) + "setp.eq.u32 %p4, %t, 0;\n@%p4 st." + s + ".u32 [%x1], %r10;\n"));
       }
     }
@@ -276,16 +276,16 @@ TEST_F(PtxRace, Blocks) {
     EXPECT_RACE(on_word("red.global.add.u32 [%x1], 1;\nbar.sync 0;\nld.global.u32 %r2, [%x1];\n", 1, 2));
     EXPECT_RACE(
         on_word("setp.ne.u32 %p0, %b, 1;\n@%p0 ld.global.u32 %r2, [%x1];\n@!%p0 st.global.u32 [%x1], %r1;\n", 1, 4));
-    // Every block reads, then one writes: its own read was the last.
+    // Every block reads, then one writes: the last read was the writer's own.
     EXPECT_RACE(on_word("ld.global.u32 %r2, [%x1];\nsetp.eq.u32 %p0, %b, 3;\n@%p0 st.global.u32 [%x1], %r1;\n", 1, 4));
-    // Neighbours in a word are no race.
+    // Accesses to different bytes of one word do not race.
     EXPECT_NO_FAULT(on_word(
         "cvt.u64.u32 %x2, %b;\nadd.u64 %x1, %x1, %x2;\ncvt.u16.u32 %h0, %b;\nst.global.u8 [%x1], %h0;\n", 1, 8));
     EXPECT_RACE(
         on_word("cvt.u64.u32 %x2, %b;\nadd.u64 %x2, %x1, %x2;\ncvt.u16.u32 %h0, %b;\nst.global.u8 [%x2], %h0;\n"
                 "ld.global.u32 %r2, [%x1];\n",
                 1, 4));
-    // Shared memory is new in every block.
+    // Each block has its own shared memory.
     EXPECT_NO_FAULT(on_word("@%p1 st.shared.u32 [%x1], %b;\nbar.sync 0;\nld.shared.u32 %r2, [%x1];\n", 64, 3, true));
   });
 }
@@ -298,14 +298,14 @@ TEST_F(PtxRace, LanesOfOneInstruction) {
     EXPECT_RACE(on_word("st." + s + ".u32 [%x1], %r1;\n", 64, 1, shared));      // two instructions
     EXPECT_RACE(on_word("st." + s + ".u32 [%x1], %r1;\nst." + s + ".u32 [%x1], %r1;\n", 32, 1, shared));
     EXPECT_RACE(on_word("st." + s + ".u32 [%x1], %r1;\n@%p2 ld." + s + ".u32 %r2, [%x1];\n", 32, 1, shared));
-    // Only two of them, and only the last element of a vector.
+    // Only two lanes conflict, and only in the last element of a vector.
     EXPECT_RACE(on_word("shr.u32 %r3, %t, 1;\nmul.wide.u32 %x3, %r3, 8;\nadd.u64 %x1, %x1, %x3;\nst." + s +
                             ".v2.u32 [%x1], {%r1, %t};\n",
                         32, 1, shared));
   }
 }
 
-// ---- Flags between blocks. Block 0 writes data at [a1] and raises the flag at [a0]; block 1 waits for it and reads.
+// ---- Flags between blocks. Block 0 writes data at [a1] and sets the flag at [a0]; block 1 waits for it and reads.
 
 struct Protocol {
   std::string fence_before = "membar.gl;\n", raise = "st.volatile.global.u32 [%a0], %r1;\n",
@@ -357,11 +357,11 @@ TEST_F(PtxRace, FlagsBetweenBlocks) {
                              .raise = "st.relaxed.gpu.global.u32 [%a0], %r1;\n",
                              .poll = "ld.acquire.gpu.global.u32 %r2, [%a0];\n",
                              .fence_after = ""}));
-    EXPECT_RACE(handed_over({.raise = "st.global.u32 [%a0], %r1;\n"}));  // the flag itself
+    EXPECT_RACE(handed_over({.raise = "st.global.u32 [%a0], %r1;\n"}));  // a race on the flag itself
   });
 }
 
-// What the other warps wrote without a barrier before the release is not part of it.
+// A release does not cover what other warps wrote without a barrier before it.
 TEST_F(PtxRace, AReleaseCoversTheBarrierBeforeIt) {
   const auto fault = [](const std::string& barrier) {
     const DeviceArray<std::uint32_t> flag(Values{0}), data(Values(64, 0));
@@ -378,7 +378,7 @@ TEST_F(PtxRace, AReleaseCoversTheBarrierBeforeIt) {
   EXPECT_RACE(fault(""));
 }
 
-// A fence covers what its own lanes did, and what a barrier of the warp orders before it.
+// A fence covers what its own lanes did, and what a warp barrier orders before it.
 TEST_F(PtxRace, AFenceIsOfItsLanes) {
   const auto fault = [](const std::string& between, const std::string& fence) {
     const DeviceArray<std::uint32_t> flag(Values{0}), data(Values(32, 0));
@@ -399,12 +399,12 @@ TEST_F(PtxRace, AFenceIsOfItsLanes) {
     EXPECT_RACE(fault("", fence));
     EXPECT_RACE(fault(fence, ""));
     EXPECT_RACE(fault(sync, ""));
-    // Lanes whose stores come after the barrier are not part of what a fence before it covers.
+    // A fence before the barrier does not cover stores after the barrier.
     EXPECT_RACE(fault(fence + sync + "st.global.u32 [%x1], %t;\n", ""));
   });
 }
 
-// The last block to come adds what all others left (CUDA's sample threadFenceReduction).
+// The last block to arrive adds the results of all blocks (CUDA's sample threadFenceReduction).
 Fault last_block(const std::string& fence) {
   const DeviceArray<std::uint32_t> count(Values{0}), parts(8), sum(Values{0});
   const Fault fault =

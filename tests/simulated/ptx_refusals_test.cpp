@@ -1,4 +1,4 @@
-// Everything in PTX that the simulated device does not know is refused when it is read, by its name and the kernel's.
+// Tests that everything unsupported in PTX is refused when it is read, with its name and the kernel's.
 #include "ptx_module.h"
 
 namespace simulated::ptx {
@@ -107,11 +107,11 @@ TEST(PtxRefusals, Instructions) {
     EXPECT_NE(what.find(name), std::string::npos) << body << "\n" << what;
     EXPECT_NE(what.find("kernel k"), std::string::npos) << body << "\n" << what;
   }
-  EXPECT_EQ(refusal(registers + "add.s32 %r0, %r1, %r2;"), "");  // the frame itself is known
+  EXPECT_EQ(refusal(registers + "add.s32 %r0, %r1, %r2;"), "");  // the surrounding code is supported
   EXPECT_EQ(refusal(".shared .b8 s[49152]; ret;"), "");
 }
 
-// The host may set them, as a program's variables.
+// Kernels may not use constant variables; a program may declare them.
 TEST(PtxRefusals, ConstantMemory) {
   const std::string registers = ".reg .b32 %r<2>; .reg .b64 %rd<2>;\n",
                     constant = ".const .align 4 .u32 c[2] = {3, 4};";
@@ -133,7 +133,7 @@ TEST(PtxRefusals, Calls) {
   const std::string twice = ".func f() { call g; ret; }\n.func g() { call f; ret; }\n";
   EXPECT_NE(refusal("call f;", twice).find("calls itself"), std::string::npos);
   EXPECT_NE(refusal("call outside;", ".extern .func outside();").find("outside"), std::string::npos);
-  // Names of the caller are not the function's.
+  // A function does not see the names of its caller.
   EXPECT_NE(refusal(".reg .b32 %mine; call f;", ".func f() { mov.u32 %mine, 1; ret; }").find("%mine"),
             std::string::npos);
   EXPECT_NE(refusal("call f; L: ret;", ".func f() { bra L; }").find("label L"), std::string::npos);

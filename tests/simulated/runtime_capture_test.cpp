@@ -1,4 +1,4 @@
-// What may be done while a stream is captured. Source: CUDA C++ Programming Guide, "Creating a Graph Using Stream
+// Tests what is allowed while a stream is captured. Source: CUDA C++ Programming Guide, "Creating a Graph Using Stream
 // Capture"; CUDA Runtime API, cudaStreamBeginCapture, cudaStreamEndCapture and cudaThreadExchangeStreamCaptureMode.
 #include <functional>
 #include <thread>
@@ -44,7 +44,7 @@ class RuntimeCapture : public Runtime {
     EXPECT_EQ(end(), cudaErrorStreamCaptureInvalidated);
     EXPECT_EQ(graph_, nullptr);
     EXPECT_EQ(state(s_), cudaStreamCaptureStatusNone);
-    work(s_);  // the stream is as it was
+    work(s_);  // the stream works again
     ok(cudaStreamSynchronize(s_));
   }
 
@@ -90,12 +90,12 @@ TEST_F(RuntimeCapture, EventsOfACaptureCannotBeWaitedFor) {
   const auto record = [&] { ok(cudaEventRecord(e, s_)); };
   invalidates(cudaErrorCapturedEvent, [&] { return record(), cudaEventSynchronize(e); });
   invalidates(cudaErrorCapturedEvent, [&] { return record(), cudaEventQuery(e); });
-  EXPECT_EQ(cudaEventSynchronize(e), cudaErrorCapturedEvent);  // it was last recorded in a capture still
+  EXPECT_EQ(cudaEventSynchronize(e), cudaErrorCapturedEvent);  // its last record was in a capture that has not ended
   ok(cudaEventRecord(e, s_));
   ok(cudaEventSynchronize(e));
 }
 
-// Potentially unsafe calls: in mode global and thread-local not from the capturing thread.
+// Potentially unsafe calls by the capturing thread: refused in modes global and thread-local, allowed in mode relaxed.
 TEST_F(RuntimeCapture, UnsafeCallsOfTheSameThread) {
   const auto unsupported = cudaErrorStreamCaptureUnsupported;
   const cudaStream_t other = stream();
@@ -127,7 +127,7 @@ TEST_F(RuntimeCapture, UnsafeCallsOfAnotherThread) {
     std::thread([&] {
       void* made = nullptr;
       ok(cudaThreadExchangeStreamCaptureMode(&mode));
-      EXPECT_EQ(mode, cudaStreamCaptureModeGlobal);  // every thread begins so
+      EXPECT_EQ(mode, cudaStreamCaptureModeGlobal);  // the initial mode of every thread
       status = cudaMalloc(&made, 1);
     }).join();
     return status;
@@ -168,7 +168,7 @@ TEST_F(RuntimeCapture, EndsInTheThreadThatBegan) {
 TEST_F(RuntimeCapture, TheDefaultStreamBesidesABlockingOne) {
   ok(cudaMemsetAsync(data_, 0, 1, nullptr));
   begin();
-  ok(cudaMemsetAsync(data_, 0, 1, nullptr));  // s_ is not blocking
+  ok(cudaMemsetAsync(data_, 0, 1, nullptr));  // s_ is non-blocking
   ok(end());
   s_ = stream(cudaStreamDefault);
   const auto implicit = cudaErrorStreamCaptureImplicit;

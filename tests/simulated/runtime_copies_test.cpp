@@ -1,4 +1,4 @@
-// Copies and memsets. Source: CUDA Runtime API, "API synchronization behavior", cudaMemcpy and cudaMemcpyAsync.
+// Tests copies and memsets. Source: CUDA Runtime API, "API synchronization behavior", cudaMemcpy and cudaMemcpyAsync.
 #include "runtime_fixture.h"
 
 namespace simulated {
@@ -18,7 +18,7 @@ TEST_F(RuntimeCopies, PageableSourceMayBeChangedAtOnce) {
   EXPECT_EQ(read(on_device), 1);
 }
 
-// The mistake that this shows: a staging buffer that is filled again before the copy from it has run.
+// Exposes a typical bug: a staging buffer is refilled before the copy from it has run.
 TEST_F(RuntimeCopies, PinnedSourceIsReadWhenTheCopyRuns) {
   auto* const on_device = device<int>(2);
   auto* const staging = pinned<int>(1, 1);
@@ -41,7 +41,7 @@ TEST_F(RuntimeCopies, PinnedTargetIsGarbageUntilTheCopyHasRun) {
   EXPECT_EQ(*arrived, 7);
 }
 
-// An earlier copy still has to read what is there: no poison then.
+// The target is not poisoned while an earlier queued copy still has to read it.
 TEST_F(RuntimeCopies, PinnedMemoryThereAndBack) {
   auto* const on_device = device<int>(2);
   auto* const buffer = pinned<int>(1, 5);
@@ -65,8 +65,8 @@ TEST_F(RuntimeCopies, ToPageableMemoryWaits) {
   EXPECT_EQ(value, 0x01010101);
 }
 
-// cudaMemcpy waits for copies between host and device, and from pinned memory too, but not "for transfers from device
-// memory to device memory", and cudaMemset does not either.
+// cudaMemcpy waits for copies between host and device, including those from pinned memory, but not "for transfers from
+// device memory to device memory"; cudaMemset does not wait either.
 TEST_F(RuntimeCopies, WhatTheSynchronousOnesWaitFor) {
   auto* const on_device = device<char>(8);
   auto* const locked = pinned<char>(4, 1);
@@ -154,7 +154,7 @@ TEST_F(RuntimeCopies, PinnedMemoryFreedBeforeAGraphRuns) {
   EXPECT_NE(fault().find("pinned memory of the host was freed"), std::string::npos) << fault();
 }
 
-// Queued copies still use it.
+// cudaFreeHost waits for queued copies that use the memory.
 TEST_F(RuntimeCopies, FreeOfPinnedMemoryWaits) {
   auto* const on_device = device<char>(1);
   void* staging = nullptr;

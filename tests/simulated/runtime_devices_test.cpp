@@ -1,5 +1,5 @@
-// Devices, their properties, and several of them. Source: CUDA Runtime API, "Device Management"; CUDA C++ Programming
-// Guide, "Multi-Device System" and "Compute Capabilities".
+// Tests devices, their properties, and multiple devices. Source: CUDA Runtime API, "Device Management"; CUDA C++
+// Programming Guide, "Multi-Device System" and "Compute Capabilities".
 #include <thread>
 
 #include "runtime_fixture.h"

@@ -1,5 +1,4 @@
-// Last errors, sticky errors, and errors that a test asks for. Source: CUDA Runtime API, "Error Handling", enum
-// cudaError.
+// Tests last errors, sticky errors, and injected errors. Source: CUDA Runtime API, "Error Handling", enum cudaError.
 #include <thread>
 
 #include "ptx/kernel.h"
@@ -51,7 +50,7 @@ TEST_F(RuntimeErrors, AFaultStaysUntilRecovery) {
   recover();
   EXPECT_EQ(fault(), "");
   EXPECT_EQ(cudaGetLastError(), cudaSuccess);
-  EXPECT_EQ(read(on_device), 0);  // memory and streams are as they were
+  EXPECT_EQ(read(on_device), 0);  // memory and streams are unchanged
   ok(cudaMemsetAsync(on_device, 1, 1, s));
   EXPECT_FALSE(ran);
 }
@@ -102,7 +101,7 @@ TEST_F(RuntimeErrors, CallsFailAsAsked) {
   ok(cudaFree(block));
   block = this;
   EXPECT_EQ(cudaMalloc(&block, 1), cudaErrorMemoryAllocation);
-  EXPECT_EQ(block, this);  // nothing was done
+  EXPECT_EQ(block, this);  // the call did nothing
   EXPECT_EQ(cudaGetLastError(), cudaErrorMemoryAllocation);
   EXPECT_EQ(cudaMalloc(&block, 1), cudaErrorMemoryAllocation);
   EXPECT_EQ(cudaMalloc(&block, 1), cudaErrorUnknown);
@@ -119,7 +118,7 @@ TEST_F(RuntimeErrors, CallsFailAsAsked) {
   ok(cudaFree(block));
 }
 
-// An error of an earlier kernel, which a call only reports.
+// A call that only reports the error of an earlier kernel.
 TEST_F(RuntimeErrors, AStickyErrorAskedForIsSticky) {
   for (const cudaError_t error : {cudaErrorIllegalAddress, cudaErrorContained, cudaErrorTensorMemoryLeak}) {
     fail("cudaStreamSynchronize", error);
@@ -151,7 +150,7 @@ TEST_F(RuntimeErrors, NamesAndTexts) {
   EXPECT_STREQ(cudaGetErrorName(static_cast<cudaError_t>(12345)), "unrecognized error code");
 }
 
-// The library's queue, as cuBLAS and cuDNN use it.
+// The queue that cuBLAS and cuDNN use.
 TEST_F(RuntimeErrors, DeviceMemoryForLibraries) {
   auto* const on_device = device<char>(4);
   ASSERT_NE(device_write(on_device, 4, "a library"), nullptr);

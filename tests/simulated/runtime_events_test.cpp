@@ -1,4 +1,4 @@
-// Events. Source: CUDA Runtime API, "Event Management" and cudaStreamWaitEvent.
+// Tests events. Source: CUDA Runtime API, "Event Management" and cudaStreamWaitEvent.
 #include <set>
 
 #include "runtime_fixture.h"
@@ -39,7 +39,7 @@ TEST_F(RuntimeEvents, AStreamWaitsForAnother) {
   }
 }
 
-// Without the edge both orders come up: the test above sees something.
+// Without the edge both orders occur, so the test above is not vacuous.
 TEST_F(RuntimeEvents, WithoutTheEventBothOrdersComeUp) {
   settings().streams = Streams::random;
   std::set<std::string> orders;
@@ -93,7 +93,7 @@ TEST_F(RuntimeEvents, AQueryMakesProgress) {
   EXPECT_EQ(cudaEventQuery(e), cudaSuccess);
 }
 
-// "the call does not block on completion of the event"; streams that wait for it still do.
+// "the call does not block on completion of the event"; streams that wait for it still wait.
 TEST_F(RuntimeEvents, DestroyedWhileAStreamWaits) {
   auto* const on_device = device<char>(4);
   const cudaStream_t first = stream(), second = stream();

@@ -1,4 +1,4 @@
-// Which code in a fat binary a device runs. Source: CUDA C++ Programming Guide, "Binary Compatibility", "PTX
+// Tests which code of a fat binary a device runs. Source: CUDA C++ Programming Guide, "Binary Compatibility", "PTX
 // Compatibility" and "Feature Availability".
 #include <csignal>
 
@@ -13,7 +13,7 @@ using RuntimeFatBinaryDeathTest = Runtime;
 
 char kernel;
 
-// The target of the code that a device of this capability runs, or the error of a launch, negative.
+// The target of the code that a device of this capability runs, or the launch error, negated.
 int target_for(int capability) {
   settings().capability = capability;
   cudaFuncAttributes a;
@@ -75,7 +75,7 @@ TEST_F(RuntimeFatBinary, GoneWhenTheProgramsPartIs) {
   EXPECT_EQ(target_for(90), -static_cast<int>(cudaErrorInvalidDeviceFunction));
 }
 
-// What is queued still runs.
+// Queued work still runs after its module is unregistered.
 TEST_F(RuntimeFatBinary, GoneWhileItsKernelIsQueued) {
   auto* data = device<unsigned>(1);
   unsigned value = 4;
@@ -88,7 +88,7 @@ TEST_F(RuntimeFatBinary, GoneWhileItsKernelIsQueued) {
   EXPECT_EQ(read(data), 4u);
 }
 
-// nvcc --compress-mode=size writes zstd, and speed LZ4, which begins with the text as it is.
+// nvcc --compress-mode=size writes zstd, and speed LZ4, which begins with uncompressed text.
 TEST_F(RuntimeFatBinaryDeathTest, CompressedPtxIsRefused) {
   for (const std::string& payload : {std::string("\x28\xB5\x2F\xFD"), "\x13\n" + ptx_for("sm_80").payload}) {
     FatBinary binary({{1, payload, true}});

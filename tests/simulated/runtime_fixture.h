@@ -1,4 +1,4 @@
-// What the tests of the simulated runtime share: a device that begins and ends each test in order, and small helpers.
+// Shared by the tests of the simulated runtime: a device without faults before and after each test, and small helpers.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -58,7 +58,7 @@ class Runtime : public testing::Test {
     ok(cudaEventCreateWithFlags(&made, flags));
     return made;
   }
-  // Waits for the device's bytes.
+  // Copies the bytes from the device, after waiting for it.
   template <class T>
   T read(const T* from) {
     T value{};
@@ -84,7 +84,7 @@ class Runtime : public testing::Test {
   std::vector<void*> blocks_, pinned_;
 };
 
-// The names and bytes of what ran, in order: "memset 4, copy to the host 4".
+// The names and bytes of the work that ran, in order: "memset 4, copy to the host 4".
 inline std::string what_ran() {
   std::string text;
   for (const Work& work : take_work()) {

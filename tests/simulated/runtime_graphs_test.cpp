@@ -1,4 +1,4 @@
-// Graphs that were captured. Source: CUDA Runtime API, "Graph Management".
+// Tests captured graphs. Source: CUDA Runtime API, "Graph Management".
 #include <algorithm>
 #include <functional>
 #include <set>
@@ -38,7 +38,7 @@ TEST_F(RuntimeGraphs, RunsAsOftenAsItIsLaunched) {
     ok(cudaMemsetAsync(data_, 1, 2, s_));
   });
   const cudaGraphExec_t executable = instantiate(graph);
-  ok(cudaGraphDestroy(graph));  // what was instantiated lives on
+  ok(cudaGraphDestroy(graph));  // the executable graph stays valid
   record_work(true);
   for (int i = 0; i < 2; ++i) ok(cudaGraphLaunch(executable, s_));
   EXPECT_EQ(what_ran(), "");
@@ -77,7 +77,7 @@ TEST_F(RuntimeGraphs, NodesAndTheirTypes) {
     ok(cudaMemcpyAsync(data_, host, 4, cudaMemcpyHostToDevice, s_));
     ok(cudaMemsetAsync(data_ + 8, 1, 4, s_));
     ok(cudaMemcpyAsync(data_ + 4, data_, 4, cudaMemcpyDeviceToDevice, s_));
-    ok(cudaEventRecord(event(), s_));  // no node
+    ok(cudaEventRecord(event(), s_));  // adds no node
   });
   cudaGraphNode_t nodes[4] = {};
   std::size_t count = 4;
@@ -101,7 +101,7 @@ TEST_F(RuntimeGraphs, NodesAndTheirTypes) {
   EXPECT_EQ(nodes_of_graph(this), 0u);
 }
 
-// Copies keep the addresses, not the bytes: a graph reads the host's memory whenever it runs, pageable or not.
+// Copies store addresses, not bytes: a graph reads the host's memory whenever it runs, pageable or not.
 TEST_F(RuntimeGraphs, CopiesReadTheHostWhenTheyRun) {
   auto* const locked = pinned<char>(1, 0);
   char pageable = 0;
@@ -118,7 +118,7 @@ TEST_F(RuntimeGraphs, CopiesReadTheHostWhenTheyRun) {
   }
 }
 
-// In random order, but never against an edge: the second half after the fork, the last node after both.
+// Nodes run in random order but respect edges: the second half after the fork, the last node after both branches.
 TEST_F(RuntimeGraphs, NodesRunInTheOrderOfTheirEdges) {
   const cudaStream_t other = stream();
   const cudaEvent_t fork = event(), join = event();
@@ -161,7 +161,7 @@ TEST_F(RuntimeGraphs, RefusesWhatItCannot) {
   EXPECT_EQ(cudaGraphInstantiate(&executable, graph, cudaGraphInstantiateFlagDeviceLaunch), cudaErrorNotSupported);
   EXPECT_EQ(executable, nullptr);
   executable = instantiate(graph);
-  ok(cudaGraphLaunch(executable, s_));  // empty, and still a graph
+  ok(cudaGraphLaunch(executable, s_));  // a graph without nodes is valid
   ok(cudaStreamBeginCapture(s_, cudaStreamCaptureModeRelaxed));
   EXPECT_EQ(cudaGraphLaunch(executable, s_), cudaErrorNotSupported);
 }

@@ -1,4 +1,4 @@
-// Launches of kernels. Source: CUDA Runtime API, "Execution Control" and "Occupancy"; CUDA C++ Programming Guide,
+// Tests kernel launches. Source: CUDA Runtime API, "Execution Control" and "Occupancy"; CUDA C++ Programming Guide,
 // "Compute Capabilities".
 #include "runtime_fixture.h"
 #include "runtime_module.h"
@@ -6,7 +6,7 @@
 namespace simulated {
 namespace {
 
-// Their addresses are the host's side of kernels and a variable.
+// Their addresses stand for the host side of kernels and of a variable.
 char store, bounded, heavy, misplaced, templated, unknown;
 char variable_on_host;
 
@@ -66,14 +66,14 @@ TEST_F(RuntimeLaunches, BytesAreCountedIfAskedFor) {
   EXPECT_EQ(take_work().at(0).bytes, 4u);
 }
 
-// As nvcc writes it for kernel<<<...>>>().
+// Launches as nvcc's code for kernel<<<...>>>() does.
 TEST_F(RuntimeLaunches, ByTheStubOfNvcc) {
   unsigned value = 9;
   void* arguments[] = {&data_, &value};
   cudaKernel_t kernel = nullptr;
   ok(__cudaGetKernel(&kernel, &store));
   EXPECT_EQ(__cudaPushCallConfiguration(2, 32, 16, s_), 0u);
-  EXPECT_EQ(__cudaPushCallConfiguration(3, 64, 0, nullptr), 0u);  // of a launch among the arguments of the first
+  EXPECT_EQ(__cudaPushCallConfiguration(3, 64, 0, nullptr), 0u);  // a launch among the arguments of the first one
   dim3 grid, block;
   std::size_t shared = 1;
   cudaStream_t s = s_;
@@ -119,7 +119,7 @@ TEST_F(RuntimeLaunches, ConfigurationsThatAreNone) {
   }
   EXPECT_EQ(launch(&bounded, data_, 1, 1, 65), cudaErrorInvalidConfiguration);
   EXPECT_EQ(cudaGetLastError(), cudaErrorInvalidConfiguration);
-  settings().races = false;  // all blocks store the same
+  settings().races = false;  // all blocks store the same value
   ok(launch(&bounded, data_, 1, 1, 64));
   ok(launch(&store, data_, 1, {1, 2, 2}, {4, 4, 64}));
   ok(cudaStreamSynchronize(s_));
@@ -127,7 +127,7 @@ TEST_F(RuntimeLaunches, ConfigurationsThatAreNone) {
 
 TEST_F(RuntimeLaunches, SharedMemory) {
   ok(launch(&heavy, data_, 1, 1, 1, 47 * 1024));
-  EXPECT_EQ(launch(&heavy, data_, 1, 1, 1, 47 * 1024 + 1), cudaErrorInvalidValue);  // with the static kilobyte
+  EXPECT_EQ(launch(&heavy, data_, 1, 1, 1, 47 * 1024 + 1), cudaErrorInvalidValue);  // plus the static kilobyte
   EXPECT_EQ(cudaFuncSetAttribute(&heavy, cudaFuncAttributeMaxDynamicSharedMemorySize, 227 * 1024),
             cudaErrorInvalidValue);
   ok(cudaFuncSetAttribute(&heavy, cudaFuncAttributeMaxDynamicSharedMemorySize, 226 * 1024));
@@ -162,12 +162,12 @@ TEST_F(RuntimeLaunches, Occupancy) {
     return count;
   };
   EXPECT_EQ(blocks(&store, 1024, 0), 2);        // 2048 threads
-  EXPECT_EQ(blocks(&store, 100, 0), 16);        // in warps: 128 threads
+  EXPECT_EQ(blocks(&store, 100, 0), 16);        // rounded up to warps: 128 threads
   EXPECT_EQ(blocks(&store, 32, 0), 32);         // 32 blocks
   EXPECT_EQ(blocks(&heavy, 32, 36 * 1024), 6);  // 228 / (36 + 1 + 1 reserved) kilobytes
   EXPECT_EQ(blocks(&heavy, 32, 227 * 1024), 0);
   EXPECT_EQ(blocks(&bounded, 65, 0), 0);
-  // Of 7.5 nothing is reserved: 64 kilobytes hold two blocks of 32.
+  // Capability 7.5 reserves nothing: 64 kilobytes hold two blocks of 32.
   FatBinary old({{1, header_of("sm_75") + store_kernel("plain") +
                          store_kernel("shares", "", ".shared .align 4 .b8 buffer[1024];\n")}});
   char plain = 0, shares = 0;
@@ -208,7 +208,7 @@ TEST_F(RuntimeLaunches, StreamsOfAnotherDevice) {
   ok(launch(&store, data_, 1));
 }
 
-// The parameters are those at the time of the capture.
+// A graph uses the parameter values at the time of the capture.
 TEST_F(RuntimeLaunches, ParametersInAGraph) {
   cudaGraph_t graph = nullptr;
   cudaGraphExec_t executable = nullptr;

@@ -1,4 +1,4 @@
-// Memory of the device and pinned memory of the host. Source: CUDA Runtime API, "Memory Management".
+// Tests device memory and pinned host memory. Source: CUDA Runtime API, "Memory Management".
 #include <csignal>
 #include <set>
 
@@ -11,7 +11,7 @@ namespace {
 using RuntimeMemory = Runtime;
 using RuntimeMemoryDeathTest = Runtime;
 
-// Reads and writes that the compiler cannot drop.
+// Reads and writes that the compiler cannot remove.
 char touch(const volatile char* address) { return *address; }
 void overwrite(volatile char* address) { *address = 1; }
 
@@ -77,7 +77,7 @@ TEST_F(RuntimeMemory, FreesWhatWasAllocatedOnce) {
   EXPECT_EQ(nothing, nullptr);
 }
 
-// Queued work still uses the memory: the device is done with it first.
+// Queued work still uses the memory, so cudaFree waits for the device first.
 TEST_F(RuntimeMemory, FreeWaitsForTheDevice) {
   void* block = nullptr;
   ok(cudaMalloc(&block, 4));
@@ -108,7 +108,7 @@ TEST_F(RuntimeMemory, PointersAreTold) {
   ok(cudaPointerGetAttributes(&attributes, on_host));
   EXPECT_EQ(attributes.type, cudaMemoryTypeHost);
   EXPECT_EQ(attributes.hostPointer, on_host);
-  EXPECT_EQ(attributes.devicePointer, nullptr);  // a kernel cannot read it
+  EXPECT_EQ(attributes.devicePointer, nullptr);  // kernels cannot access it
   ok(cudaPointerGetAttributes(&attributes, &attributes));
   EXPECT_EQ(attributes.type, cudaMemoryTypeUnregistered);
 }
@@ -132,7 +132,7 @@ TEST_F(RuntimeMemory, FreshMemoryIsPoisonedAndUninitialized) {
   EXPECT_NE(fault().find("was never written"), std::string::npos) << fault();
 }
 
-// Every place of a missing byte is found, whatever the sizes: the search goes in steps.
+// An invalid byte is found at every offset; the search skips blocks of bytes.
 TEST_F(RuntimeMemory, ShadowIsCheckedByteByByte) {
   constexpr std::uint64_t kBytes = 1200;
   DeviceMemory& memory = DeviceMemory::instance();
@@ -153,7 +153,7 @@ TEST_F(RuntimeMemory, ShadowIsCheckedByteByByte) {
   EXPECT_NE(problem.find("is not device memory"), std::string::npos);
 }
 
-// Around a freed block its neighbours stay, whether they share a page or not.
+// Freeing a block leaves its neighbours intact, whether they share a page with it or not.
 TEST_F(RuntimeMemory, FreeLeavesTheNeighbours) {
   for (const std::size_t bytes : {std::size_t{1}, std::size_t{300}, std::size_t{4096}, std::size_t{100000}}) {
     auto* const before = device<char>(bytes);

@@ -1,4 +1,4 @@
-// A module of PTX as a program would bring it: a fat binary in memory, registered as nvcc's code does before main().
+// A module of PTX as a program contains it: a fat binary in memory, registered as nvcc's code does before main().
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -39,13 +39,13 @@ class FatBinary {
   explicit FatBinary(const std::vector<FatEntry>& entries) {
     std::string body;
     for (const FatEntry& entry : entries) {
-      const std::uint64_t bytes = (entry.payload.size() + 8) / 8 * 8;  // at least one zero after it
+      const std::uint64_t bytes = (entry.payload.size() + 8) / 8 * 8;  // followed by at least one zero
       append(body, entry.kind);
       append(body, std::uint16_t{0x101});
       append(body, std::uint32_t{64});
       append(body, bytes);
       append(body, static_cast<std::uint32_t>(entry.compressed ? entry.payload.size() : 0));
-      body.append(44, '\0');  // architecture, flags and names: not looked at
+      body.append(44, '\0');  // architecture, flags and names: ignored
       body += entry.payload;
       body.append(bytes - entry.payload.size(), '\0');
     }
@@ -91,8 +91,8 @@ class FatBinary {
   void** handle_ = nullptr;
 };
 
-// void NAME(unsigned* to, unsigned value): thread 0 of each block stores. `directives` stand before the body's brace,
-// `more` in it.
+// void NAME(unsigned* to, unsigned value): thread 0 of each block stores. `directives` precede the body's brace, `more`
+// goes inside the body.
 inline std::string store_kernel(const std::string& name, const std::string& directives = "",
                                 const std::string& more = "") {
   return ".visible .entry " + name + "(.param .u64 p0, .param .u32 p1)\n" + directives +

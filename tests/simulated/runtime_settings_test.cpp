@@ -1,4 +1,4 @@
-// Settings from the environment: of a program of its own, which is this one again.
+// Tests settings from the environment, in a child process that runs this program again.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,7 +14,7 @@ namespace {
 std::string run_with(const std::string& variables, const std::string& test) {
   const std::string command = variables + " /proc/self/exe --gtest_also_run_disabled_tests --gtest_brief=1 " +
                               "--gtest_filter=RuntimeSettings.DISABLED_" + test + " 2>&1";
-  // The shell's /proc/self is the shell: the path has to be resolved here.
+  // In the shell, /proc/self is the shell, so the path must be resolved here.
   std::array<char, 4096> self{};
   if (readlink("/proc/self/exe", self.data(), self.size() - 1) <= 0) return "";
   std::string resolved = command;

@@ -1,4 +1,4 @@
-// The order in which streams run. Source: CUDA C++ Programming Guide, "Streams" and "Default Stream".
+// Tests the order in which streams run. Source: CUDA C++ Programming Guide, "Streams" and "Default Stream".
 #include <set>
 #include <thread>
 
@@ -53,7 +53,7 @@ TEST_F(RuntimeStreams, AStreamRunsInOrderWhateverTheSetting) {
   }
 }
 
-// Two streams without an edge between them: each order of their work comes up.
+// Two streams without an edge between them: both orders of their work occur.
 TEST_F(RuntimeStreams, RandomInterleavesStreams) {
   settings().streams = Streams::random;
   std::set<std::string> orders;
@@ -136,7 +136,7 @@ TEST_F(RuntimeStreams, AQueryMakesProgress) {
   EXPECT_EQ(read(on_device), 2);
 }
 
-// "the function will return immediately" and the stream's work is done all the same.
+// "the function will return immediately", and the stream's work still runs.
 TEST_F(RuntimeStreams, ADestroyedStreamFinishesItsWork) {
   auto* const on_device = device<char>(1);
   write(on_device, char{0});

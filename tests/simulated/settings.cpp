@@ -1,5 +1,5 @@
-// Settings from the environment. A variable that says nothing sensible ends the program: a test that silently ran with
-// other settings would prove nothing.
+// Settings from the environment. An invalid variable ends the program: a test that silently ran with other settings
+// would prove nothing.
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>

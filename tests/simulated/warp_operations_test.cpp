@@ -1,4 +1,4 @@
-// Operations across a warp: shuffles, votes, matches, reductions, and the masks that say who takes part.
+// Tests operations across a warp: shuffles, votes, matches, reductions, and the masks of participating lanes.
 #include <algorithm>
 #include <functional>
 #include <map>
@@ -13,10 +13,10 @@ namespace {
 
 using WarpOperations = KernelTest;
 
-// For each operation, what lane t gets from the values a (and predicates a & 1).
+// For each operation, the result in lane t from the values a (and the predicates a & 1).
 
 struct WarpRow {
-  std::string body;  // %r0: a, %p0: a & 1; leaves %r1
+  std::string body;  // uses %r0 = a and %p0 = a & 1; result in %r1
   std::function<std::uint32_t(const Values& a, std::uint32_t lane)> expected;
 };
 
@@ -26,7 +26,7 @@ std::uint32_t ballot_of(const Values& a) {
   return votes;
 }
 
-// PTX ISA, "9.7.9.6 shfl.sync", its pseudocode.
+// The pseudocode of PTX ISA, "9.7.9.6 shfl.sync".
 std::uint32_t shuffled(const std::string& mode, const Values& a, std::uint32_t lane, std::uint32_t b, std::uint32_t c) {
   const int bval = static_cast<int>(b & 31), cval = static_cast<int>(c & 31), mask = static_cast<int>(c >> 8 & 31);
   const int l = static_cast<int>(lane), max_lane = (l & mask) | (cval & ~mask), min_lane = l & mask;
@@ -136,7 +136,7 @@ TEST_F(WarpOperations, EveryOperationAcrossAWarp) {
   }
 }
 
-// Lanes in several ways of a branch, each with its own mask, and lanes that come one after the other.
+// Lanes on different sides of a branch, each side with its own mask, and lanes that arrive at different times.
 TEST_F(WarpOperations, PartsOfAWarp) {
   const std::string halves =
       "setp.lt.u32 %p0, %t, 16;\nselp.u32 %r2, 65535, -65536, %p0;\nshfl.sync.bfly.b32 %r0, %t, 1, 31, %r2;\n" +
@@ -145,7 +145,7 @@ TEST_F(WarpOperations, PartsOfAWarp) {
       "setp.lt.u32 %p0, %t, 16;\n@%p0 bra $a;\nshfl.sync.bfly.b32 %r0, %t, 1, 31, -65536;\nbra.uni $b;\n"
       "$a:\nshfl.sync.bfly.b32 %r0, %t, 1, 31, 65535;\n$b:\n" +
       store_g("%r0");
-  // Each lane spends another number of turns in a loop before all meet.
+  // Each lane runs a different number of iterations before all meet.
   const std::string late =
       "mov.u32 %r1, 0;\n$loop:\nadd.u32 %r1, %r1, 1;\nsetp.le.u32 %p0, %r1, %t;\n@%p0 bra $loop;\n"
       "shfl.sync.bfly.b32 %r0, %t, 1, 31, -1;\n" +
@@ -155,7 +155,7 @@ TEST_F(WarpOperations, PartsOfAWarp) {
       const Values y = results(body, shape(1, 32), 32);
       for (std::uint32_t t = 0; t < 32; ++t) ASSERT_EQ(y[t], t ^ 1) << body;
     }
-    // Lanes that left, or never were, are not waited for.
+    // An operation does not wait for lanes that have exited or do not exist.
     EXPECT_EQ(results("setp.ge.u32 %p0, %t, 9;\n@%p0 ret;\nvote.sync.ballot.b32 %r0, %p0, -1;\nadd.u32 %r0, %r0, 5;\n" +
                           store_g("%r0"),
                       shape(1, 20), 20)[8],

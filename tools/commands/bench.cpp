@@ -1,4 +1,4 @@
-// descent bench: the kernel table, or one whole job, as shares of the peaks that this machine reaches in the same run.
+// descent bench: the kernel table or one whole job, as shares of the peaks that this machine reaches in the same run.
 #include <fmt/format.h>
 
 #include "benchmark.h"
@@ -151,7 +151,7 @@ int bench(Options o) {
   o.job.device = parse_device(o.device);
   use_precision(o.job.precision, o.job.device);
 #if defined(DESCENT_SIMULATED)
-  if (on_gpu(o)) {  // times of a simulated device say nothing
+  if (on_gpu(o)) {  // times of a simulated device are meaningless
     if (o.peak || !o.infer.empty()) {
       throw InvalidArgument("bench: the simulated device has counters for the table of kernels and for --train alone");
     }

@@ -1,4 +1,4 @@
-// descent data: obtain, check and look at datasets.
+// descent data: downloads, checks and shows datasets.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -97,7 +97,7 @@ int show(const Options& o) {
       throw InvalidArgument(fmt::format("data show: index {}, expected 0 to {}", index, dataset.size() - 1));
     }
     const Shape& shape = dataset.images.shape();
-    const Tensor image = dataset.images.rows(index, index + 1).reshape({shape[1], shape[2], shape[3]});
+    const Tensor image = dataset.images.narrow(0, index, 1).reshape({shape[1], shape[2], shape[3]});
     const auto label = static_cast<std::size_t>(dataset.labels.data<std::int32_t>()[index]);
     print(fmt::format("{} {} image {}: {}\n{}\n", dataset.name, o.train ? "training" : "test", index,
                       dataset.class_names[label], draw(image, color, utf8_locale())));

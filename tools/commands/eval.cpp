@@ -1,4 +1,4 @@
-// descent eval: how well a saved model does on a dataset's test images.
+// descent eval: evaluates a saved model on a dataset's test images.
 #include <fmt/format.h>
 
 #include <chrono>
@@ -85,7 +85,7 @@ int evaluate_model(const Options& options) {
   const auto load_data = [&](const std::string& name) {
     pair = data::load(name, data::FetchPolicy::download, data_log);
   };
-  // Before the model only if it is needed to load it: it may take a download, and the model may be missing.
+  // Loaded before the model only if the model needs it: it may take a download, and the model may be missing.
   const bool data_first = !options.data.empty() && !options.model.weights.empty();
   if (data_first) load_data(options.data);
   const UsableModel model =

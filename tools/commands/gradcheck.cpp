@@ -24,7 +24,7 @@ constexpr const char* kExamples =
     "  descent gradcheck --model cnn-bn       the loss of a preset, by parameter\n"
     "  descent gradcheck --model my-model.json --elements 100\n";
 
-constexpr std::int64_t kModelElements = 12;  // a model's parameters are thousands, an op's inputs dozens
+constexpr std::int64_t kModelElements = 12;  // a parameter has up to thousands of elements, an op's input dozens
 
 struct Options {
   std::string model, device = "cpu";
@@ -57,7 +57,7 @@ std::vector<Row> check_ops(const GradcheckOptions& options, Device device) {
   return rows;
 }
 
-// Noise: in the even background of digits, thousands of activations lie at the same distance from a kink.
+// Noise: on the uniform background of digits, thousands of activations would be equally far from a kink.
 data::Dataset some_images(const Options& o) {
   Tensor images = Tensor::empty({o.batch_size, 28, 28, 1}, DType::u8);
   Tensor labels = Tensor::empty({o.batch_size}, DType::u8);
@@ -85,7 +85,7 @@ std::vector<Row> check_model(const Options& o, GradcheckOptions options, Device 
     parameters.push_back(parameter.tensor);
   }
   options.max_elements = o.elements.value_or(kModelElements);
-  options.skip_kinks = true;  // thousands of ReLUs: some element always has one that switches
+  options.skip_kinks = true;  // among thousands of ReLUs there is always one that switches
   const auto loss = [&](const std::vector<Tensor>&) {
     for (Tensor& counter : counters) counter.fill(0);  // the same dropout masks in every call
     return cross_entropy(module(x), y);

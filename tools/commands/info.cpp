@@ -2,9 +2,9 @@
 #include <fmt/format.h>
 
 #include "cli.h"
-#include "descent/bench.h"
 #include "descent/device.h"
 #include "descent/error.h"
+#include "descent/machine.h"
 #include "descent/version.h"
 
 namespace descent::cli {
@@ -61,7 +61,7 @@ Json to_json(const CudaBuild& build) {
   return {{"architectures", build.architectures}, {"libraries", std::move(libraries)}};
 }
 
-// Empty where convolutions go to cuDNN.
+// Why convolutions do not use cuDNN; empty if they do.
 std::string cudnn_reason() {
   try {
     return cudnn_unavailable_reason(Device::cuda());

@@ -1,4 +1,4 @@
-// descent inspect: what is in a model: layers, shapes, parameters, work; or the tensors of any safetensors file.
+// descent inspect: the layers, shapes, parameters and work of a model, or the tensors of any safetensors file.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -117,8 +117,8 @@ Json tensor_json(const io::TensorFileInfo& info) {
   return {{"tensors", std::move(tensors)}, {"metadata", info.metadata}, {"file_bytes", info.file_bytes}};
 }
 
-// The architecture in a file's metadata. Other programs have fields called "model" too, so one that can't be read is
-// text like any other.
+// The architecture in a file's metadata. Other programs have fields called "model" too, so one that can't be
+// parsed is treated as plain text.
 std::optional<nn::Model> model_of(const io::TensorFileInfo& info, const std::string& path) {
   const auto field = info.metadata.find("model");
   if (field == info.metadata.end()) return std::nullopt;

@@ -1,4 +1,4 @@
-// descent predict: what a model says about PNG files or test images.
+// descent predict: classifies PNG files or test images with a model.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -45,7 +45,7 @@ struct Input {
   Tensor image;  // u8 [H, W, C]
   std::vector<std::string> notes;
   std::optional<std::int32_t> label;
-  bool blank = false;  // nothing is drawn, so nothing is predicted
+  bool blank = false;  // the image shows nothing, so nothing is predicted
 };
 
 std::int64_t parse_index(const std::string& text, std::int64_t size) {
@@ -63,16 +63,16 @@ std::vector<Input> from_dataset(const data::Dataset& test, const std::vector<std
   for (const std::string& text : indices) {
     const std::int64_t index = parse_index(text, test.size());
     const Tensor image =
-        test.images.rows(index, index + 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
+        test.images.narrow(0, index, 1).reshape({test.images.size(1), test.images.size(2), test.images.size(3)});
     inputs.push_back(
         {fmt::format("{} test image {}", test.name, index), image, {}, test.labels.data<std::int32_t>()[index]});
-    // It has a label, so there is something to compare the model's answer with.
+    // Not marked as blank: it has a label with which the model's answer can be compared.
     if (is_blank(image)) inputs.back().notes.emplace_back(kBlank);
   }
   return inputs;
 }
 
-// zscore remembers the mean of the training images; nothing else says which way round they are, and most are as MNIST.
+// zscore stores the mean of the training images, which shows their polarity; otherwise MNIST's is assumed.
 bool light_on_dark(const data::Normalization& normalization) {
   if (normalization.kind != data::Normalization::Kind::zscore) return true;
   const std::vector<double>& means = normalization.shift;
@@ -158,7 +158,7 @@ int predict_images(const Options& options) {
   const auto load_data = [&](const std::string& name) {
     pair = data::load(name, data::FetchPolicy::download, data_log);
   };
-  // Before the model only if it is needed to load it: it may take a download, and the model may be missing.
+  // Loaded before the model only if the model needs it: it may take a download, and the model may be missing.
   const bool data_first = !options.data.empty() && !options.model.weights.empty();
   if (data_first) load_data(options.data);
   const UsableModel model = load_usable_model(options.model, data_first ? &pair : nullptr, device, DType::f32);

@@ -38,7 +38,7 @@ constexpr const char* kExamples =
     "repeats.\n"
     "SIGUSR1 saves a checkpoint and goes on.\n";
 constexpr std::int64_t kWorst = 24;
-constexpr const char* kConfig = "config";  // in a checkpoint's metadata
+constexpr const char* kConfig = "config";  // key in a checkpoint's metadata
 constexpr std::uint64_t kLargestLog = std::uint64_t{1} << 32;
 
 struct Options {
@@ -56,18 +56,18 @@ struct Job {  // what a training consists of
   data::Normalization normalization;
   nn::Model model;
   Json description;                // what config.json and the checkpoints say
-  io::FoundCheckpoint checkpoint;  // to go on from, until it is restored
+  io::FoundCheckpoint checkpoint;  // to resume from, until it is restored
 };
 
-// A model that is named when a run is resumed: it may lie elsewhere now, but not be another.
+// The model given when a run is resumed: it may have another path now, but must be the same.
 void check_same_model(const std::string& asked, const Job& job, const Json& saved) {
   if (Json::parse(make_model(asked, job.data.train, job.config.seed).json) == saved) return;
   throw InvalidArgument(fmt::format("--model {} is another model than the run's: leave it out, or start a new run",
                                     escape_path(asked, 200)));
 }
 
-// Fine-tuning. The weights are known by their checksum; a run that goes on from a checkpoint doesn't need the file any
-// more, unless it is named again. Returns the checksum, null without --weights.
+// Fine-tuning. The weights are identified by their checksum; a run that resumes from a checkpoint does not need the
+// file any more, unless it is given again. Returns the checksum, or null without --weights.
 Json start_from_weights(const Job& job, const Options& options) {
   if (job.config.weights.empty()) return {};
   const Json before = job.folder.resumed ? job.folder.config.value("weights_crc32c", Json()) : Json();
@@ -123,7 +123,7 @@ bool has_convolutions(const nn::Model& model) {
   return false;
 }
 
-// Which of CUDA's libraries the run uses: without cuDNN it is slower, and nothing else would say so.
+// Shows which CUDA libraries the run uses: without cuDNN it is slower, and nothing else would say so.
 void announce_cuda(const Job& job) {
   if (job.device.type != DeviceType::cuda) return;
   say(fmt::format("cuda    {}", describe(cuda_build())));
@@ -163,7 +163,7 @@ void restore(Job& job, train::Trainer& trainer) {
   if (const auto config = found.file.metadata.find(kConfig); config != found.file.metadata.end()) {
     check_checkpoint(config->second, job.description, job.config, found.path);
   }
-  trainer.set_state(found.file);
+  trainer.load_state_dict(found.file);
   say(fmt::format("resume  {}, step {}, epoch {}", found.path, trainer.step(), trainer.position().epoch + 1));
 }
 
@@ -204,7 +204,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
       {"Device", fmt::format("{}, {} threads", device_name(job.device), num_threads())}};
   if (!job.folder.resumed) facts.insert(facts.begin() + 4, {"Time", fmt::format("{:.1f} s", seconds)});
   if (fit.best_epoch >= 0) facts.emplace_back("Best epoch", std::to_string(fit.best_epoch + 1));
-  std::exception_ptr failed;  // told after the result, which doesn't depend on the report
+  std::exception_ptr failed;  // thrown after the result is printed, which doesn't depend on the report
   try {
     write_report(job, evaluation, sha, std::move(facts));
   } catch (const Error&) {
@@ -221,7 +221,7 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
                 {"epochs", trainer.position().epoch},
                 {"steps", fit.step},
                 {"best_epoch", fit.best_epoch >= 0 ? Json(fit.best_epoch + 1) : Json()},
-                {"early_stop", fit.end == train::End::early_stop},
+                {"early_stop", fit.end == train::StopReason::early_stop},
                 {"seconds", seconds},
                 {"folder", job.folder.path},
                 {"model_file", model_file},
@@ -236,18 +236,18 @@ int finish(const Job& job, train::Trainer& trainer, const train::FitResult& fit,
   return kOk;
 }
 
-// The schedule is made in the first step, when an old run would be gone already.
+// Finds errors in the options of the schedule now: in the first step an old run would be gone already.
 void check_schedule(const train::TrainerOptions& settings, std::int64_t images) {
   const auto divide_up = [](std::int64_t a, std::int64_t b) { return (a - 1) / b + 1; };
   const std::int64_t batches =
       settings.drop_last ? images / settings.batch_size : divide_up(images, settings.batch_size);
-  const std::int64_t steps = divide_up(batches, settings.accumulate);
+  const std::int64_t steps = divide_up(batches, settings.accumulation_steps);
   if (settings.learning_rate) settings.learning_rate(0, steps * settings.epochs);
 }
 
-// What could not be written at the end is said now. The folder itself is made, or not, before the first step.
+// Reports now what could not be written at the end. The folder itself is created before the first step.
 void check_outputs(const RunFolder& folder) {
-  if (folder.path.empty()) return;  // it will be a new one
+  if (folder.path.empty()) return;  // it will be a new folder
   for (const char* name : {"config.json", "metrics.jsonl", "metrics.csv", "model.safetensors", "report.html"}) {
     const std::string path = folder.file(name);
     std::error_code error;
@@ -265,13 +265,13 @@ int train_model(const Options& options) {
   train::TrainerOptions settings = trainer_options(job.config, job.device);
   std::optional<StopSignals> signals(std::in_place);
   settings.normalization = job.normalization;
-  settings.interrupted = [&] { return signals->received() != 0; };
+  settings.should_stop = [&] { return signals->received() != 0; };
   train::Trainer trainer(*job.model.module, *optimizer, settings);
   const data::Dataset* validation = job.data.validation.size() > 0 ? &job.data.validation : nullptr;
   trainer.check(job.data.train, validation, &job.data.pair.test);
   check_schedule(settings, job.data.train.size());
   check_outputs(job.folder);
-  // From here on nothing that was asked for is refused.
+  // All checks have passed: from here on the run folder changes.
   begin_run(job.folder, job.config);
   if (!options.quiet) announce(job);
   if (!options.quiet) trainer.add(train::progress());
@@ -293,13 +293,13 @@ int train_model(const Options& options) {
   const auto begin = std::chrono::steady_clock::now();
   const train::FitResult fit = trainer.fit(job.data.train, validation);
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-  if (fit.end == train::End::interrupted) {
+  if (fit.end == train::StopReason::interrupted) {
     say(fmt::format("stopped at step {}; to go on: descent train --resume --out {}", fit.step,
                     shell_quote(job.folder.path)));
     return kSignal + signals->received();
   }
-  signals.reset();  // what follows is done again from the checkpoint by --resume, so a signal ends it at once
-  if (fit.end == train::End::early_stop && !options.quiet) {
+  signals.reset();  // --resume repeats the rest from the checkpoint, so a signal ends it at once
+  if (fit.end == train::StopReason::early_stop && !options.quiet) {
     say(fmt::format("stopped early: no better validation loss for {} epochs", job.config.early_stop));
   }
   return finish(job, trainer, fit, seconds, options);

@@ -1,4 +1,4 @@
-"""The check itself, without a GPU: what its parsers make of the programs' output, and a whole run over stand-ins for all programs.
+"""Tests of the check itself, without a GPU: its parsers on output of the programs, and whole runs with fakes for all programs.
 python3 -m unittest discover -s tools/gpu_check -p '*_test.py'"""
 
 import contextlib
@@ -57,7 +57,7 @@ class Parsers(unittest.TestCase):
             parse.sanitizer(refused)
         self.assertEqual(parse.sanitizer_refusal(refused), "Device not supported")
         self.assertEqual(parse.sanitizer_refusal("========= Error: Failed to initialize the tool\n"), "Error: Failed to initialize the tool")
-        # What a tool finds is no refusal, and counts even when the run was cut short.
+        # A finding is no refusal, and counts even if the run was cut short.
         uninitialized = "========= Uninitialized __global__ memory read of size 4 bytes\n"
         for text in (MEMCHECK.split("========= ERROR")[0], uninitialized, "========= Error: Race reported between Write and Read\n"):
             self.assertEqual(parse.sanitizer_refusal(text), "")
@@ -136,7 +136,7 @@ for word in sys.argv:
         with open(word.split(":", 1)[1], "w") as file: json.dump({"testsuites": [{"name": "S", "testsuite": tests}]}, file)
 if FAKE.get("fails"): sys.exit(1)
 '''
-# One row for each of the settings that are asked for; compiling fails where it is told to.
+# One row with a time for each requested setting; fails if the setting FAKE["broken"] is requested.
 COMPARE = '''
 def value(name): return sys.argv[sys.argv.index(name) + 1]
 settings = value("--settings").split(",")
@@ -144,7 +144,7 @@ if FAKE.get("broken") in settings: sys.exit(1)
 rows = [{"goal": "G1", "job": "mlp", "class": "T", "seconds_per_step": {name: 1e-4 for name in settings}, "ratios": {}}]
 with open(value("--json"), "w") as file: json.dump({"results": rows}, file)
 '''
-# Behaves as each tool is told to: "errors", "refuses", "crashes", "runs nothing"; else it runs the program.
+# Behaves for each tool as FAKE says: "errors", "refuses", "crashes", "runs nothing"; otherwise it runs the program without errors.
 SANITIZER = '''
 import subprocess
 tool = sys.argv[sys.argv.index("--tool") + 1]
@@ -225,7 +225,7 @@ class WholeRun(unittest.TestCase):
                 self.assertEqual(self.status[stage][0], "failed", self.results)
 
     def time_ends_in(self, tool, said=""):
-        """From the first run of the tool on there is no time left; `said` is what it had written until then."""
+        """The time runs out in the first run of the tool; `said` is what it had written until then."""
         run = runner.Check.run
 
         def end(check, command, *words):
@@ -253,7 +253,7 @@ class WholeRun(unittest.TestCase):
         for text in ("2 runs without errors", "no time for racecheck of 2 programs", "initcheck of 2 programs"):
             self.assertIn(text, reason)
         self.assertNotIn("initcheck", " ".join(self.runs()))
-        # Without time for anything it is the stage that is skipped; tests without time are no pass.
+        # Without time for any run the whole stage is skipped; tests that had no time do not pass.
         with self.time_ends_in("memcheck"):
             self.assertEqual(self.run_check("--only", "sanitizers"), 0, self.results)
         self.assertEqual(self.status["sanitizers"][0], "skipped")
@@ -272,7 +272,7 @@ class WholeRun(unittest.TestCase):
         self.assertEqual(status, "passed")
         self.assertIn("6 runs without errors", reason)
         self.assertIn("racecheck (Error: the debugger interface is not permitted in this container)", reason)
-        self.assertEqual(sum(line.startswith("racecheck") for line in self.runs()), 1)  # not asked again for each program
+        self.assertEqual(sum(line.startswith("racecheck") for line in self.runs()), 1)  # not run again for the second program
         refuse = dict.fromkeys(stages.SANITIZERS, "refuses")
         self.assertEqual(self.run_check("--only", "sanitizers", **refuse), 0, self.results)
         self.assertEqual(self.status["sanitizers"][0], "skipped")

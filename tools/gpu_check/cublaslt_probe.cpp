@@ -1,7 +1,7 @@
-// What cuBLASLt's heuristics answer for the matrix products of the presets, asked as src/cuda/linalg_lt.cpp asks:
-// layers x batches x passes x types x ends x alignment x with and without the mask of reduction schemes that keeps
-// results the same in every run. Where there is an algorithm for aligned operands it is timed too, so that the mask has
-// a price. Needs a CUDA device. Prints one JSON object: the version, and a row for each case.
+// Asks cuBLASLt's heuristics for algorithms for the matrix products of the presets, in the same way as
+// src/cuda/gemm/cublaslt.cpp: layers x batches x passes x types x epilogues x alignment, with and without the mask of
+// reduction schemes that makes results reproducible. Algorithms for aligned operands are timed too, which shows what
+// the mask costs. Needs a CUDA device. Prints one JSON object: the version, and a row for each case.
 #include <cublasLt.h>
 #include <cuda_runtime.h>
 
@@ -84,7 +84,7 @@ struct Layer {  // of the presets; a gradient passes through the activation befo
 constexpr std::array<Layer, 8> kLayers = {
     {{784, 512}, {512, 512}, {512, 10}, {400, 120}, {120, 84}, {84, 10}, {3136, 128}, {128, 10}}};
 
-// Column-major, as ColumnMajor of linalg_lt.h makes of a row-major product.
+// Column-major, derived from a row-major product as in ColumnMajor of cublaslt.h.
 struct Product {
   std::int64_t m, n, k;
   cublasOperation_t first, second;
@@ -102,10 +102,10 @@ Product product(Pass pass, Layer layer, std::int64_t batch) {
 }
 const char* name_of(Pass pass) { return pass == Pass::forward ? "forward" : pass == Pass::data ? "data" : "weight"; }
 
-// ---- asking --------------------------------------------------------------------------------------------------------
+// ---- queries -------------------------------------------------------------------------------------------------------
 constexpr std::uint64_t kWorkspace = std::uint64_t{32} << 20;
 
-class Memory {  // on the device, zeros
+class Memory {  // device memory, zeroed
  public:
   explicit Memory(std::size_t bytes) {
     check(cudaMalloc(&data_, bytes), "cudaMalloc");
@@ -206,7 +206,7 @@ class Stopwatch {
   Stopwatch(const Stopwatch&) = delete;
   Stopwatch& operator=(const Stopwatch&) = delete;
 
-  // Microseconds of one call on the default stream, of calls one after another.
+  // Microseconds per call, for successive calls on the default stream.
   template <class F>
   double time(const F& call) {
     constexpr int kWarmUp = 3, kCalls = 20;
@@ -224,7 +224,7 @@ class Stopwatch {
   cudaEvent_t begin_ = nullptr, end_ = nullptr;
 };
 
-// The heuristics' answer: the status, how many algorithms there are, and of the first its properties.
+// The heuristics' answer: the status, the number of algorithms, and the properties of the first.
 Json ask(cublasLtHandle_t lt, const Question& q, const Buffers& buffers, Stopwatch* stopwatch) {
   const MatmulDesc desc = description_of(q, buffers);
   const MatrixLayout first = operand(q.types.operands, q.product.first, q.product.m, q.product.k);
@@ -257,7 +257,7 @@ Json ask(cublasLtHandle_t lt, const Question& q, const Buffers& buffers, Stopwat
                           buffers.workspace.data(), best.workspaceSize, nullptr);
   };
   if (const cublasStatus_t called = call(); called != CUBLAS_STATUS_SUCCESS) {
-    row["call"] = cublasLtGetStatusName(called);  // the heuristics named an algorithm that the call refuses
+    row["call"] = cublasLtGetStatusName(called);  // the call refuses an algorithm that the heuristics returned
   } else {
     row["microseconds"] = stopwatch->time(call);
   }
@@ -272,7 +272,7 @@ int main() {
   const Buffers buffers;
   Stopwatch stopwatch;
 #if defined(DESCENT_SIMULATED)
-  constexpr bool kTimes = false;  // those of a simulated device say nothing
+  constexpr bool kTimes = false;  // times of a simulated device are meaningless
 #else
   constexpr bool kTimes = true;
 #endif

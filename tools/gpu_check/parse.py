@@ -1,5 +1,5 @@
-"""What the programs of a GPU check say, as numbers: GoogleTest's JSON, compute-sanitizer's last lines, metrics.jsonl, and the tables of
-`descent bench`. Text in, plain data out; what does not parse is an error with a sentence, never a silent pass."""
+"""Parsers for the output of a GPU check's programs: GoogleTest's JSON, compute-sanitizer's summary, metrics.jsonl, and the tables of
+`descent bench`. Text in, plain data out; text that does not parse is an error with a message, never a silent pass."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def gtest(text):
     return {"ran": ran, "failed": failed, "skipped": skipped, "failures": failures}
 
 
-# How compute-sanitizer says that it can't work on this machine: driver, device, virtualization or permissions.
+# Messages by which compute-sanitizer says that it can't work on this machine: driver, device, virtualization or permissions.
 REFUSALS = re.compile(r"not supported|unsupported|not permitted|permission|privilege|debugger|\binitializ|unable to (?:find|load|launch|attach)|"
                       r"cannot open shared object|internal sanitizer error|incompatible|before first instrumented API call", re.IGNORECASE)
 FINDINGS = re.compile(r"^=+ ((?:Invalid |Misaligned |Uninitialized |Barrier error|Divergent thread|Race reported|(?:Error|Warning): Race|"
@@ -49,13 +49,13 @@ FINDINGS = re.compile(r"^=+ ((?:Invalid |Misaligned |Uninitialized |Barrier erro
 
 
 def sanitizer_refusal(text):
-    """The line with which compute-sanitizer refused to work on this machine, or "". Asked only of a run that found nothing and in which no
-    test ran, so that a finding is never taken for a refusal."""
+    """The line by which compute-sanitizer refused to work on this machine, or "". Only for a run that found nothing and in which no test
+    ran, so that a finding is never taken for a refusal."""
     return next((line.strip("= \t")[:200] for line in text.splitlines() if REFUSALS.search(line)), "")
 
 
 def sanitizer_finding(text):
-    """The first thing that compute-sanitizer found, or "": of a run that did not come to its summary."""
+    """The first finding of compute-sanitizer, or "", in a run that did not reach its summary."""
     found = FINDINGS.search(text)
     return found.group(1).strip()[:300] if found else ""
 
@@ -71,7 +71,7 @@ def sanitizer(text):
 
 
 def losses(text):
-    """{step: loss} of metrics.jsonl, whose lines of type "step" are means since the line before."""
+    """{step: loss} of metrics.jsonl, whose lines of type "step" are means since the previous one."""
     steps = {}
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
@@ -83,8 +83,8 @@ def losses(text):
 
 
 def compare_losses(one, other, first, bound):
-    """Compares steps 1 to `first` of two runs: the largest relative difference and its step. `complaint` is empty when every step is
-    there in both and within `bound`."""
+    """Compares steps 1 to `first` of two runs: the largest relative difference and its step. `complaint` is empty if both have every
+    step and all are within `bound`."""
     wanted = range(1, first + 1)
     missing = [step for step in wanted if step not in one or step not in other]
     if missing:
@@ -115,8 +115,8 @@ def result(text):
 
 
 def products(found):
-    """What cublaslt_probe's cases say, in short: the rows as the library asks (aligned, masked), which cases have no algorithm, those
-    whose algorithm the call refuses, and what the mask costs: the ratio of times with and without it, where they differ most."""
+    """A summary of cublaslt_probe's cases: the rows of the library's own queries (aligned, masked), the cases without an algorithm, those
+    whose algorithm the call refuses, and the cost of the mask: the median and the largest ratios of the times with and without it."""
     cases = found.get("cases", [])
     if not cases:
         raise Unreadable("cublaslt_probe printed no cases")

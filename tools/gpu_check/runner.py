@@ -1,5 +1,5 @@
-"""Runs the stages of a GPU check under a deadline. Every program has a timeout and a process group of its own, its output goes to the
-log of its stage, and results.json is written again after every stage, so that what was done counts even when the check is cut short."""
+"""Runs the stages of a GPU check under a deadline. Every program has its own timeout and process group, its output goes to the log of
+its stage, and results.json is rewritten after every stage, so that completed stages count even if the check is cut short."""
 
 import collections
 import glob
@@ -16,7 +16,7 @@ import time
 import summary
 
 Done = collections.namedtuple("Done", "code out err seconds timed_out")
-KILL_GRACE = 3  # seconds that a program gets to end after SIGTERM
+KILL_GRACE = 3  # seconds for a program to end after SIGTERM
 SHARED_LOGS = {"products": "device"}
 
 
@@ -33,18 +33,18 @@ def is_program(path):
 
 
 class Tree:
-    """What was built: a build folder of CMake's or an unpacked prebuilt tree, which look alike."""
+    """What was built: a CMake build folder or an unpacked prebuilt tree, which have the same layout."""
 
     def __init__(self, root):
         self.root = os.path.abspath(root)
         self.descent = os.path.join(self.root, "bin", "descent")
-        # A build for the simulated device of tests/simulated: the check is rehearsed, with as little work as shows that it works.
+        # A build for the simulated device of tests/simulated: the check is rehearsed, with just enough work to show that it works.
         self.simulated = os.path.exists(os.path.join(self.root, "lib", "libsimulated_cuda.so"))
 
     def programs(self):
-        """Test programs by name; those of the kernels, built by nvcc, lie in a folder of their own."""
+        """Test programs by name; those of the kernels, built by nvcc, are in a folder of their own."""
         found = {}
-        # Tests of the simulated device itself, which a build folder may also still have in their former place.
+        # Tests of the simulated device itself; a build folder may still have copies of them from an earlier layout.
         simulated = {os.path.basename(path) for path in glob.glob(os.path.join(self.root, "tests", "simulated", "*"))}
         for path in sorted(glob.glob(os.path.join(self.root, "tests", "*")) + glob.glob(os.path.join(self.root, "tests", "kernels", "*"))):
             name = os.path.basename(path)
@@ -56,7 +56,7 @@ class Tree:
         return {name: path for name, path in self.programs().items() if os.path.basename(os.path.dirname(path)) == "kernels"}
 
     def ordered(self):
-        """All test programs, those that say most about the GPU first."""
+        """All test programs, the most informative about the GPU first."""
         kernels = self.kernel_programs()
 
         def rank(name):
@@ -67,8 +67,8 @@ class Tree:
 
 
 def library_folders(programs, environment):
-    """The folders that hold the shared libraries which the loader does not find by itself: CUDA's, cuBLAS and cuDNN, in a toolkit or in
-    Python's wheels."""
+    """The folders of the shared libraries that the loader does not find by default: CUDA's, cuBLAS and cuDNN, from a toolkit or from
+    Python wheels."""
     places = []
     for name in ("CUDA_HOME", "CUDA_PATH", "CUDAToolkit_ROOT"):
         if os.environ.get(name):
@@ -101,7 +101,7 @@ class Check:
         self.deadline = time.monotonic() + seconds
         self.started = time.monotonic()
         self.environment = dict(os.environ)
-        if tree.simulated:  # the tests proper look for races
+        if tree.simulated:  # races are left to the regular tests
             self.environment.setdefault("SIMULATED_RACES", "off")
         self.results = {"started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "tree": tree.root, "simulated": tree.simulated, "stages": [], "passed": False}
         self.log = None
@@ -112,7 +112,7 @@ class Check:
         return self.deadline - time.monotonic()
 
     def use_libraries(self):
-        """Our own programs find the tree's libraries, and CUDA's; PyTorch is given neither, it has its own."""
+        """Lets our programs find the tree's libraries and CUDA's; PyTorch gets neither, as it has its own."""
         given = os.environ.get("LD_LIBRARY_PATH", "")
         folders = [os.path.join(self.tree.root, name) for name in ("lib", "deps")]
 
@@ -124,7 +124,7 @@ class Check:
         found = library_folders([program for program in programs[:4] if os.path.exists(program)], self.environment)
         use(found)
         system = os.path.join(self.tree.root, "deps", "system")
-        if os.path.isdir(system) and not self.starts():  # this machine's own C++ library is too old; a newer one stays
+        if os.path.isdir(system) and not self.starts():  # this machine's own C++ library is too old
             use([*found, system])
         return found
 
@@ -141,7 +141,7 @@ class Check:
             self.log.flush()
 
     def run(self, command, seconds, environment=None):
-        """Runs a program for at most `seconds`, or what is left of the whole check."""
+        """Runs a program for at most `seconds`, or the time left for the whole check."""
         seconds = max(1.0, min(seconds, self.left()))
         begin = time.monotonic()
         timed_out = False
@@ -173,7 +173,7 @@ class Check:
         return record
 
     def stage(self, name, seconds, function, may_be_late=False):
-        """Runs function(check, details), whose return value is a note or None, and files what came of it."""
+        """Runs function(check, details), whose return value is a note or None, and records the result."""
         if self.left() < 5:
             return self.not_run(name, "the time of the whole check was used up", "skipped" if may_be_late else "not run")
         details = {}
@@ -192,7 +192,7 @@ class Check:
                 record.update(status="skipped", reason=str(skipped))
             except Failed as failed:
                 record.update(status="failed", reason=str(failed))
-            except Exception as error:  # a result is still wanted of the other stages
+            except Exception as error:  # the other stages should still run
                 record.update(status="failed", reason=f"{type(error).__name__}: {error}")
             self.log.write(f"{record['status']} {record['reason']}\n")
         self.deadline = whole

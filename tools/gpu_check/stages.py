@@ -1,5 +1,5 @@
-"""The stages of a GPU check, most valuable first. Each is a function of the check and of a dictionary for its details, and raises Failed
-or Skipped with the reason."""
+"""The stages of a GPU check, most valuable first. Each is a function that takes the check and a dictionary for its details, and raises
+Failed or Skipped with the reason."""
 
 import concurrent.futures
 import importlib.util
@@ -15,22 +15,22 @@ from runner import Failed, Skipped
 PARALLEL = max(1, min(6, (os.cpu_count() or 2) // 2))
 MODELS = ("mlp", "lenet5", "cnn-bn")
 FIRST_STEPS = 100
-COMPILING = 45  # seconds below which torch.compile is not begun
+COMPILING = 45  # with fewer seconds left torch.compile is not started
 BATCH = 128
-# Largest relative difference of a step's loss between the devices, up to a step. Sums in another order are a seed of chaos: between f32
-# and f64 on one CPU the difference was 5e-8 at step 10, but at step 100 2e-3 (mlp) and 8e-2 (cnn-bn). In f64 the seed is 1e9 times smaller,
-# so that is the sharp comparison; f32 shows that nothing else differs.
+# Largest relative difference of a step's loss between the devices, up to a step. Different summation orders cause differences that grow
+# chaotically: between f32 and f64 on one CPU it was 5e-8 at step 10, but 2e-3 (mlp) and 8e-2 (cnn-bn) at step 100. In f64 the initial
+# difference is 1e9 times smaller, so that is the strict comparison; f32 shows that nothing else differs.
 LOSS_BOUNDS = {"f64": ((FIRST_STEPS, 1e-6),), "f32": ((10, 1e-4), (FIRST_STEPS, 0.25))}
-ACCURACY_BOUND = 0.005  # of one, after an epoch
+ACCURACY_BOUND = 0.005  # as a fraction of 1, after an epoch
 SANITIZERS = {
     "memcheck": [],
     "racecheck": ["--racecheck-report", "all"],
     "initcheck": [],
     "synccheck": [],
 }
-# A rehearsal runs one in 64 tests, the kernels named so, and trainings of 5 steps of 4 images: enough to replay the captured graph.
+# A rehearsal runs one in 64 tests, the kernels with this name, and trainings of 5 steps of 4 images: enough to replay the captured graph.
 REHEARSAL = {"share_of_tests": 64, "kernels": "softmax", "steps": 5, "batch": 4}
-# f64 kernels are the same templates; slow tests are slow on purpose.
+# Leaves out f64 kernels, which are the same templates, and tests that are slow on purpose.
 SANITIZER_FILTER = "-*/1.*:*Slow*"
 
 
@@ -57,7 +57,7 @@ def device(check, details):
 def _run_test(check, name, path, scratch):
     report = os.path.join(scratch, name + ".json")
     environment = dict(check.environment)
-    if check.tree.simulated:  # GoogleTest's way to divide tests among machines
+    if check.tree.simulated:  # GoogleTest's sharding of tests
         environment.update(GTEST_TOTAL_SHARDS=str(REHEARSAL["share_of_tests"]), GTEST_SHARD_INDEX="0")
     done = check.run([path, "--gtest_brief=1", "--gtest_filter=-*Slow*", "--gtest_output=json:" + report], 120, environment)
     row = {"program": name, "seconds": round(done.seconds, 1), "ran": 0, "failed": 0, "skipped": 0, "failures": []}
@@ -118,7 +118,7 @@ def products(check, details):
 
 
 def _sanitize(check, tool, which, name, path, scratch):
-    """One program under one tool. "errors" is None without a verdict; then "skipped" or "refused" may say why that is no failure."""
+    """Runs a program under a tool. "errors" is None without a verdict; then "skipped" or "refused", if set, says why that is no failure."""
     row = {"tool": which, "program": name, "errors": None, "first": ""}
     if check.left() < 5:
         return {**row, "first": "no time was left", "skipped": True}
@@ -137,7 +137,7 @@ def _sanitize(check, tool, which, name, path, scratch):
         no_verdict = f"no errors, but the program ended with {done.code}" if done.code != 0 else ""
     if row["errors"]:
         return row
-    # Some versions write a summary without errors of a program that they could not start.
+    # Some versions write a summary without errors for a program that they could not start.
     started = os.path.exists(report)
     refusal = "" if started or done.timed_out else parse.sanitizer_refusal(text)
     if done.timed_out:
@@ -164,7 +164,7 @@ def sanitizers(check, details):
     refusals = details["refused"] = {}
 
     def one(which, name):
-        if which in refusals:  # it would say the same of every program
+        if which in refusals:  # it would refuse every other program too
             return {"tool": which, "program": name, "errors": None, "first": "refused", "refused": True}
         row = _sanitize(check, tool, which, name, kernels[name], scratch)
         if row.get("refused"):
@@ -306,7 +306,7 @@ def torch(check, details):
     if importlib.util.find_spec("torch") is None:
         raise Skipped(f"{sys.executable} has no PyTorch")
     with tempfile.TemporaryDirectory() as scratch:
-        # PyTorch keeps its own libraries: only the command is given ours.
+        # PyTorch uses its own libraries: only the command descent gets ours.
         command = os.path.join(scratch, "descent")
         with open(command, "w", encoding="utf-8") as file:
             file.write(f"#!/bin/sh\nLD_LIBRARY_PATH='{check.environment['LD_LIBRARY_PATH']}'\nexport LD_LIBRARY_PATH\n"
@@ -328,14 +328,14 @@ def torch(check, details):
         details.update(found)
         if done.timed_out or done.code != 0:
             raise Failed("compare_torch.py " + ("timed out" if done.timed_out else f"ended with {done.code}: {done.err.strip()[-300:]}"))
-        if check.left() > COMPILING:  # a bonus: that it takes too long is no failure
+        if check.left() > COMPILING:  # optional: running out of time is no failure
             _, compiled = compare("compiled.json", "--settings", "compile", "--jobs", "mlp")
             details.setdefault("results", []).extend(compiled.get("results", []))
     return f"{len(details.get('results', []))} comparisons"
 
 
-# Name, seconds at most, function.
+# Name, maximum seconds, function.
 STAGES = (("device", 30, device), ("products", 60, products), ("tests", 130, tests), ("sanitizers", 120, sanitizers), ("training", 110, training),
           ("bench", 75, bench), ("torch", 150, torch))
-# Stages that are skipped when the time is used up; without one of the others the check has not passed.
+# Stages that are skipped when the time is used up; if one of the others could not run, the check has not passed.
 MAY_BE_LATE = ("sanitizers", "torch")

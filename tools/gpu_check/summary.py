@@ -1,4 +1,4 @@
-"""results.json as a page of Markdown."""
+"""Formats results.json as a page of Markdown."""
 
 
 def _table(head, rows):
@@ -100,7 +100,7 @@ def markdown(results):
             continue
         try:
             body = section(stage["details"])
-        except (KeyError, TypeError, ValueError) as error:  # a stage that was cut short left its details half written
+        except (KeyError, TypeError, ValueError) as error:  # a stage that was cut short has incomplete details
             body = [f"(incomplete: {type(error).__name__} {error})"]
         lines += ["", f"## {stage['name']}", "", *body]
     return "\n".join(lines) + "\n"

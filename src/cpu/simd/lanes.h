@@ -1,5 +1,5 @@
-// Vectors of the width that the file is compiled for. GCC's vector extensions make one source serve every instruction
-// set; everything lives in the namespace of its level, so that the linker never mixes them.
+// Vectors of the width that the file is compiled for. With GCC's vector extensions one source serves every instruction
+// set; everything is in the namespace of its level, so that the linker never mixes them.
 #pragma once
 
 #include <cstdint>
@@ -96,7 +96,7 @@ template <class T>
   for (std::int64_t i = 0; i < n; ++i) to[i] = t[i];
 #endif
 }
-// n elements, a whole vector or the first of one.
+// Loads n elements: a whole vector, or the first n lanes of one.
 template <class T, bool kWhole>
 [[gnu::always_inline]] inline Vec<T> load_some(const T* from, std::int64_t n) {
   if constexpr (kWhole) return load(from);
@@ -107,7 +107,7 @@ template <class T, bool kWhole>
   if constexpr (kWhole) return store(to, v);
   store_first(to, v, n);
 }
-// body.template operator()<whole>(i, n) for the vectors [i, i + n) that cover [0, count).
+// Calls body.template operator()<whole>(i, n) for the vectors [i, i + n) that cover [0, count).
 template <class T, class F>
 [[gnu::always_inline]] inline void for_vectors(std::int64_t count, const F& body) {
   std::int64_t i = 0;
@@ -124,7 +124,8 @@ template <class T, class F>
 #elif defined(__aarch64__)
   return vsqrtq_f32(v);
 #else
-  for (int i = 0; i < kLanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);  // std::sqrt would be shared by all levels
+  // Not std::sqrt: the linker would share one definition between all levels.
+  for (int i = 0; i < kLanes<float>; ++i) v[i] = __builtin_sqrtf(v[i]);
   return v;
 #endif
 }
@@ -142,7 +143,7 @@ template <class T, class F>
   return v;
 #endif
 }
-// True if a lane of `zeros` is not 0 (NaN is not).
+// True if a lane of `zeros` is nonzero or NaN.
 template <class T>
 inline bool any_nonzero(Vec<T> zeros) {
   bool any = false;

@@ -1,11 +1,11 @@
-// Transposing small squares in registers: of 16-byte rows everywhere, of 32-byte rows where these exist.
+// Transposes small squares in registers: of 16-byte rows everywhere, of 32-byte rows with AVX2.
 #pragma once
 
 #include "cpu/simd/lanes.h"
 
 namespace descent::cpu::DESCENT_SIMD {
 
-// Squares of 16 bytes a side, on which transposing costs the fewest shuffles.
+// Squares of 16-byte rows, which take the fewest shuffles to transpose.
 template <class T>
 struct Square;
 template <>
@@ -36,7 +36,7 @@ struct Square<double> {
   }
 };
 
-// Transposes a square of 16-byte rows, or of 32-byte rows where these exist: fewer stores per element.
+// Squares of 32-byte rows with AVX2, which take fewer stores per element; otherwise of 16-byte rows.
 #if defined(__AVX2__)
 template <class T>
 struct Block {
@@ -44,7 +44,7 @@ struct Block {
   using Row [[gnu::vector_size(32)]] = T;
   using Order [[gnu::vector_size(32)]] = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
 
-  // Squares of half the side inside each half of a row first, then the halves change places.
+  // First transposes squares of half the side inside each half of a row, then swaps the halves.
   [[gnu::always_inline]] static void transpose(Row (&r)[kSide]) {
     if constexpr (kSide == 8) {
       Row a[8], b[8];

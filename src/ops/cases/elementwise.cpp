@@ -1,4 +1,4 @@
-// Rows of the elementwise ops. Domains stay away from kinks and poles.
+// Op cases of the elementwise ops. Input domains avoid kinks and poles.
 #include "ops/cases/op_case.h"
 
 namespace descent::ops {
@@ -13,7 +13,7 @@ void add_unary(Cases& cases, const char* op, const char* detail, const CaseInput
 
 using BinaryOp = Tensor (*)(const Tensor&, const Tensor&);
 
-// Every way of broadcasting, for one operation.
+// Every way of broadcasting, for one op.
 void add_binary(Cases& cases, const char* op, BinaryOp function, double low, double high, int linear) {
   const auto add = [&](const char* detail, const Shape& a, const Shape& b) {
     cases.push_back(

@@ -1,4 +1,4 @@
-// Rows of softmax and the losses.
+// Op cases of the losses.
 #include "ops/cases/op_case.h"
 
 namespace descent::ops {
@@ -18,16 +18,16 @@ void add_probabilities(Cases& cases, const char* detail, const Options& options)
                    }});
 }
 
-CrossEntropyOptions reduced(LossReduce reduce) {
+CrossEntropyOptions reduced(Reduction reduction) {
   CrossEntropyOptions options;
-  options.reduce = reduce;
+  options.reduction = reduction;
   return options;
 }
 
-void add_pairwise(Cases& cases, const char* op, Tensor (*loss)(const Tensor&, const Tensor&, LossReduce), double low,
+void add_pairwise(Cases& cases, const char* op, Tensor (*loss)(const Tensor&, const Tensor&, Reduction), double low,
                   double high) {
   for (const auto& [reduce, detail] :
-       {std::pair{LossReduce::mean, "mean"}, {LossReduce::sum, "sum"}, {LossReduce::none, "each"}}) {
+       {std::pair{Reduction::mean, "mean"}, {Reduction::sum, "sum"}, {Reduction::none, "each"}}) {
     cases.push_back({op, detail, {{{3, 11}}}, [loss, reduce = reduce, low, high](const Inputs& in) {
                        return loss(in[0], case_values(in[0], {3, 11}, low, high, 22), reduce);
                      }});
@@ -37,15 +37,9 @@ void add_pairwise(Cases& cases, const char* op, Tensor (*loss)(const Tensor&, co
 }  // namespace
 
 void add_loss_cases(Cases& cases) {
-  cases.push_back({"softmax", "", {{{5, 33}}}, [](const Inputs& in) { return softmax(in[0]); }});
-  cases.push_back({"softmax", "3 axes", {{{2, 3, 4}}}, [](const Inputs& in) { return softmax(in[0]); }});
-  cases.push_back({"softmax", "one class", {{{3, 1}}}, [](const Inputs& in) { return softmax(in[0]); }});
-  cases.push_back({"log_softmax", "", {{{5, 33}}}, [](const Inputs& in) { return log_softmax(in[0]); }});
-  cases.push_back({"log_softmax", "no rows", {{{0, 4}}}, [](const Inputs& in) { return log_softmax(in[0]); }});
-
   add_labels(cases, "mean", [](const Tensor&) { return CrossEntropyOptions(); });
-  add_labels(cases, "sum", [](const Tensor&) { return reduced(LossReduce::sum); });
-  add_labels(cases, "each", [](const Tensor&) { return reduced(LossReduce::none); });
+  add_labels(cases, "sum", [](const Tensor&) { return reduced(Reduction::sum); });
+  add_labels(cases, "each", [](const Tensor&) { return reduced(Reduction::none); });
   add_labels(cases, "weights, smoothing, an ignored label", [](const Tensor& logits) {
     CrossEntropyOptions options;
     options.class_weights = case_values(logits, {4}, 0.5, 2, 23);
@@ -58,7 +52,7 @@ void add_loss_cases(Cases& cases) {
     CrossEntropyOptions options;
     options.class_weights = case_values(logits, {4}, 0.5, 2, 23);
     options.label_smoothing = 0.2;
-    options.reduce = LossReduce::none;
+    options.reduction = Reduction::none;
     return options;
   });
   add_pairwise(cases, "mse_loss", mse_loss, -2, 2);

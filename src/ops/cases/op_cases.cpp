@@ -1,4 +1,4 @@
-// Puts the table together, makes inputs, and runs gradcheck over all of it.
+// Builds the table of op cases, creates their inputs, and runs gradcheck on all of them.
 #include "ops/cases/op_case.h"
 
 #include <algorithm>
@@ -42,13 +42,14 @@ Cases all_cases() {
   add_elementwise_cases(cases);
   add_reduce_cases(cases);
   add_shape_cases(cases);
-  add_linalg_cases(cases);
+  add_gemm_cases(cases);
   add_conv_cases(cases);
   add_pool_cases(cases);
   add_norm_cases(cases);
   add_random_cases(cases);
+  add_softmax_cases(cases);
   add_loss_cases(cases);
-  add_index_cases(cases);
+  add_indexing_cases(cases);
   return cases;
 }
 

@@ -1,4 +1,4 @@
-// Rows of the pooling ops.
+// Op cases of the pooling ops.
 #include "ops/cases/op_case.h"
 
 namespace descent::ops {

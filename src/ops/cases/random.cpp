@@ -1,4 +1,4 @@
-// Rows of dropout: linear, once the generator is fixed.
+// Op cases of dropout, which is linear for a fixed generator state.
 #include "ops/cases/op_case.h"
 
 namespace descent::ops {

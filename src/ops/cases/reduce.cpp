@@ -1,4 +1,4 @@
-// Rows of the reductions.
+// Op cases of the reductions.
 #include "ops/cases/op_case.h"
 
 namespace descent::ops {

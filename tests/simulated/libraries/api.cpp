@@ -1,3 +1,4 @@
+// Records and prints why a library call was refused.
 #include "libraries/api.h"
 
 #include <cstdio>

@@ -1,4 +1,4 @@
-// What the functions of the simulated libraries share: how they are exported, how a call begins, and how it is refused.
+// Shared by the functions of the simulated libraries: exporting, beginning a call, and refusing it.
 #pragma once
 
 #include <mutex>
@@ -9,7 +9,7 @@
 
 namespace simulated {
 
-// One call of a library function: holds the device, counts the call, and knows whether a test wants it to fail.
+// One call of a library function: locks the device, counts the call, and checks whether it must fail for a test.
 template <class Status>
 class LibraryCall {
  public:
@@ -19,7 +19,7 @@ class LibraryCall {
   }
   const std::optional<Status>& failure() const { return failure_; }
 
-  // Why the call does nothing: on standard error with Settings::verbose.
+  // Returns the status and records why the call does nothing; Settings::verbose prints it to standard error.
   Status refuse(Status status, const std::string& why) const;
 
  private:
@@ -29,7 +29,7 @@ class LibraryCall {
 };
 
 void print_refusal(const char* function, int status, const std::string& why);
-const std::string& last_refusal();  // of the thread
+const std::string& last_refusal();  // of the current thread
 
 template <class Status>
 Status LibraryCall<Status>::refuse(Status status, const std::string& why) const {

@@ -1,4 +1,4 @@
-// cuBLAS: handles and general matrix products. The rules are those of the cuBLAS library's documentation; each names
+// cuBLAS: handles and general matrix products. The rules come from the cuBLAS library's documentation; each one cites
 // its section.
 #include <cublas_v2.h>
 
@@ -14,7 +14,7 @@ struct cublasContext {
   bool alive = true;
   cudaStream_t stream = nullptr;
   cublasMath_t math = CUBLAS_DEFAULT_MATH;
-  // "cublasSetWorkspace()": given by the user, or the library's own until then and after cublasSetStream().
+  // "cublasSetWorkspace()": set by the user; the library's own before that and after cublasSetStream().
   simulated::Workspace workspace;
   bool own_workspace = true;
   std::int64_t calls = 0;
@@ -43,13 +43,13 @@ struct Arguments {
   cublasGemmAlgo_t algorithm;
 };
 
-// Without the flag that may be combined with it.
+// The mode without the flag that may be combined with it.
 int mode_of(cublasMath_t math) { return math & ~CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION; }
 
 bool is_operation(cublasOperation_t op) { return op == CUBLAS_OP_N || op == CUBLAS_OP_T || op == CUBLAS_OP_C; }
 
-// "cublasGemmEx()", the table of supported compute types and types: what of it is simulated. f16, integers and complex
-// numbers are not.
+// "cublasGemmEx()", the table of supported compute types and data types: the simulated part. f16, integers and complex
+// numbers are not simulated.
 bool supports(const Arguments& g) {
   if (g.type_a != g.type_b) return false;
   switch (g.compute) {
@@ -67,7 +67,7 @@ bool supports(const Arguments& g) {
   }
 }
 
-// "cublasGemmEx()" and "cublasGemmStridedBatchedEx()", the statuses returned: null where the arguments may be.
+// "cublasGemmEx()" and "cublasGemmStridedBatchedEx()", the statuses returned: null if the arguments are valid.
 const char* invalid(const Arguments& g) {
   if (g.m < 0 || g.n < 0 || g.k < 0 || g.batch < 0) return "a size below 0";
   if (!is_operation(g.op_a) || !is_operation(g.op_b)) return "no operation";
@@ -80,8 +80,8 @@ const char* invalid(const Arguments& g) {
   return nullptr;
 }
 
-// "cublasGemmStridedBatchedEx()": matrices of C that overlap are undefined behaviour. So is a C that overlaps A or B,
-// which no status is for.
+// "cublasGemmStridedBatchedEx()": overlapping matrices of C are undefined behaviour. So is a C that overlaps A or B,
+// for which there is no status.
 const char* overlapping(const Product& p) {
   if (p.batch > 1 && p.d.stride < p.d.ld * (p.n - 1) + p.m) return "matrices of C";
   const Extent c = extent_of(p.d, p.batch);
@@ -104,8 +104,8 @@ std::string describe(const char* function, const Product& p) {
   return text;
 }
 
-// How the library splits k, and where the parts lie. "Results Reproducibility": the same bits in every run only with a
-// workspace of the user's; with the library's own, results may differ from call to call, and so here they do.
+// How the library splits k, and where it stores the parts. "Results Reproducibility": results are bitwise reproducible
+// only with a user's workspace; with the library's own they may differ from call to call, and here they do.
 template <class T>
 Workspace choose_split(cublasContext& handle, Product& p) {
   if (handle.own_workspace) {
@@ -155,10 +155,10 @@ cublasStatus_t multiply(const char* function, cublasHandle_t handle, const Argum
   const bool f64 = g.type_a == CUDA_R_64F;
   p.alpha = f64 ? scalar<double>(g.alpha) : scalar<float>(g.alpha);
   p.beta = f64 ? scalar<double>(g.beta) : scalar<float>(g.beta);
-  // "cublasMath_t": CUBLAS_TF32_TENSOR_OP_MATH allows TF32 for f32 without being asked for it by the compute type.
+  // "cublasMath_t": CUBLAS_TF32_TENSOR_OP_MATH allows TF32 for f32 even if the compute type does not request it.
   p.tf32 = g.compute == CUBLAS_COMPUTE_32F_FAST_TF32 || (mode_of(handle->math) == CUBLAS_TF32_TENSOR_OP_MATH &&
                                                          g.compute == CUBLAS_COMPUTE_32F && g.type_a == CUDA_R_32F);
-  // "cublasMath_t": unless the mode is pedantic or disallows it, parts of k may be added in the result's type.
+  // "cublasMath_t": unless the mode is pedantic or disallows it, partial sums may be added in the result's type.
   p.round_partial_sums = mode_of(handle->math) != CUBLAS_PEDANTIC_MATH &&
                          !(handle->math & CUBLAS_MATH_DISALLOW_REDUCED_PRECISION_REDUCTION);
   if (const char* what = overlapping(p)) {
@@ -182,7 +182,7 @@ SIMULATED_API cublasStatus_t cublasCreate_v2(cublasHandle_t* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// The memory stays, so that a handle used afterwards is told.
+// The handle is not freed, so that later uses can be reported.
 SIMULATED_API cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
   const Call call("cublasDestroy");
   if (call.failure()) return *call.failure();
@@ -191,7 +191,7 @@ SIMULATED_API cublasStatus_t cublasDestroy_v2(cublasHandle_t handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// "cublasSetStream()": the workspace is the library's own again, whatever was set.
+// "cublasSetStream()": resets to the library's own workspace, whatever was set.
 SIMULATED_API cublasStatus_t cublasSetStream_v2(cublasHandle_t handle, cudaStream_t stream) {
   const Call call("cublasSetStream");
   if (call.failure()) return *call.failure();

@@ -1,3 +1,4 @@
+// Names and texts of the statuses, and version properties, of cuBLAS and cuBLASLt.
 #include "libraries/cublas_status.h"
 
 namespace simulated {

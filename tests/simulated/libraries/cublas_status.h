@@ -1,4 +1,4 @@
-// What cuBLAS and cuBLASLt both say of themselves.
+// Shared by cuBLAS and cuBLASLt: names and texts of statuses, and version properties.
 #pragma once
 
 #include <cublas_v2.h>

@@ -1,5 +1,5 @@
-// cublasLt.h: a value must have the size of the attribute (else CUBLAS_STATUS_INVALID_VALUE). Attributes that are not
-// simulated are refused by number: CUBLAS_STATUS_NOT_SUPPORTED.
+// cuBLASLt's descriptors. cublasLt.h: a value must have the size of the attribute (else CUBLAS_STATUS_INVALID_VALUE).
+// Attributes that are not simulated are refused by number: CUBLAS_STATUS_NOT_SUPPORTED.
 #include "libraries/cublaslt_descriptors.h"
 
 #include <cstring>
@@ -13,7 +13,7 @@ namespace {
 
 using Call = LibraryCall<cublasStatus_t>;
 
-struct Field {  // of a descriptor: where the value of an attribute lies
+struct Field {  // of a descriptor: where an attribute's value is stored
   void* data = nullptr;
   std::size_t bytes = 0;
 };

@@ -1,4 +1,4 @@
-// The descriptors of cuBLASLt. Its opaque structures hold these, as plain data: they may be copied, as NVIDIA's may.
+// cuBLASLt's descriptors: plain data in NVIDIA's opaque structures, so that they may be copied, as NVIDIA's may.
 #pragma once
 
 #include <cublasLt.h>
@@ -7,7 +7,7 @@
 
 namespace simulated {
 
-// cublasLt.h, cublasLtMatmulDescAttributes_t: the attributes that are simulated, with their default values.
+// cublasLt.h, cublasLtMatmulDescAttributes_t: the simulated attributes with their default values.
 struct MatmulDesc {
   static constexpr std::uint32_t kMagic = 0x4D4D4445;
   std::uint32_t magic = kMagic;
@@ -52,7 +52,7 @@ struct MatmulPreference {
 };
 static_assert(sizeof(MatmulPreference) <= sizeof(cublasLtMatmulPreferenceOpaque_t));
 
-// Null for what is no such descriptor, or was destroyed.
+// Null if the handle is no such descriptor, or was destroyed.
 template <class Descriptor, class Opaque>
 Descriptor* as(Opaque* opaque) {
   auto* descriptor = reinterpret_cast<Descriptor*>(opaque);

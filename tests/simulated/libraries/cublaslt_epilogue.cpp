@@ -1,3 +1,4 @@
+// Computes cuBLASLt's epilogues.
 #include "libraries/cublaslt_epilogue.h"
 
 #include <cmath>
@@ -31,7 +32,7 @@ constexpr Named kEpilogues[] = {
     {CUBLASLT_EPILOGUE_BGRADB, "BGRADB", {Activation::none, false, false, Sums::of_b}},
 };
 
-// "cublasLtEpilogue_t" of the documentation names GELU's approximation by tanh.
+// The documentation of "cublasLtEpilogue_t" specifies the tanh approximation of GELU.
 constexpr float kSqrt2OverPi = 0.7978845608028654F, kCubic = 0.044715F;
 
 float gelu(float x) { return 0.5F * x * (1 + std::tanh(kSqrt2OverPi * (x + kCubic * x * x * x))); }
@@ -41,7 +42,7 @@ float gelu_gradient(float x) {
   return 0.5F * (1 + t) + 0.5F * x * (1 - t * t) * kSqrt2OverPi * (1 + 3 * kCubic * x * x);
 }
 
-// The vector of `count` elements in D's type that belongs to matrix z.
+// The vector of `count` elements in D's type for matrix z.
 Matrix vector_at(const EpilogueBuffers& buffers, const Product& product, std::int64_t count) {
   return {buffers.bias, product.d.type, count, 1, count, buffers.bias_stride};
 }
@@ -50,8 +51,8 @@ Matrix aux_matrix(const EpilogueBuffers& buffers, const Product& product) {
   return {buffers.aux, product.d.type, product.m, product.n, buffers.aux_ld, buffers.aux_stride};
 }
 
-// Column j of matrix z: bit i % 8 of byte i / 8 belongs to row i. (The bit order is the project's finding, and that of
-// NVIDIA's nvmath-python, whose test_epilog.py reads the bits; cublasLt.h only says "bit-mask".)
+// Column j of matrix z: bit i % 8 of byte i / 8 belongs to row i. (The project found this bit order; NVIDIA's
+// nvmath-python, whose test_epilog.py reads the bits, uses it too. cublasLt.h only says "bit-mask".)
 std::size_t byte_of(std::int64_t i) { return static_cast<std::size_t>(i / 8); }
 
 char* bits_at(const EpilogueBuffers& buffers, std::int64_t z, std::int64_t j) {
@@ -59,8 +60,8 @@ char* bits_at(const EpilogueBuffers& buffers, std::int64_t z, std::int64_t j) {
 }
 std::uint64_t bit_bytes(const Product& product) { return static_cast<std::uint64_t>((product.m + 7) / 8); }
 
-// x := max(x, 0) does not say what becomes of NaN, nor which bit 0 has. Here NaN becomes 0, and the bit of 0 is set, as
-// a library's may be: who needs more must not use this epilogue.
+// x := max(x, 0) does not specify the result for NaN, nor the bit for 0. Here NaN becomes 0 and the bit for 0 is set,
+// as a library might do: callers that depend on either must not use this epilogue.
 bool relu(const EpilogueBuffers& buffers, const Product& product, bool aux, std::int64_t z, std::vector<float>& sums,
           const std::string& who) {
   float* value = sums.data();
@@ -92,7 +93,7 @@ bool relu_gradient(const EpilogueBuffers& buffers, const Product& product, std::
   return true;
 }
 
-// What is kept is rounded to the buffer's type; GELU itself is taken of the sum before.
+// The auxiliary output is rounded to the buffer's type; GELU itself is computed from the unrounded sum.
 bool activate(const Epilogue& epilogue, const EpilogueBuffers& buffers, const Product& product, std::int64_t z,
               std::vector<float>& sums, const std::string& who) {
   switch (epilogue.activation) {
@@ -116,7 +117,7 @@ bool activate(const Epilogue& epilogue, const EpilogueBuffers& buffers, const Pr
   return false;
 }
 
-// The sums of the rows of a matrix [rows x columns], or of its columns, in order.
+// The row sums of a matrix [rows x columns], or its column sums, added in order.
 std::vector<float> row_sums(const std::vector<float>& values, std::int64_t rows) {
   std::vector<float> sums(static_cast<std::size_t>(rows));
   for (std::size_t e = 0; e < values.size(); ++e) sums[e % sums.size()] += values[e];
@@ -129,8 +130,8 @@ std::vector<float> column_sums(const std::vector<float>& values, std::int64_t co
   return sums;
 }
 
-// Of the result's columns after the activation's gradient: so nvmath-python's test_epilog.py, where cublasLt.h applies
-// both gradients "independently". cublasLt.h: BGRADA and BGRADB reduce op(A) and op(B) over k.
+// Sums the result after the activation's gradient, as nvmath-python's test_epilog.py expects; cublasLt.h says that both
+// gradients are applied "independently". cublasLt.h: BGRADA and BGRADB reduce op(A) and op(B) over k.
 bool write_sums(Sums kind, const EpilogueBuffers& buffers, const Product& product, std::int64_t z,
                 const std::vector<float>& result, const std::string& who) {
   std::vector<float> sums;

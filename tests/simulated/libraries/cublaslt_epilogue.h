@@ -1,4 +1,4 @@
-// What cuBLASLt does to a product before it is stored.
+// cuBLASLt's epilogues: what it applies to a product before storing it.
 #pragma once
 
 #include <cublasLt.h>
@@ -9,10 +9,10 @@
 
 namespace simulated {
 
-// cublasLt.h, cublasLtEpilogue_t: its values are sums of these bits, or BGRADA or BGRADB.
+// cublasLt.h, cublasLtEpilogue_t: each value is a combination of these bits, or BGRADA or BGRADB.
 struct Epilogue {
   enum class Activation : std::uint8_t { none, relu, gelu, relu_gradient, gelu_gradient };
-  enum class Sums : std::uint8_t { none, of_result, of_a, of_b };  // of a bias's gradient
+  enum class Sums : std::uint8_t { none, of_result, of_a, of_b };  // which sums the bias gradient holds
 
   Activation activation = Activation::none;
   bool bias = false;
@@ -26,19 +26,19 @@ struct Epilogue {
   bool needs_bias_pointer() const { return bias || sums != Sums::none; }
 };
 
-// False for a number that cublasLtEpilogue_t does not name.
+// Returns false if cublasLtEpilogue_t does not define the number.
 bool parse_epilogue(std::uint32_t number, Epilogue& epilogue);
 std::string name_of_epilogue(std::uint32_t number);  // "RELU_AUX_BIAS"
 
 struct EpilogueBuffers {
   void* bias = nullptr;  // [m]; BGRADB: [n]; of D's type
   std::int64_t bias_stride = 0;
-  void* aux = nullptr;                      // ReLU: bits; GELU: its argument, of D's type. Column by column
+  void* aux = nullptr;                      // ReLU: bits; GELU: its argument, in D's type. Column-major
   std::int64_t aux_ld = 0, aux_stride = 0;  // in bits or elements
 };
 
-// sums [m x n] of matrix z, already scaled and added to C, become what is stored in D; the buffers are read or written.
-// False after a fault.
+// Applies the epilogue to sums [m x n] of matrix z, already scaled and added to C; the result is stored in D. Reads or
+// writes the buffers. False after a fault.
 bool apply_epilogue(const Epilogue& epilogue, const EpilogueBuffers& buffers, const Product& product, std::int64_t z,
                     std::vector<float>& sums, const std::string& who);
 

@@ -1,4 +1,4 @@
-// cuBLASLt: handles, heuristics and the product itself.
+// cuBLASLt: handles, heuristics and matrix products.
 #include <cublasLt.h>
 
 #include <algorithm>
@@ -18,16 +18,16 @@ namespace {
 
 using Call = LibraryCall<cublasStatus_t>;
 
-// How a product is computed. They differ in how many parts k is cut into and how the parts are added (header,
+// The method of a product: the number of parts that k is split into, and how they are added (header,
 // cublasLtReductionScheme_t).
 enum class Method : std::uint32_t {
   whole,         // one part
-  compute_type,  // two, f32 in the workspace, added in a step of their own
-  in_place,      // two, added to the result in its type; the workspace holds counters
-  output_type,   // two, in the result's type; here without the workspace in which the library keeps them
+  compute_type,  // two, in f32 in the workspace, added in a separate step
+  in_place,      // two, added in the result in its type; the workspace holds counters
+  output_type,   // two, in the result's type; here without the workspace that the library uses
 };
 
-// What cublasLtMatmulAlgo_t holds: a method for one problem, and what the preference promised for it.
+// The content of cublasLtMatmulAlgo_t: a method for one problem, and what the preference promised for it.
 struct Algorithm {
   static constexpr std::uint32_t kMagic = 0x414C474F;
   std::uint32_t magic = kMagic;
@@ -55,7 +55,7 @@ std::uint64_t workspace_of(Method method, Product product) {
   return 0;
 }
 
-// The methods that the preference allows, the fastest first: what one does not forbid is what one gets.
+// The methods that the preference allows, fastest first: a caller gets whatever it does not forbid.
 std::vector<Method> allowed(const MatmulProblem& problem, const MatmulPreference& preference) {
   std::vector<Method> methods;
   const auto offer = [&](Method method, unsigned scheme) {
@@ -71,8 +71,8 @@ std::vector<Method> allowed(const MatmulProblem& problem, const MatmulPreference
   return methods;
 }
 
-// header, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_*: what the caller promises. _BIAS_POINTER and _EPILOGUE_AUX_POINTER: the
-// heuristics take the promise from the pointer's value.
+// header, CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_*: the alignment that the caller promises. For _BIAS_POINTER and
+// _EPILOGUE_AUX_POINTER the heuristics derive it from the pointer's value.
 Algorithm make_algorithm(Method method, const MatmulProblem& problem, const MatmulPreference& preference) {
   Algorithm algorithm;
   algorithm.method = method;
@@ -110,8 +110,7 @@ const char* misaligned(const Algorithm& algorithm, const MatmulProblem& problem)
   return nullptr;
 }
 
-// doc, "cublasLtMatmul()": in place (C == D and Cdesc == Ddesc) or out of place. That nothing else may overlap, it does
-// not say.
+// doc, "cublasLtMatmul()": in place (C == D and Cdesc == Ddesc) or out of place. Nothing forbids other overlaps.
 const char* overlapping(const Product& p, const Workspace& workspace) {
   const Extent d = extent_of(p.d, p.batch), w = {static_cast<const char*>(workspace.data), workspace.bytes};
   const Extent a = extent_of(p.a, p.batch), b = extent_of(p.b, p.batch);
@@ -124,8 +123,8 @@ const char* overlapping(const Product& p, const Workspace& workspace) {
   return overlap(c, d) && !in_place ? "C and D, other than in place" : nullptr;
 }
 
-// doc, "cublasLtMatmul()", the statuses, and the parameter `workspace`: at least as large as the algorithm asks for,
-// aligned to 256 bytes.
+// doc, "cublasLtMatmul()", the statuses, and the parameter `workspace`: at least as large as the algorithm requires,
+// and aligned to 256 bytes.
 std::optional<Refusal> check_algorithm(const Algorithm& algorithm, const MatmulProblem& problem, const void* workspace,
                                        std::size_t bytes) {
   if (algorithm.magic != Algorithm::kMagic) return Refusal{CUBLAS_STATUS_INVALID_VALUE, "no algorithm"};
@@ -145,7 +144,7 @@ cublasStatus_t launch(const Call& call, const Algorithm& algorithm, MatmulProble
                       cudaStream_t stream) {
   Product& p = problem.product;
   const std::string name = problem.describe();
-  // What a GPU would do to either is left open: a misaligned address is a fault there too.
+  // The documentation does not say what a GPU does in either case; a misaligned address faults there too.
   if (const char* what = misaligned(algorithm, problem)) {
     report_fault(cudaErrorMisalignedAddress, name + ": " + what + " is less aligned than the heuristics were promised");
     return call.refuse(CUBLAS_STATUS_EXECUTION_FAILED, "alignment");
@@ -191,7 +190,7 @@ SIMULATED_API cublasStatus_t cublasLtCreate(cublasLtHandle_t* handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// The memory stays, so that a handle used afterwards is told.
+// The handle is not freed, so that later uses can be reported.
 SIMULATED_API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   const Call call("cublasLtDestroy");
   if (call.failure()) return *call.failure();
@@ -200,8 +199,8 @@ SIMULATED_API cublasStatus_t cublasLtDestroy(cublasLtHandle_t handle) {
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// header, cublasLtMatmulHeuristicResult_t: only results whose state is CUBLAS_STATUS_SUCCESS hold anything. So where
-// more than one is asked for, the first one does not.
+// header, cublasLtMatmulHeuristicResult_t: results are valid only if their state is CUBLAS_STATUS_SUCCESS. So if more
+// than one is requested, the first is invalid here.
 SIMULATED_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc,
                                                             cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                                             cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d,
@@ -239,8 +238,8 @@ SIMULATED_API cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t han
   return CUBLAS_STATUS_SUCCESS;
 }
 
-// doc, "cublasLtMatmul()". A null `algo` asks the heuristics with default preferences: no workspace, 256 bytes of
-// alignment promised.
+// doc, "cublasLtMatmul()". A null `algo` uses the heuristics with default preferences: no workspace, and a promised
+// alignment of 256 bytes.
 SIMULATED_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMatmulDesc_t desc, const void* alpha,
                                             const void* A, cublasLtMatrixLayout_t a, const void* B,
                                             cublasLtMatrixLayout_t b, const void* beta, const void* C,
@@ -277,9 +276,9 @@ SIMULATED_API cublasStatus_t cublasLtMatmul(cublasLtHandle_t handle, cublasLtMat
   return simulated::launch(call, algorithm, problem, workspace, stream);
 }
 
-// header, cublasLtMatmulAlgoConfigGetAttribute: the size of the value, or 0 to ask for it.
-// cublasLtMatmulAlgoConfigAttributes_t: what there is to say of the simulated algorithms, which have no tiles and no
-// stages (0: undefined).
+// header, cublasLtMatmulAlgoConfigGetAttribute: the size of the value, or 0 to query it.
+// cublasLtMatmulAlgoConfigAttributes_t: the attributes of the simulated algorithms, which have no tiles and no stages
+// (0: undefined).
 SIMULATED_API cublasStatus_t cublasLtMatmulAlgoConfigGetAttribute(const cublasLtMatmulAlgo_t* algo,
                                                                   cublasLtMatmulAlgoConfigAttributes_t attribute,
                                                                   void* value, size_t bytes, size_t* written) {

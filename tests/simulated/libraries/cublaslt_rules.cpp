@@ -1,6 +1,6 @@
-// The rules of cublasLtMatmul and its heuristics. Sources: "doc" is the cuBLAS library's documentation, its sections by
-// name; "header" is cublasLt.h, its comments by enumerator; "nvmath" is NVIDIA's nvmath-python 1.0, which refuses what
-// cuBLASLt does not do (linalg/_internal/epilog_protocol.py).
+// The rules of cublasLtMatmul and its heuristics. Sources: "doc" is the cuBLAS library's documentation, cited by
+// section; "header" is cublasLt.h, whose comments are cited by enumerator; "nvmath" is NVIDIA's nvmath-python 1.0,
+// which refuses what cuBLASLt does not support (linalg/_internal/epilog_protocol.py).
 #include "libraries/cublaslt_rules.h"
 
 #include <limits>
@@ -15,7 +15,7 @@ using Sums = Epilogue::Sums;
 Refusal invalid(std::string why) { return {CUBLAS_STATUS_INVALID_VALUE, std::move(why)}; }
 Refusal unsupported(std::string why) { return {CUBLAS_STATUS_NOT_SUPPORTED, std::move(why)}; }
 
-// What is documented, but not simulated since nothing here uses it.
+// Documented features that are not simulated, because nothing here uses them.
 std::optional<Refusal> check_simulated(const MatmulDesc& desc) {
   if (desc.pointer_mode != CUBLASLT_POINTER_MODE_HOST) return unsupported("pointer mode: not simulated");
   if (desc.fill_mode != CUBLAS_FILL_MODE_FULL) return unsupported("fill mode: not simulated");
@@ -23,14 +23,14 @@ std::optional<Refusal> check_simulated(const MatmulDesc& desc) {
   return std::nullopt;
 }
 
-// header, CUBLASLT_MATRIX_LAYOUT_LD: at least the rows, so that columns don't overlap; _ROWS, _COLS: "Usually only
+// header, CUBLASLT_MATRIX_LAYOUT_LD: at least the rows, so that columns do not overlap; _ROWS, _COLS: "Usually only
 // values that can be expressed as int32_t are supported".
 std::optional<Refusal> check_layout(const MatrixLayout& layout, const char* name, bool may_broadcast) {
   constexpr std::uint64_t most = std::numeric_limits<std::int32_t>::max();
   if (layout.rows == 0 || layout.columns == 0) return invalid(std::string(name) + " is empty");
   if (layout.rows > most || layout.columns > most) return unsupported(std::string(name) + ": more than 2^31 - 1");
-  // doc, "cublasLtMatmul()", footnote of the table of types: epilogues of an activation and a bias are not supported
-  // where D's order is CUBLASLT_ORDER_ROW. Other orders than columns are not simulated, of any matrix.
+  // doc, "cublasLtMatmul()", footnote of the table of types: epilogues with an activation or a bias are not supported
+  // if D's order is CUBLASLT_ORDER_ROW. Only column order is simulated, for every matrix.
   if (layout.order != CUBLASLT_ORDER_COL) return unsupported(std::string(name) + ": an order other than columns");
   if (layout.batch < 1) return invalid(std::string(name) + ": batch count");
   const auto rows = static_cast<std::int64_t>(layout.rows), columns = static_cast<std::int64_t>(layout.columns);
@@ -43,8 +43,8 @@ std::optional<Refusal> check_layout(const MatrixLayout& layout, const char* name
   return std::nullopt;
 }
 
-// doc, "cublasLtMatmul()", the table of compute type, scale type, Atype/Btype, Ctype and bias type. Not simulated: rows
-// of f16, f8, f64, integers and complex numbers, and f32's other compute types (FAST_16F, FAST_16BF, EMULATED_16BFX9).
+// doc, "cublasLtMatmul()", the table of compute type, scale type, Atype/Btype, Ctype and bias type. Not simulated: f16,
+// f8, f64, integers, complex numbers, and f32's other compute types (FAST_16F, FAST_16BF, EMULATED_16BFX9).
 bool supports_types(std::int32_t compute, std::int32_t scale, std::uint32_t ab, std::uint32_t cd) {
   if (scale != CUDA_R_32F) return false;
   switch (compute) {
@@ -62,16 +62,16 @@ std::optional<Refusal> check_auxiliary(const MatmulProblem& problem, const Matmu
   const Product& p = problem.product;
   const bool relu = problem.epilogue.is_relu();
   if (desc.aux == nullptr) return invalid("no CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER");
-  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD and _AUX_BATCH_STRIDE: ReLU's bits by 128, GELU's argument by 8. That
-  // the matrices of a batch lie apart is our rule: one that all of a batch read (nvmath: stride 0) is not simulated.
+  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD and _AUX_BATCH_STRIDE: multiples of 128 for ReLU's bits, of 8 for
+  // GELU's argument. Our own rule: the buffers of a batch must not overlap, nor be shared (nvmath: stride 0).
   const std::int64_t multiple = relu ? 128 : 8;
   if (desc.aux_ld < p.m) return invalid("leading dimension of the auxiliary buffer below the rows of D");
   if (desc.aux_ld % multiple != 0) return invalid("leading dimension of the auxiliary buffer: not a multiple");
   if (p.batch > 1 && (desc.aux_batch_stride % multiple != 0 || desc.aux_batch_stride < desc.aux_ld * p.n)) {
     return invalid("batch stride of the auxiliary buffer");
   }
-  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: D's type unless D is f8; ReLU's is a bit-mask. "If set for an
-  // unsupported ... combination, calling cublasLtMatmul() will return CUBLAS_INVALID_VALUE".
+  // header, CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_DATA_TYPE: D's type unless D is f8; for ReLU it is a bit-mask. "If set
+  // for an unsupported ... combination, calling cublasLtMatmul() will return CUBLAS_INVALID_VALUE".
   if (desc.aux_type != -1 && (relu || desc.aux_type != static_cast<std::int32_t>(p.d.type))) {
     return invalid("type of the auxiliary buffer");
   }
@@ -82,26 +82,26 @@ std::optional<Refusal> check_bias(const MatmulProblem& problem, const MatmulDesc
   const Product& p = problem.product;
   const Sums sums = problem.epilogue.sums;
   if (desc.bias == nullptr) return invalid("no CUBLASLT_MATMUL_DESC_BIAS_POINTER");
-  // doc, "cublasLtMatmul()", the table's bias type: that of D for all rows simulated here. header,
-  // CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE and _BIAS_POINTER: of D (bias) and "Ctype" (gradients), the same here.
+  // doc, "cublasLtMatmul()", the table's bias type: D's type in all rows simulated here. header,
+  // CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE and _BIAS_POINTER: the type of D (bias) or "Ctype" (gradients), which are the
+  // same here.
   if (desc.bias_type != -1 && desc.bias_type != static_cast<std::int32_t>(p.d.type)) {
     return unsupported("type of the bias");
   }
-  // header, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE: 0 is the default, all of a batch have the same bias (nvmath,
-  // BiasHandler). Sums would overwrite one another.
+  // header, CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE: the default 0 means that the batch shares one bias (nvmath,
+  // BiasHandler). Sums would overwrite one another, so gradients need a stride.
   const std::int64_t length = sums == Sums::of_b ? p.n : p.m;
   if (p.batch > 1 && sums != Sums::none && desc.bias_batch_stride < length) return invalid("batch stride of the sums");
   return std::nullopt;
 }
 
-// Settings::epilogues. `some` stands for a library that has no algorithm for some epilogues. It is narrower than
-// the documentation:
-//  - Of the epilogues with an auxiliary buffer it has those that the header lists at
-//    CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER: RELU_AUX, RELU_AUX_BIAS, DRELU_BGRAD, GELU_AUX_BIAS and DGELU_BGRAD.
-//    It lacks GELU_AUX, DRELU and DGELU, though the header's comments on them refer to that buffer, and though doc,
-//    "cublasLtMatmulDescAttributes_t", lists the last two with it.
-//  - It lacks gradients of bf16 operands with an f32 result, though doc's table of types gives that row a bias type,
-//    f32: that the library sums operands of one type into another, no document says outright.
+// Settings::epilogues. `some` is a library that lacks algorithms for some epilogues, narrower than the documentation:
+// - Of the epilogues with an auxiliary buffer it has those that the header lists at
+//   CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER: RELU_AUX, RELU_AUX_BIAS, DRELU_BGRAD, GELU_AUX_BIAS and DGELU_BGRAD. It
+//   lacks GELU_AUX, DRELU and DGELU, although the header's comments on them refer to that buffer, and although doc,
+//   "cublasLtMatmulDescAttributes_t", lists the last two with it.
+// - It lacks bias gradients of bf16 operands with an f32 result. doc's table of types gives that row the bias type f32,
+//   but no document states outright that the library sums operands of one type into another.
 std::optional<Refusal> check_table(const MatmulProblem& problem) {
   if (problem.epilogue_number == CUBLASLT_EPILOGUE_DEFAULT || settings().epilogues == Epilogues::all) {
     return std::nullopt;
@@ -133,13 +133,14 @@ std::optional<Refusal> check_epilogue(MatmulProblem& problem, const MatmulDesc& 
   if (epilogue.needs_bias_pointer()) {
     if (auto refusal = check_bias(problem, desc)) return refusal;
   }
-  // nvmath, DReluAuxHandler and DGeluAuxHandler: "K=1 is not supported by cuBLAS". (BGRADA and BGRADB: not below
+  // nvmath, DReluAuxHandler and DGeluAuxHandler: "K=1 is not supported by cuBLAS". (BGRADA and BGRADB: only below
   // cuBLASLt 12.3.4.)
   const bool of_activation = epilogue.is_gradient() && epilogue.aux;
   if (of_activation && p.k == 1) return unsupported("k = 1 with the gradient of an activation");
-  // Which orientations BGRADA and BGRADB take is not documented. nvmath's examples (example12_epilog_bgrada.py: "it's
-  // required that 'a' is in column-major layout"; _bgradb.py: b in rows) ask for A as it lies and for B transposed,
-  // NVIDIA's Transformer Engine (cublaslt_gemm.cu) for BGRADB with B transposed, the gradient of a weight.
+  // The documentation does not say which orientations BGRADA and BGRADB support. nvmath's examples
+  // (example12_epilog_bgrada.py: "it's required that 'a' is in column-major layout"; _bgradb.py: b in rows) require A
+  // not transposed and B transposed. NVIDIA's Transformer Engine (cublaslt_gemm.cu) uses BGRADB with B transposed, for
+  // the gradient of a weight.
   if (epilogue.sums == Sums::of_b && !p.transpose_b) return unsupported("BGRADB of B that is not transposed");
   if (epilogue.sums == Sums::of_a && p.transpose_a) return unsupported("BGRADA of A that is transposed");
   problem.buffers = {desc.bias, desc.bias_batch_stride, desc.aux, desc.aux_ld, desc.aux_batch_stride};
@@ -161,7 +162,7 @@ bool alike(const MatrixLayout& c, const MatrixLayout& d) {
   return c.type == d.type && c.rows == d.rows && c.columns == d.columns && c.batch == d.batch && c.order == d.order;
 }
 
-void mix(std::uint64_t& hash, std::uint64_t value) {  // FNV-1a, eight bytes at a time
+void mix(std::uint64_t& hash, std::uint64_t value) {  // modelled on FNV-1a, eight bytes at a time
   hash = (hash ^ value) * 0x100000001B3ULL;
   hash ^= hash >> 29;
 }

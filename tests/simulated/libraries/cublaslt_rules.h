@@ -1,4 +1,4 @@
-// What cuBLASLt accepts: from descriptors to a product with its epilogue, or a refusal.
+// What cuBLASLt accepts: translates descriptors to a product with its epilogue, or refuses them.
 #pragma once
 
 #include <optional>
@@ -16,7 +16,7 @@ struct MatmulProblem {
   EpilogueBuffers buffers;
 
   std::string describe() const;  // "cublasLtMatmul 128x256x784 tf32 RELU_AUX_BIAS"
-  // Equal for problems that an algorithm is made for alike: all but the addresses and scalars.
+  // Equal for problems that can use the same algorithm; ignores addresses and scalars.
   std::uint64_t fingerprint() const;
 };
 
@@ -25,8 +25,8 @@ struct Refusal {
   std::string why;
 };
 
-// Null pointers and foreign descriptors are refused too. `c` may be null: "If Cdesc is omitted, this function assumes
-// it to be equal to Ddesc" (documentation, "cublasLtMatmul()").
+// Also refuses null pointers and invalid descriptors. `c` may be null: "If Cdesc is omitted, this function assumes it
+// to be equal to Ddesc" (documentation, "cublasLtMatmul()").
 std::optional<Refusal> make_problem(cublasLtMatmulDesc_t desc, cublasLtMatrixLayout_t a, cublasLtMatrixLayout_t b,
                                     cublasLtMatrixLayout_t c, cublasLtMatrixLayout_t d, MatmulProblem& problem);
 

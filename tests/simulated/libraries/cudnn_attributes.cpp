@@ -1,12 +1,12 @@
-// Which attributes each kind of descriptor has, as the documentation of cuDNN's backend API lists them, "cudnnBackend
-// DescriptorType_t" by kind: the type of the elements, how many, and whether they must be set. What is documented
-// besides is not simulated and so refused.
+// The attributes of each kind of descriptor, as the documentation of cuDNN's backend API lists them
+// ("cudnnBackendDescriptorType_t", by kind): the element type, the number of elements, and whether they must be set.
+// Other documented attributes are not simulated and therefore refused.
 #include "libraries/cudnn_descriptors.h"
 
 namespace simulated {
 namespace {
 
-enum class Access : std::uint8_t { required, optional, result };  // a result is asked for after finalization
+enum class Access : std::uint8_t { required, optional, result };  // a result is available after finalization
 
 struct Known {
   cudnnBackendDescriptorType_t descriptor;
@@ -19,7 +19,7 @@ struct Known {
 constexpr auto kRequired = Access::required;
 constexpr auto kOptional = Access::optional;
 constexpr auto kResult = Access::result;
-constexpr std::int64_t kMany = 1024;  // of lists without a bound of their own
+constexpr std::int64_t kMany = 1024;  // the limit of lists without one of their own
 
 constexpr Known kKnown[] = {
     // CUDNN_BACKEND_TENSOR_DESCRIPTOR
@@ -160,7 +160,7 @@ const Known* find(cudnnBackendDescriptorType_t type, int attribute) {
   return nullptr;
 }
 
-// Scalars may be f32 or f64 (documentation: of the computation's precision).
+// Scalars may be f32 or f64 (documentation: in the precision of the computation).
 bool fits(const Known& known, cudnnBackendAttributeType_t element) {
   return element == known.element || (known.element == CUDNN_TYPE_FLOAT && element == CUDNN_TYPE_DOUBLE);
 }

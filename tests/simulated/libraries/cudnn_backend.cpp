@@ -1,5 +1,5 @@
-// cuDNN's backend API: descriptors are created, told their attributes, finalized and asked. Statuses as the
-// documentation of each function lists them.
+// cuDNN's backend API: creating descriptors, setting and getting attributes, finalizing. Each function returns the
+// statuses that its documentation lists.
 #include <algorithm>
 #include <unordered_map>
 
@@ -18,7 +18,7 @@ std::unordered_map<void*, std::shared_ptr<Descriptor>>& all_descriptors() {
 
 cudnnStatus_t refuse(const Call& call, const CudnnRefusal& refusal) { return call.refuse(refusal.status, refusal.why); }
 
-// What is referred to must be finalized ("cudnnBackendSetAttribute()"), and stays as it was then.
+// Descriptors that an attribute refers to must be finalized ("cudnnBackendSetAttribute()"); that state is used.
 CudnnRefusal set_parts(Attribute& attribute, const void* handles) {
   for (std::int64_t i = 0; i < attribute.count; ++i) {
     const auto part = find_descriptor(static_cast<void* const*>(handles)[i]);
@@ -33,7 +33,7 @@ std::shared_ptr<const Descriptor> graph_of(const Descriptor& engine) {
   return engine.part(CUDNN_ATTR_ENGINE_OPERATION_GRAPH);
 }
 
-// Results of an engine, which are known once it is finalized.
+// Computes the result attributes of an engine, which are available once it is finalized.
 CudnnRefusal complete_engine(Descriptor& descriptor) {
   const Engine* engine = find_engine(descriptor.value<std::int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX));
   ConvolutionProblem problem;
@@ -135,7 +135,7 @@ CudnnRefusal complete(Descriptor& descriptor) {
   }
 }
 
-// "cudnnBackendGetAttribute()": descriptors are copied into ones of the same kind that the caller made.
+// "cudnnBackendGetAttribute()": descriptors are copied into ones of the same kind that the caller created.
 CudnnRefusal copy_parts(const Attribute& attribute, std::int64_t capacity, void* const* handles) {
   for (std::int64_t i = 0; i < std::min(capacity, attribute.count); ++i) {
     const auto to = find_descriptor(handles[i]);
@@ -215,7 +215,7 @@ SIMULATED_API cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t handle
   return CUDNN_STATUS_SUCCESS;
 }
 
-// With `capacity` elements of space; `count` says how many there are. Without elements it only counts.
+// Copies at most `capacity` elements and sets `count` to their total number. Without `elements` it only counts.
 SIMULATED_API cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t const handle,
                                                      cudnnBackendAttributeName_t attribute,
                                                      cudnnBackendAttributeType_t type, int64_t capacity, int64_t* count,
@@ -231,7 +231,7 @@ SIMULATED_API cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t co
   }
   const auto at = descriptor->attributes.find(attribute);
   if (at == descriptor->attributes.end()) return call.refuse(CUDNN_STATUS_BAD_PARAM, "the attribute was not set");
-  const Attribute value = at->second;  // a copy: what it is copied into may be the descriptor itself
+  const Attribute value = at->second;  // a copy: the target may be the descriptor itself
   if (value.type != type) return call.refuse(CUDNN_STATUS_BAD_PARAM_ATTRIBUTE_TYPE, "the attribute's type");
   if (count != nullptr) *count = value.count;
   if (elements == nullptr || capacity == 0) return CUDNN_STATUS_SUCCESS;

@@ -1,5 +1,5 @@
-// One image and one group at a time. "Patches" is the matrix [taps of a filter x pixels of the result] of an image; a
-// column holds, tap by tap, the channels of the group.
+// Convolutions on the host, one image and one group at a time. "Patches" is an image's matrix [taps of a filter x
+// output pixels] (im2col); a column holds the channels of the group, tap by tap.
 #include "libraries/cudnn_convolution.h"
 
 #include <algorithm>
@@ -36,7 +36,7 @@ struct Geometry {
 
 std::size_t size(std::int64_t elements) { return static_cast<std::size_t>(elements); }
 
-// visit(offset in the image of the group's first channel, offset in the patches) for each tap inside the image.
+// Calls visit(offset in the image of the group's first channel, offset in the patches) for each tap inside the image.
 template <class Visit>
 void for_taps(const Geometry& g, std::int64_t group, Visit&& visit) {
   std::int64_t at = 0;
@@ -60,7 +60,7 @@ void gather(const Geometry& g, std::int64_t group, const float* image, std::vect
            [&](std::int64_t from, std::int64_t to) { std::copy_n(image + from, g.of_group, patches.begin() + to); });
 }
 
-// The filters of a group, [filters x taps] column by column; as they lie they are its transpose.
+// The filters of a group, [filters x taps] in column-major order: the transpose of their stored layout.
 std::vector<float> turned_filters(const Geometry& g, std::int64_t group, const float* w) {
   std::vector<float> turned(size(g.filters_of_group * g.taps));
   const float* from = w + group * g.filters_of_group * g.taps;

@@ -1,5 +1,5 @@
-// The descriptors of cuDNN's backend API: what was set, by attribute. What each kind of descriptor knows is a table
-// (cudnn_attributes.cpp).
+// The descriptors of cuDNN's backend API: stores the attributes that were set. Each kind's attributes are listed in a
+// table (cudnn_attributes.cpp).
 #pragma once
 
 #include <cudnn.h>
@@ -23,8 +23,8 @@ struct Descriptor;
 struct Attribute {
   cudnnBackendAttributeType_t type = CUDNN_TYPE_INT64;
   std::int64_t count = 0;
-  std::vector<char> bytes;                               // of the elements,
-  std::vector<std::shared_ptr<const Descriptor>> parts;  // or what they refer to
+  std::vector<char> bytes;                               // the elements themselves,
+  std::vector<std::shared_ptr<const Descriptor>> parts;  // or the descriptors that they refer to
 };
 
 struct Descriptor {
@@ -68,7 +68,7 @@ struct Descriptor {
   }
 };
 
-// Those that were created and not destroyed. Null for anything else.
+// Finds a descriptor that was created and not destroyed; null for anything else.
 std::shared_ptr<Descriptor> find_descriptor(cudnnBackendDescriptor_t handle);
 
 struct CudnnRefusal {
@@ -82,6 +82,6 @@ bool is_simulated(cudnnBackendDescriptorType_t type);
 std::size_t element_size(cudnnBackendAttributeType_t type);  // 0: no such type
 CudnnRefusal check_attribute(cudnnBackendDescriptorType_t type, int attribute, cudnnBackendAttributeType_t element,
                              std::int64_t count, bool setting);
-CudnnRefusal check_complete(const Descriptor& descriptor);  // all that must be set is
+CudnnRefusal check_complete(const Descriptor& descriptor);  // everything required is set
 
 }  // namespace simulated

@@ -1,6 +1,6 @@
-// The notes are cuDNN's (documentation, "cudnnBackendNumericalNote_t" and "cudnnBackendBehaviorNote_t"). Which kind of
-// engine there is for which problem follows what the heuristics of cuDNN 9.19 answer for an RTX 3060, an RTX 4090 and
-// an H200 whose properties they are told (cudnn-frontend's DeviceProperties; no device is needed to ask them):
+// The notes are cuDNN's (documentation, "cudnnBackendNumericalNote_t" and "cudnnBackendBehaviorNote_t"). Which kinds of
+// engine exist for which problem follows the heuristics of cuDNN 9.19 when they are told the properties of an RTX 3060,
+// an RTX 4090 and an H200 (cudnn-frontend's DeviceProperties; the query needs no device):
 //  - bf16 with an f32 bias: on sm_90 runtime-compiled engines only, on sm_86 and sm_89 none;
 //  - bf16 weight gradients stored as f32: engines on sm_90, none on sm_86 and sm_89;
 //  - strict f32 on sm_90: native engines for the forward pass only; else engines that copy operands to another layout.
@@ -91,7 +91,7 @@ bool supports(const Engine& engine, const ConvolutionProblem& p) {
   if (wide_bias) return hopper && engine.index == kRuntimeCompiled;
   if (wide_result && !(hopper && p.pass == ConvolutionPass::filter)) return false;
   if (engine.index == kNative && hopper && !bf16) return p.pass == ConvolutionPass::forward;
-  if (bf16 && (engine.index == kNative || engine.index == kDownConverting)) return false;  // tensor cores do bf16
+  if (bf16 && (engine.index == kNative || engine.index == kDownConverting)) return false;  // bf16 runs on tensor cores
   if (is_winograd(engine.index)) return is_3x3(p);
   return true;
 }
@@ -100,16 +100,16 @@ std::int64_t workspace_of(const Engine& engine, const ConvolutionProblem& p) {
   switch (engine.index) {
     case kNative:
       return 0;
-    case kLayoutCopies:  // f32 copies of all three
+    case kLayoutCopies:  // f32 copies of all three tensors
       return round_up(4 * (p.x.count() + p.w.count() + p.y.count()));
     case kGatheredPatches:
       return kGatheredBytes + round_up(4 * p.result.count());
-    default:  // the sums, before they are stored
+    default:  // the sums before they are stored
       return round_up(4 * p.result.count());
   }
 }
 
-// Mode A: what must not be taken comes first. Fallback: what always works.
+// Mode A: unacceptable engines come first. Fallback: engines that always work.
 std::vector<std::int64_t> heuristics(cudnnBackendHeurMode_t mode, const ConvolutionProblem& problem) {
   std::vector<std::int64_t> order = {kWithoutPlans, kNondeterministic, kDownConverting, kReduced,    kFft,
                                      kWinograd,     kWinograd4,        kWinograd6,      kWinograd13, kGatheredPatches,
@@ -141,7 +141,7 @@ void disturb_result(const Engine& engine, std::vector<float>& values) {
     }
     case EngineMethod::transformed: {
       float largest = 0;
-      for (const float value : values) {  // NaN stays
+      for (const float value : values) {  // NaN propagates
         if (std::isnan(value) || std::abs(value) > largest) largest = std::abs(value);
       }
       for (float& value : values) value += kError * largest;

@@ -1,4 +1,4 @@
-// cuDNN: handles, and the execution of a plan.
+// cuDNN handles, and the execution of a plan.
 #include <cudnn.h>
 
 #include <algorithm>
@@ -24,12 +24,12 @@ struct Job {
   Pointers pointers;
   Workspace workspace;
   std::string name;
-  std::shared_ptr<const Descriptor> plan;           // while it waits on a stream,
-  std::weak_ptr<const Descriptor> plan_of_a_graph;  // or in a graph, which cannot know of it
+  std::shared_ptr<const Descriptor> plan;           // set while the job is queued on a stream
+  std::weak_ptr<const Descriptor> plan_of_a_graph;  // set in a graph, which does not keep its plans alive
   bool in_graph = false;
 };
 
-// NHWC without gaps, so element by element as they lie.
+// Dense NHWC, so all elements are contiguous.
 Matrix as_matrix(const CudnnTensor& tensor, void* data) {
   const cudaDataType type = tensor.type == CUDNN_DATA_FLOAT ? CUDA_R_32F : CUDA_R_16BF;
   return {data, type, tensor.count(), 1, tensor.count(), 0};
@@ -39,7 +39,7 @@ std::vector<float> load_tensor(const Job& job, const CudnnTensor& tensor, const 
   return load<float>(as_matrix(tensor, job.pointers.at(tensor.uid)), 0, false, job.name + ": " + what);
 }
 
-// The operands, rounded as the engine does, to the result before bias and ReLU. Empty after a fault.
+// The result before bias and ReLU, from operands rounded as the engine does. Empty after a fault.
 std::vector<float> convolve(const Job& job) {
   const ConvolutionProblem& p = job.problem;
   const bool forward = p.pass == ConvolutionPass::forward, data = p.pass == ConvolutionPass::data;
@@ -55,8 +55,8 @@ std::vector<float> convolve(const Job& job) {
   return result;
 }
 
-// Only engines with CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP promise that NaN passes through ReLU; the others make it 0
-// here.
+// Only engines with CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP guarantee that NaN passes through ReLU; here the others make
+// it 0.
 void finish(const Job& job, std::vector<float>& sums) {
   const ConvolutionProblem& p = job.problem;
   if (p.has_bias) {
@@ -73,7 +73,7 @@ void finish(const Job& job, std::vector<float>& sums) {
   store(as_matrix(p.result, job.pointers.at(p.result.uid)), 0, sums, job.name + ": result");
 }
 
-// A kernel compiled at run time is unloaded with its plan: a graph that still holds it runs into nothing.
+// A kernel compiled at run time is unloaded with its plan: a graph that still uses it has no code to run.
 bool has_code(const Job& job) {
   if (!job.in_graph || !job.engine->has(CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION)) return true;
   if (!job.plan_of_a_graph.expired()) return true;
@@ -112,10 +112,10 @@ Extent extent_of(const Job& job, const CudnnTensor& tensor) {
   return {static_cast<const char*>(job.pointers.at(tensor.uid)), tensor.bytes()};
 }
 
-// "cudnnBackendExecute()" and CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR: a pointer for each tensor that is not virtual,
-// aligned as its descriptor says; a workspace of the plan's size. That nothing overlaps is assumed by every engine. How
-// a workspace is aligned the documentation does not say: 16 bytes are a rule of this simulation, for kernels that
-// access it in vectors.
+// "cudnnBackendExecute()" and CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR: a pointer for each non-virtual tensor, aligned as
+// its descriptor says, and a workspace of the plan's size. Every engine assumes that nothing overlaps. The
+// documentation does not specify the workspace's alignment: 16 bytes are a rule of this simulation, for kernels with
+// vector accesses.
 CudnnRefusal check_pointers(const Job& job) {
   std::vector<const CudnnTensor*> tensors = job.problem.inputs();
   tensors.push_back(&job.problem.result);
@@ -223,7 +223,7 @@ SIMULATED_API cudnnStatus_t cudnnBackendExecute(cudnnHandle_t handle, cudnnBacke
   return simulated::queue(handle->stream, job) == cudaSuccess ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }
 
-// Settings::cudnn off: as where the library finds no device it can use.
+// Settings::cudnn off: as if the library found no usable device.
 SIMULATED_API cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   const Call call("cudnnCreate");
   if (call.failure()) return *call.failure();
@@ -234,7 +234,7 @@ SIMULATED_API cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   return CUDNN_STATUS_SUCCESS;
 }
 
-// The memory stays, so that a handle used afterwards is told.
+// The handle is not freed, so that later uses can be reported.
 SIMULATED_API cudnnStatus_t cudnnDestroy(cudnnHandle_t handle) {
   const Call call("cudnnDestroy");
   if (call.failure()) return *call.failure();

@@ -1,5 +1,5 @@
-// Functions from before cuDNN's backend API that the C++ front end refers to and the engine never calls. They are here
-// so that what is compiled without optimization links too, and are refused.
+// Functions older than cuDNN's backend API that the C++ front end refers to and the engine never calls. They exist so
+// that unoptimized builds link, and always refuse.
 #include <cudnn.h>
 
 #include "libraries/api.h"

@@ -1,4 +1,4 @@
-// Source: cuDNN's developer guide ("guide"), "Graph API".
+// Reads a convolution from a cuDNN operation graph. Source: cuDNN's developer guide ("guide"), "Graph API".
 #include "libraries/cudnn_problem.h"
 
 #include <algorithm>
@@ -24,8 +24,7 @@ constexpr ConvolutionAttributes kConvolutions[] = {
      CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_ALPHA, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_FILTER_BETA},
 };
 
-// NHWC without gaps: what the heuristics' engines for tensor cores take without copies (guide, "Tensor layouts"). NCHW
-// is not simulated.
+// Dense NHWC, which tensor-core engines accept without copies (guide, "Tensor layouts"). No NCHW.
 bool is_nhwc(const CudnnTensor& t) {
   const std::array<std::int64_t, 4> packed = {t.sizes[1] * t.sizes[2] * t.sizes[3], 1, t.sizes[1] * t.sizes[3],
                                               t.sizes[1]};
@@ -43,7 +42,7 @@ double scalar(const Descriptor& d, int attribute, double otherwise) {
 
 CudnnRefusal read_convolution(const Descriptor& d, const ConvolutionAttributes& names, ConvolutionProblem& problem) {
   const auto geometry = d.part(names.geometry);
-  // guide, "Convolution": the engines do cross-correlation; accumulation in f32.
+  // guide, "Convolution": the engines compute cross-correlation; accumulation is in f32.
   if (geometry->value<std::int32_t>(CUDNN_ATTR_CONVOLUTION_CONV_MODE) != CUDNN_CROSS_CORRELATION) {
     return unsupported(CUDNN_STATUS_NOT_SUPPORTED, "a convolution that flips the filter is not simulated");
   }
@@ -71,8 +70,8 @@ CudnnRefusal read_convolution(const Descriptor& d, const ConvolutionAttributes& 
   return {};
 }
 
-// guide, "Supported graph patterns", ConvolutionFwd followed by pointwise operations: what is simulated is a bias over
-// channels and then ReLU, each at most once, each taking the virtual result of the one before.
+// guide, "Supported graph patterns", ConvolutionFwd followed by pointwise operations. Simulated: a bias over channels,
+// then ReLU, each at most once and each with the previous operation's virtual result as input.
 CudnnRefusal read_pointwise(const Descriptor& d, ConvolutionProblem& problem) {
   const auto mode = d.part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
   const CudnnTensor x = tensor_of(*d.part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC));
@@ -103,7 +102,7 @@ CudnnRefusal read_pointwise(const Descriptor& d, ConvolutionProblem& problem) {
   return {};
 }
 
-// guide, "Mixed precision": f32 or bf16 operands. Results between operations are virtual; the last one is stored.
+// guide, "Mixed precision": operands in f32 or bf16. Results between operations are virtual; the last one is stored.
 CudnnRefusal check_tensors(const ConvolutionProblem& problem) {
   std::vector<const CudnnTensor*> all = problem.inputs();
   all.push_back(&problem.result);

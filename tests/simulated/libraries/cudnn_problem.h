@@ -1,4 +1,4 @@
-// A convolution as a graph of cuDNN operations describes it.
+// A convolution as described by a graph of cuDNN operations.
 #pragma once
 
 #include <array>
@@ -8,7 +8,7 @@
 
 namespace simulated {
 
-struct CudnnTensor {  // four dimensions in the order N, C, H, W; channels lie together
+struct CudnnTensor {  // four dimensions in the order N, C, H, W; channels are innermost in memory
   std::int64_t uid = 0;
   cudnnDataType_t type = CUDNN_DATA_FLOAT;
   std::int64_t alignment = 1;
@@ -27,7 +27,7 @@ struct ConvolutionProblem {
   std::array<std::int64_t, 2> pad = {}, stride = {}, dilation = {};  // height, width; pad before the first element
   bool has_bias = false, relu = false;
   CudnnTensor bias;    // [1, out, 1, 1], added after a forward pass
-  CudnnTensor result;  // of the whole graph, stored: y after bias and ReLU, or dx, or dw
+  CudnnTensor result;  // the graph's stored output: y after bias and ReLU, or dx, or dw
 
   std::int64_t groups() const { return x.sizes[1] / w.sizes[1]; }
   bool is_bf16() const {
@@ -41,7 +41,7 @@ struct ConvolutionProblem {
 
 CudnnTensor tensor_of(const Descriptor& tensor);
 
-// What the attributes of the three convolutions are called; null for another operation.
+// The attribute names of each of the three convolutions; null for another operation.
 struct ConvolutionAttributes {
   cudnnBackendDescriptorType_t descriptor;
   ConvolutionPass pass;
@@ -49,10 +49,10 @@ struct ConvolutionAttributes {
 };
 const ConvolutionAttributes* find_convolution(cudnnBackendDescriptorType_t type);
 
-// Documented rules of single descriptors, when they are finalized (the shapes that an operation fits together too).
+// Documented rules for finalizing single descriptors (including the shapes that an operation combines).
 CudnnRefusal check_descriptor(const Descriptor& descriptor);
 
-// The convolution that an operation graph describes; NOT_SUPPORTED_* for graphs that are not simulated.
+// Reads the convolution that an operation graph describes; NOT_SUPPORTED_* for graphs that are not simulated.
 CudnnRefusal read_problem(const Descriptor& graph, ConvolutionProblem& problem);
 
 }  // namespace simulated

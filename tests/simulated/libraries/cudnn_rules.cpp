@@ -1,6 +1,6 @@
-// What single descriptors of cuDNN's backend API must satisfy when they are finalized. Source: the documentation of the
-// backend API (cudnn_graph library), by descriptor. Tensors, geometries and convolutions that do not satisfy it are
-// CUDNN_STATUS_BAD_PARAM, as cuDNN 9.19 answers.
+// The conditions that single descriptors of cuDNN's backend API must satisfy when they are finalized. Source: the
+// documentation of the backend API (cudnn_graph library), by descriptor. Tensors, geometries and convolutions that
+// violate them are CUDNN_STATUS_BAD_PARAM, as in cuDNN 9.19.
 #include <algorithm>
 
 #include "libraries/cudnn_problem.h"
@@ -12,8 +12,8 @@ CudnnRefusal bad(std::string why) { return {CUDNN_STATUS_BAD_PARAM, std::move(wh
 
 using Sizes = std::vector<std::int64_t>;
 
-// CUDNN_BACKEND_TENSOR_DESCRIPTOR: as many strides as sizes, positive (cuDNN 9.19 takes 0 too); the alignment is a
-// multiple of the elements' size.
+// CUDNN_BACKEND_TENSOR_DESCRIPTOR: as many strides as dimensions, all positive (cuDNN 9.19 accepts 0 too); the
+// alignment is a multiple of the element size.
 CudnnRefusal check_tensor(const Descriptor& d) {
   const auto sizes = d.list<std::int64_t>(CUDNN_ATTR_TENSOR_DIMENSIONS);
   const auto strides = d.list<std::int64_t>(CUDNN_ATTR_TENSOR_STRIDES);
@@ -35,8 +35,8 @@ CudnnRefusal check_tensor(const Descriptor& d) {
   return {};
 }
 
-// CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR: lists of as many values as there are spatial dimensions; strides and
-// dilations at least 1, paddings at least 0.
+// CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR: each list has one value per spatial dimension; strides and dilations are at
+// least 1, paddings at least 0.
 CudnnRefusal check_geometry(const Descriptor& d) {
   const auto dimensions = d.value<std::int64_t>(CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS);
   for (const int attribute : {CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES,
@@ -60,7 +60,7 @@ bool is_kind(const std::shared_ptr<const Descriptor>& part, cudnnBackendDescript
 
 // CUDNN_BACKEND_OPERATION_CONVOLUTION_*_DESCRIPTOR: for each spatial dimension
 //   y = 1 + (x + pre + post - ((w - 1) dilation + 1)) / stride,
-// the filter's channels divide the image's, and its number is a multiple of the number of groups.
+// the filter's channels divide the image's, and the number of filters is a multiple of the number of groups.
 CudnnRefusal check_shapes(const CudnnTensor& x, const CudnnTensor& w, const CudnnTensor& y,
                           const Descriptor& geometry) {
   const auto list = [&](int attribute) { return geometry.list<std::int64_t>(attribute); };
@@ -93,8 +93,8 @@ CudnnRefusal check_convolution(const Descriptor& d, const ConvolutionAttributes&
   return check_shapes(tensor_of(*x), tensor_of(*w), tensor_of(*y), *geometry);
 }
 
-// CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: x and y alike; b like them or 1. (cuDNN 9.19 does not compare these
-// sizes when it finalizes the operation.)
+// CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR: x and y have equal sizes; those of b are equal to them or 1. (cuDNN
+// 9.19 does not compare these sizes when it finalizes the operation.)
 CudnnRefusal check_pointwise(const Descriptor& d) {
   const auto mode = d.part(CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR);
   const auto x = d.part(CUDNN_ATTR_OPERATION_POINTWISE_XDESC), y = d.part(CUDNN_ATTR_OPERATION_POINTWISE_YDESC);

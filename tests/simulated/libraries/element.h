@@ -39,7 +39,7 @@ constexpr const char* name_of(cudaDataType type) {
 
 inline float from_bf16(std::uint16_t bits) { return std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16); }
 
-// The value with its lowest `dropped` bits rounded away, to nearest, ties to even; infinity and NaN stay what they are.
+// Rounds away the lowest `dropped` bits, to nearest, ties to even; infinity and NaN are unchanged.
 inline float round_bits(float value, int dropped) {
   const auto bits = std::bit_cast<std::uint32_t>(value);
   if ((bits & 0x7F800000U) == 0x7F800000U) return value;
@@ -47,14 +47,14 @@ inline float round_bits(float value, int dropped) {
   return std::bit_cast<float>((bits + half + odd) & ~((1U << dropped) - 1));
 }
 
-// NaN becomes 0x7FFF, as __float2bfloat16_rn makes it (cuda_bf16.hpp).
+// NaN becomes 0x7FFF, as in __float2bfloat16_rn (cuda_bf16.hpp).
 inline std::uint16_t to_bf16(float value) {
   if (std::isnan(value)) return 0x7FFF;
   return static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(round_bits(value, 16)) >> 16);
 }
 
 // TF32: f32 with 10 bits of mantissa (PTX ISA, "Alternate Floating-Point Data Formats"), rounded to nearest, ties to
-// even: so cuBLAS (documentation, "cublasComputeType_t", CUBLAS_COMPUTE_32F_FAST_TF32). How cuDNN rounds is not
+// even, as in cuBLAS (documentation, "cublasComputeType_t", CUBLAS_COMPUTE_32F_FAST_TF32). How cuDNN rounds is not
 // documented.
 inline float to_tf32(float value) { return round_bits(value, 13); }
 

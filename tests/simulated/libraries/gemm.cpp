@@ -1,5 +1,5 @@
-// A tile of c stays in registers while a part of k passes: a and b are packed into panels as wide as the tile. What
-// lies past the last row or column of a panel is computed too, and not looked at.
+// Matrix product on the host. A tile of c stays in registers during a block of k; a and b are packed into panels as
+// wide as the tile. Elements beyond the last row or column of a panel are computed too, and ignored.
 #include "libraries/gemm.h"
 
 #include <algorithm>
@@ -8,15 +8,15 @@
 namespace simulated {
 namespace {
 
-constexpr std::int64_t kColumns = 6;  // of a tile
-constexpr std::int64_t kDepth = 256;  // of the part of k whose panels lie in the caches
-constexpr std::int64_t kVectors = 2;  // of a column of a tile
+constexpr std::int64_t kColumns = 6;  // per tile
+constexpr std::int64_t kDepth = 256;  // of a block of k, whose panels fit in the caches
+constexpr std::int64_t kVectors = 2;  // per column of a tile
 
 template <class T>
 struct Simd {
   typedef T Vector __attribute__((vector_size(32)));
   static constexpr std::int64_t kLanes = 32 / sizeof(T);
-  static constexpr std::int64_t kRows = kVectors * kLanes;  // of a tile
+  static constexpr std::int64_t kRows = kVectors * kLanes;  // per tile
 };
 
 std::int64_t round_up(std::int64_t x, std::int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }

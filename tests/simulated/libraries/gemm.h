@@ -1,4 +1,4 @@
-// The arithmetic of a matrix product on the host, on matrices that lie column by column.
+// Matrix products on the host, for column-major matrices.
 #pragma once
 
 #include <cstdint>
@@ -6,8 +6,7 @@
 namespace simulated {
 
 // c [m x n] += a [m x k] b [k x n]; a and c have no gaps, the columns of b begin ldb elements apart. The order is
-// fixed: each element of c takes its k products one after another, first to last; each product and each sum is rounded
-// to T.
+// fixed: each element of c adds its k products in sequence, first to last; each product and each sum is rounded to T.
 template <class T>
 void multiply_add(std::int64_t m, std::int64_t n, std::int64_t k, const T* a, const T* b, std::int64_t ldb, T* c);
 

@@ -1,3 +1,4 @@
+// Loads and stores matrices in the simulated device's memory.
 #include "libraries/matrix.h"
 
 #include <algorithm>
@@ -41,7 +42,7 @@ void set_value(char* bytes, std::int64_t index, cudaDataType type, T value) {
   }
 }
 
-// The columns that may be looked at in one piece: all of them where there are no gaps.
+// The number of columns that can be processed as one contiguous piece: all if there are no gaps.
 std::int64_t columns_at_once(const Matrix& matrix) { return matrix.ld == matrix.rows ? matrix.columns : 1; }
 
 char* address_of(const Matrix& matrix, std::int64_t z, std::int64_t column) {

@@ -1,4 +1,4 @@
-// Matrices and workspaces in the simulated device's memory, as the libraries are given them.
+// Matrices and workspaces in the simulated device's memory, as passed to the libraries.
 #pragma once
 
 #include <cstdint>
@@ -19,16 +19,16 @@ struct Matrix {
   std::int64_t count() const { return rows * columns; }
 };
 
-// All of matrix z, or of its transpose, column by column without gaps. Empty after a fault: memory that is not there or
-// that nobody wrote; the gaps between columns are not looked at.
+// Matrix z, or its transpose, in column-major order without gaps. Empty after a fault: memory that does not exist or
+// was never written. Gaps between columns are ignored.
 template <class T>
 std::vector<T> load(const Matrix& matrix, std::int64_t z, bool transposed, const std::string& who);
 
-// values [rows x columns] column by column, rounded to the matrix's type; false after a fault.
+// Stores values [rows x columns] in column-major order, rounded to the matrix's type; false after a fault.
 template <class T>
 bool store(const Matrix& matrix, std::int64_t z, const std::vector<T>& values, const std::string& who);
 
-// From the first byte to the last of a batch, gaps included.
+// From the first to the last byte of a batch, gaps included.
 struct Extent {
   const char* begin = nullptr;
   std::uint64_t bytes = 0;
@@ -39,14 +39,13 @@ bool overlap(const Extent& a, const Extent& b);
 // The largest power of two that divides the address, at most `most`.
 std::uint32_t alignment_of(const void* address, std::uint32_t most = 256);
 
-// Memory that a library may do with as it likes while it works.
+// Memory that a library may use freely while it works.
 struct Workspace {
   void* data = nullptr;
   std::uint64_t bytes = 0;
 };
 
-// Writes NaN (in every floating-point type) into all of it, as a library overwrites what was there; false after a
-// fault.
+// Fills it with NaN (in every floating-point type), as a library overwrites earlier contents; false after a fault.
 bool scribble(const Workspace& workspace, const std::string& who);
 
 }  // namespace simulated

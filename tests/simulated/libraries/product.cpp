@@ -1,3 +1,4 @@
+// Computes matrix products, optionally with split k.
 #include "libraries/product.h"
 
 #include "libraries/gemm.h"
@@ -21,7 +22,7 @@ void round_to(cudaDataType type, std::vector<T>& values) {
   for (T& value : values) value = static_cast<T>(round_bits(static_cast<float>(value), 16));
 }
 
-// All partial sums: of each matrix of the batch, of each part of k. Empty after a fault.
+// All partial sums, for each matrix of the batch and each part of k. Empty after a fault.
 template <class T>
 std::vector<T> partial_sums(const Product& product, const std::string& who) {
   const auto count = static_cast<std::size_t>(product.count());

@@ -1,4 +1,4 @@
-// A product of matrices as cuBLAS and cuBLASLt queue it: D = epilogue(alpha op(A) op(B) + beta C).
+// A matrix product as cuBLAS and cuBLASLt queue it: D = epilogue(alpha op(A) op(B) + beta C).
 #pragma once
 
 #include <functional>
@@ -9,25 +9,25 @@
 
 namespace simulated {
 
-constexpr std::int64_t kWorthSplitting = 32;  // of k: shorter products have no algorithm that splits it
+constexpr std::int64_t kWorthSplitting = 32;  // minimum k: shorter products have no split-k algorithm
 
 struct Product {
   std::int64_t m = 0, n = 0, k = 0, batch = 1;
   bool transpose_a = false, transpose_b = false;
-  Matrix a, b, c, d;  // as they lie in memory; c is read only where beta is not 0
+  Matrix a, b, c, d;  // as stored; c is read only if beta is not 0
   double alpha = 1, beta = 0;
-  bool tf32 = false;  // operands are rounded to it
+  bool tf32 = false;  // operands are rounded to TF32
 
-  // k is cut into as many parts, nearly equal; their sums are added in order.
+  // k is split into this number of nearly equal parts; their sums are added in order.
   std::int64_t splits = 1;
   bool round_partial_sums = false;  // to D's type, as CUBLASLT_REDUCTION_SCHEME_OUTPUT_TYPE does
 
   std::int64_t count() const { return m * n; }
   std::uint64_t flops() const { return static_cast<std::uint64_t>(2 * m * n * k * batch); }
-  std::uint64_t bytes() const;  // of the operands, each once
+  std::uint64_t bytes() const;  // of the operands, each counted once
 };
 
-// Bytes of workspace that hold the partial sums in T.
+// Bytes of workspace for the partial sums in T.
 template <class T>
 std::uint64_t partial_sum_bytes(const Product& product) {
   return static_cast<std::uint64_t>(product.count() * product.batch * product.splits) * sizeof(T);
@@ -39,13 +39,13 @@ std::vector<T> load_a(const Product& product, std::int64_t z, const std::string&
 template <class T>
 std::vector<T> load_b(const Product& product, std::int64_t z, const std::string& who);
 
-// Takes op(A) op(B) [m x n] of matrix z; false after a fault.
+// Receives op(A) op(B) [m x n] of matrix z; returns false after a fault.
 template <class T>
 using Finish = std::function<bool(std::int64_t z, std::vector<T>& sums)>;
 
-// Queues the product. With a workspace (partial_sum_bytes or more) the partial sums lie in it between two steps, and
-// all the rest of it is overwritten; where streams run in random order, other streams may run between the two, as
-// between the two kernels of a split product. `finish` runs on the device's side and may be called in any replay of a
+// Queues the product. With a workspace (of partial_sum_bytes or more) there are two steps, like the two kernels of a
+// split-k product: the partial sums are stored in the workspace between them, and the rest of it is overwritten. In
+// random order, other streams may run between the steps. `finish` runs on the device, and again in every replay of a
 // graph.
 template <class T>
 cudaError_t enqueue_product(cudaStream_t stream, const std::string& name, const Product& product,

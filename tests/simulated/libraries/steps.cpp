@@ -1,3 +1,4 @@
+// Library work in two steps with a workspace between them.
 #include "libraries/steps.h"
 
 #include <cstring>

@@ -1,6 +1,6 @@
-// 9.7.3: the fast approximations of f32, and of the reciprocal of f64. The ISA states an error that they may have;
-// these are as exact as the host's functions, thus within it, but have other bits than a GPU's. With .ftz, subnormal
-// arguments and results are zeros of their sign.
+// 9.7.3: the fast approximations in f32, and f64's approximate reciprocal. The ISA states an error bound for each.
+// These are as accurate as the host's functions, thus within the bound, but their bits differ from a GPU's. With .ftz,
+// subnormal arguments and results become zeros of the same sign.
 #include <bit>
 #include <cmath>
 #include <limits>
@@ -26,7 +26,7 @@ constexpr auto hyperbolic_tangent = [](float a) { return std::tanh(a); };
 template <auto f>
 constexpr auto flushing = [](float a) { return flushed(f(flushed(a))); };
 
-// 9.7.3.14: from the upper 32 bits of a (11 of exponent, 20 of mantissa), to the upper 32 bits of the result.
+// 9.7.3.14: maps the upper 32 bits of a (sign, 11 bits of exponent, 20 of mantissa) to the upper 32 bits of the result.
 constexpr auto gross_reciprocal = [](double a) {
   constexpr std::uint64_t kUpper = 0xFFFFFFFF00000000u;
   if (a != a) return std::bit_cast<double>(std::uint64_t{0x7FFFFFFF00000000u});

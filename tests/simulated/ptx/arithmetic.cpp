@@ -1,3 +1,4 @@
+// The table of all arithmetic operations.
 #include "ptx/operations.h"
 
 namespace simulated::ptx {

@@ -1,4 +1,4 @@
-// Counting, moving and picking bits: parts of 9.7.1, 9.7.8 and 9.7.9.
+// Counting, moving and extracting bits: parts of 9.7.1, 9.7.8 and 9.7.9.
 #include <bit>
 
 #include "ptx/lanes.h"
@@ -16,8 +16,8 @@ constexpr auto reversed = []<class T>(T a) {
   return result;
 };
 
-// 9.7.1.19: `length` bits from `position` on, signed ones extended with the highest bit of the field, or of a where the
-// field reaches beyond it. Both numbers are taken modulo 256.
+// 9.7.1.19: `length` bits from `position` on. Signed results are extended with the highest bit of the field, or of a if
+// the field reaches beyond it. Both numbers are taken modulo 256.
 constexpr auto extracted = []<class T>(T a, uint32_t position, uint32_t length) {
   constexpr uint32_t kTop = 8 * sizeof(T) - 1;
   position &= 255;
@@ -31,7 +31,7 @@ constexpr auto extracted = []<class T>(T a, uint32_t position, uint32_t length) 
   return static_cast<T>((a >> position & mask) | (fill & ~mask));
 };
 
-// 9.7.1.20: the lowest `length` bits of a in the place of those of b from `position` on.
+// 9.7.1.20: b with `length` bits from `position` on replaced by the lowest bits of a.
 constexpr auto inserted = []<class T>(T a, T b, uint32_t position, uint32_t length) {
   constexpr uint32_t kBits = 8 * sizeof(T);
   position &= 255;
@@ -49,7 +49,7 @@ void insert(Warp& warp, const Instruction& i) {
   each_lane(warp.active, [=](int l) { d[l] = inserted(a[l], b[l], position[l], length[l]); });
 }
 
-// 9.7.1.22: `length` ones from `position` on. clamp: positions and lengths from 32 on mean 32; wrap: modulo 32.
+// 9.7.1.22: `length` ones from `position` on. clamp: positions and lengths above 32 are taken as 32; wrap: modulo 32.
 constexpr uint32_t ones_at(uint32_t position, uint32_t length) {
   return position >= 32 ? 0 : static_cast<uint32_t>((length >= 32 ? ~0ull : (1ull << length) - 1) << position);
 }
@@ -68,7 +68,7 @@ constexpr auto left_clamp = [](uint32_t a, uint32_t b, uint32_t c) { return left
 constexpr auto right_wrap = [](uint32_t a, uint32_t b, uint32_t c) { return right(a, b, c & 31); };
 constexpr auto right_clamp = [](uint32_t a, uint32_t b, uint32_t c) { return right(a, b, std::min(c, 32u)); };
 
-// 9.7.9.7: four bytes of the eight of b:a. A selector's bit 3 asks for the byte's sign in all its bits.
+// 9.7.9.7: selects four of the eight bytes of b:a. Bit 3 of a selector replicates the byte's sign into all its bits.
 constexpr auto permuted = [](uint32_t a, uint32_t b, uint32_t selectors) {
   const uint64_t bytes = uint64_t{b} << 32 | a;
   uint32_t result = 0;
@@ -80,14 +80,14 @@ constexpr auto permuted = [](uint32_t a, uint32_t b, uint32_t selectors) {
   }
   return result;
 };
-// The special modes: which selectors the lowest two bits of c stand for.
+// The special modes: the selectors for each value of the lowest two bits of c.
 template <uint32_t s0, uint32_t s1, uint32_t s2, uint32_t s3>
 constexpr auto permuted_by = [](uint32_t a, uint32_t b, uint32_t c) {
   constexpr uint32_t kSelectors[4] = {s0, s1, s2, s3};
   return permuted(a, b, kSelectors[c & 3]);
 };
 
-// 9.7.8.6: the bit of `table` that the bits of a, b and c count.
+// 9.7.8.6: each result bit is the bit of `table` whose index is formed by the bits of a, b and c.
 void lop3(Warp& warp, const Instruction& i) {
   const uint32_t *a = warp.at_offset<uint32_t>(i.sources[0]), *b = warp.at_offset<uint32_t>(i.sources[1]);
   const uint32_t *c = warp.at_offset<uint32_t>(i.sources[2]), *table = warp.at_offset<uint32_t>(i.sources[3]);

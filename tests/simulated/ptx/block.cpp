@@ -1,3 +1,4 @@
+// Runs a block: special registers, turns of its warps, barriers.
 #include "ptx/block.h"
 
 #include <algorithm>
@@ -14,7 +15,7 @@ namespace simulated::ptx {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-// So long a block may run before others have a turn, in slices of its warps, if none of them polls.
+// The number of warp slices that a block runs before other blocks get a turn, if none of its warps polls memory.
 constexpr int kMostSlices = 64;
 
 std::size_t rounded_up(std::size_t bytes) { return (bytes + kAlignment - 1) / kAlignment * kAlignment; }
@@ -101,8 +102,8 @@ Block::Block(Execution& of_execution) : execution(of_execution) {
   const std::size_t each = rounded_up(kernel.register_bytes), padded_shared = rounded_up(shared_bytes);
   const std::size_t padded_local = rounded_up(std::size_t{kernel.local_bytes} * kLanes * warps.size());
   registers_.grow(each * warps.size() + kAlignment);
-  // Only here: a Block that runs further blocks does not pay for it again, and its registers hold what is left of the
-  // last one.
+  // Only in the constructor: a Block that is reused for further blocks skips this cost, so its registers keep values
+  // from the previous block.
   std::memset(registers_.data(), kPoison, each * warps.size());
   shared_and_local_.grow(2 * (padded_shared + padded_local) + kAlignment);
   shared = shared_and_local_.data();
@@ -190,9 +191,9 @@ Progress Block::run() {
   }
 }
 
-// Every warp stands at a barrier or has left. Threads that left without a barrier that others wait at would be waited
-// for in vain if the block's barrier counted them; a GPU lets the others pass, but __syncthreads is only defined where
-// all threads of the block come to it.
+// Every warp waits at a barrier or has exited. If some threads exited before a barrier that others wait at, and the
+// barrier counts them, the others would wait forever. A GPU lets them pass, but __syncthreads is only defined if all
+// threads of the block reach it.
 void Block::complete_barrier() {
   Warp* first = nullptr;
   std::uint32_t waiting = 0;

@@ -1,4 +1,4 @@
-// A running block: its memories, its warps, and what all blocks of one launch share.
+// A running block: its memory, its warps, and what all blocks of one launch share.
 #pragma once
 
 #include <cstdint>
@@ -16,14 +16,14 @@ namespace simulated::ptx {
 class Races;
 class Traffic;
 
-// Counts of one launch while it runs. Lanes are counted by Instruction::flops (0, 1, 2; 4 more for f64), so that one
+// Counts of one running launch. Lanes are counted by Instruction::flops (0, 1 or 2; 4 more for f64), so that one
 // addition per instruction is enough.
 struct Tally {
   std::uint64_t warp_instructions = 0, branches = 0, divergent_branches = 0, barriers = 0;
   std::uint64_t lanes[8] = {};
 };
 
-// What the blocks of a launch share.
+// The state that the blocks of a launch share.
 struct Execution {
   Execution(const Kernel& of_kernel, const Launch& of_launch, DeviceMemory& device_memory)
       : kernel(of_kernel), launch(of_launch), memory(device_memory) {}
@@ -32,22 +32,22 @@ struct Execution {
   const Launch& launch;
   DeviceMemory& memory;
   Order order = Order::forward;
-  bool uninitialized = true;   // reading what nobody wrote is an error
-  Races* races = nullptr;      // null: not looked for
-  Traffic* traffic = nullptr;  // null: not counted
+  bool uninitialized = true;   // reading unwritten memory is an error
+  Races* races = nullptr;      // null: no race detection
+  Traffic* traffic = nullptr;  // null: no counting
   std::mt19937_64 random;
   Tally tally;
-  std::uint64_t writes = 0;    // instructions that wrote to memory others may read: signs of life of a launch
-  std::uint64_t finished = 0;  // blocks
+  std::uint64_t writes = 0;    // instructions that wrote to memory that others may read: signs of progress of a launch
+  std::uint64_t finished = 0;  // blocks that have finished
 
   bool watched() const { return races != nullptr || traffic != nullptr; }
   bool coin() { return (random() >> 40 & 1) != 0; }
 };
 
-// Bytes at an aligned address, used again by later blocks.
+// Bytes at an aligned address, reused by later blocks.
 class Bytes {
  public:
-  void grow(std::size_t bytes);  // what was in them is lost
+  void grow(std::size_t bytes);  // discards the contents
   char* data() { return data_.get(); }
 
  private:
@@ -58,7 +58,7 @@ class Bytes {
   std::size_t bytes_ = 0;
 };
 
-// How far a block got when it hands back control.
+// Why Block::run returned.
 enum class Progress : std::uint8_t { finished, suspended };
 
 struct Block {
@@ -67,23 +67,23 @@ struct Block {
   Block(const Block&) = delete;
   Block& operator=(const Block&) = delete;
 
-  void start(std::uint64_t block_number);  // from the kernel's first instruction
-  Progress run();                          // until it ends, or long enough for others to have their turn
+  void start(std::uint64_t block_number);  // begins at the kernel's first instruction
+  Progress run();                          // until the block ends, or has run long enough for others to have a turn
 
   Execution& execution;
   std::uint64_t number = 0;  // of the block in the grid, x fastest
   Dim index;
   std::uint32_t threads = 0;
-  bool polled = false;  // in its last turn: warps of it poll memory
+  bool polled = false;  // whether its warps polled memory in its last turn
   const char* parameters = nullptr;
   char* shared = nullptr;
   std::uint8_t* shared_shadow = nullptr;  // kInitialized per byte
   std::uint32_t shared_bytes = 0;
-  char* local = nullptr;  // Kernel::local_bytes of each thread, one after the other
+  char* local = nullptr;  // Kernel::local_bytes for each thread, consecutively
   std::uint8_t* local_shadow = nullptr;
   std::vector<Warp> warps;
 
-  // For races (race.h). A segment is what one block does between two barriers.
+  // For race detection (race.h). A segment is what one block does between two barriers.
   std::uint32_t first_segment = 0, segment = 0;
 
   Bytes shared_cells;
@@ -93,7 +93,7 @@ struct Block {
   void complete_reduction(const Instruction& instruction);
   void pass_order();
 
-  std::vector<Warp*> order_;  // of the warps, in this round
+  std::vector<Warp*> order_;  // the warps in this round's order
   Bytes registers_, shared_and_local_;
 };
 

@@ -1,5 +1,5 @@
-// Calls of functions (9.7.12.5): the function's instructions are read anew in the place of each call. Its parameters
-// are the caller's variables of .param space, and its `ret` a branch to the end.
+// Function calls (9.7.12.5): the function's instructions are inlined at each call. Its parameters are the caller's
+// variables in .param space, and its `ret` is a branch to the end of the inlined code.
 #include <algorithm>
 
 #include "ptx/kernel_reader.h"

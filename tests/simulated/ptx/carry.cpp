@@ -1,15 +1,15 @@
-// 9.7.2: sums of many words, with the carry flag CC.CF of each lane.
+// 9.7.2: extended-precision arithmetic with the carry flag CC.CF of each lane.
 #include "ptx/lanes.h"
 
 namespace simulated::ptx {
 namespace {
 
-// What becomes of the flag, and of what is there.
+// Whether the instruction reads and writes the carry flag.
 struct Flag {
   bool read, written;
 };
 
-// d = a + b (- b with `subtract`), with carry or borrow. `word` gives a and b of a lane.
+// d = a + b, or a - b with `subtract`, with carry or borrow. `word` returns a and b of a lane.
 template <Flag flag, bool subtract, class T, class Words>
 inline void chain(Warp& warp, T* d, Words&& words) {
   std::uint32_t& carry = warp.predicate(kCarry);
@@ -40,7 +40,7 @@ void add_or_subtract(Warp& warp, const Instruction& i) {
                         [=](int lane) { return std::pair<T, T>(a[lane], b[lane]); });
 }
 
-// S is the type of the factors, with its sign: it matters for the high half of the product.
+// S is the type of the factors; its signedness matters for the high half of the product.
 template <Flag flag, bool high, class S>
 void multiply_add(Warp& warp, const Instruction& i) {
   using T = std::make_unsigned_t<S>;

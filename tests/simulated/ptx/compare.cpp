@@ -5,7 +5,7 @@
 namespace simulated::ptx {
 namespace {
 
-// All lanes are compared, whichever are active: nothing can go wrong, and there is one loop.
+// Compares all lanes, even inactive ones: comparing cannot fault, and one loop suffices.
 template <auto comparison, class T>
 void set_predicate(Warp& warp, const Instruction& i) {
   const T *a = warp.at_offset<T>(i.sources[0]), *b = warp.at_offset<T>(i.sources[1]);

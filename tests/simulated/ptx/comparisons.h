@@ -12,7 +12,7 @@ constexpr auto less = [](auto a, auto b) { return a < b; };
 constexpr auto at_most = [](auto a, auto b) { return a <= b; };
 constexpr auto more = [](auto a, auto b) { return a > b; };
 constexpr auto at_least = [](auto a, auto b) { return a >= b; };
-// Of floating point. The plain ones are false where an operand is a NaN, those with u ("unordered") are true then.
+// Floating-point comparisons. The plain ones are false if an operand is NaN; those with u ("unordered") are then true.
 constexpr auto ordered_unequal = [](auto a, auto b) { return a < b || a > b; };
 constexpr auto equal_or_nan = [](auto a, auto b) { return !(a < b || a > b); };
 constexpr auto less_or_nan = [](auto a, auto b) { return !(a >= b); };
@@ -22,8 +22,8 @@ constexpr auto at_least_or_nan = [](auto a, auto b) { return !(a < b); };
 constexpr auto numbers = [](auto a, auto b) { return a == a && b == b; };
 constexpr auto any_nan = [](auto a, auto b) { return a != a || b != b; };
 
-// Calls f.template operator()<comparison, T>(opcode's comparison and type) for everything that T may be compared with:
-// "lt.s32". `bits` says that T stands for b16, b32 or b64.
+// Calls f.template operator()<comparison, T>("lt.s32") for every comparison that T allows; the argument names the
+// comparison and the type. `bits` says that T stands for b16, b32 or b64.
 template <class T, class F>
 void for_comparisons(const std::string& type, bool bits, F&& f) {
   f.template operator()<equal, T>("eq." + type);

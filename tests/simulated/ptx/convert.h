@@ -1,5 +1,5 @@
-// Conversions (9.7.9.21 cvt) on the lanes of a warp. Registers of integers may be wider than the types of a conversion
-// (9.4.1): the source is their low part then, and the result is extended by its sign, or with zeros.
+// Conversions (9.7.9.21 cvt) on the lanes of a warp. Integer registers may be wider than the types of a conversion
+// (9.4.1): the source is then the register's low part, and the result is sign- or zero-extended.
 #pragma once
 
 #include <cstring>
@@ -8,12 +8,12 @@
 
 namespace simulated::ptx {
 
-// What a register of the usual width for T holds.
+// The type of a register of the usual width for T.
 template <class T>
 using Register =
     std::conditional_t<sizeof(T) == 1, std::conditional_t<std::is_signed_v<T>, std::int16_t, std::uint16_t>, T>;
 
-// f(S) -> D.
+// Converts with f(S) -> D.
 template <auto f, class D, class S>
 void convert(Warp& warp, const Instruction& i) {
   if (i.source_width == sizeof(Register<S>) && i.target_width == sizeof(Register<D>)) {

@@ -23,7 +23,7 @@ constexpr auto whole = []<class T>(T a) {
   }
 };
 
-// Clamped to what D holds. A NaN is 0, but with f64, s64 or u64 on either side only the highest bit is set.
+// Clamps to the range of D. NaN becomes 0, or only the highest bit set if the source or target type has 64 bits.
 template <class D, Rounding rounding>
 constexpr auto to_integer = []<class S>(S a) {
   constexpr int kBits = 8 * sizeof(D);
@@ -54,10 +54,10 @@ constexpr auto narrowed = [](double a) {
   return nearest;
 };
 
-// Into [0, 1]; a NaN becomes +0.
+// Clamps to [0, 1]; NaN becomes +0.
 constexpr auto clamped = []<class T>(T a) { return a > T{1} ? T{1} : a > T{0} ? a : T{0}; };
 
-constexpr uint16_t kNan = 0x7FFF;  // of bf16: every NaN becomes this one
+constexpr uint16_t kNan = 0x7FFF;  // bf16: the canonical NaN of every conversion
 constexpr auto to_bf16 = [](float a) {
   const uint32_t bits = std::bit_cast<uint32_t>(a);
   return a != a ? kNan : static_cast<uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);

@@ -1,3 +1,4 @@
+// Counts a launch's memory accesses.
 #include "ptx/counters.h"
 
 #include <sys/mman.h>
@@ -73,7 +74,7 @@ void Traffic::access(const Access& access) {
     case Space::global:
       global(access);
       break;
-    case Space::shared:  // an atomic update reads and writes
+    case Space::shared:  // an atomic update counts as a load and a store
       if (access.effect != Effect::store) count_shared(access, counters_.shared_loads);
       if (access.effect != Effect::load) count_shared(access, counters_.shared_stores);
       break;
@@ -85,7 +86,7 @@ void Traffic::access(const Access& access) {
   }
 }
 
-// Of one width and aligned to it, accesses of two lanes are to the same bytes or to others, and none is to two sectors.
+// Accesses of one width, aligned to it: two lanes' are identical or disjoint, and none spans two sectors.
 void Traffic::global(const Access& access) {
   const int kind = static_cast<int>(access.effect);
   GlobalAccess& counted = kind == 0 ? counters_.loads : kind == 1 ? counters_.stores : counters_.atomics;

@@ -1,5 +1,5 @@
-// What a profiler would count of one launch, exact for the PTX. What ptxas does later (spills, hoisting, other
-// instructions) is not seen.
+// The counts that a profiler would show for one launch, exact for the PTX. What ptxas changes later (spills, hoisting,
+// instruction selection) is not visible.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@ namespace simulated::ptx {
 // Accesses of one kind to global memory. A request is one instruction of one warp.
 struct GlobalAccess {
   std::uint64_t requests = 0;
-  std::uint64_t bytes = 0;             // of all lanes, each counted
-  std::uint64_t sectors = 0;           // of 32 bytes, different ones within each request
-  std::uint64_t fewest = 0;            // ceil(different bytes / 32) of each request, summed
-  std::uint64_t distinct_sectors = 0;  // of the whole launch
+  std::uint64_t bytes = 0;             // summed over all lanes
+  std::uint64_t sectors = 0;           // 32-byte sectors, distinct within each request
+  std::uint64_t fewest = 0;            // the minimum: ceil(distinct bytes / 32) of each request, summed
+  std::uint64_t distinct_sectors = 0;  // distinct over the whole launch
 };
 
-// Accesses to shared memory. A wavefront is what the 32 banks of 4 bytes serve at once; shared_memory.cpp states the
-// model for each width of access.
+// Accesses to shared memory. A wavefront is what the 32 banks of 4 bytes can serve at once; shared_memory.cpp describes
+// the model for each access width.
 struct SharedAccess {
   std::uint64_t requests = 0, bytes = 0, wavefronts = 0, fewest = 0;
   std::uint64_t conflicts() const { return wavefronts - fewest; }
@@ -24,9 +24,9 @@ struct SharedAccess {
 
 struct Counters {
   std::uint64_t warp_instructions = 0, thread_instructions = 0;
-  std::uint64_t branches = 0, divergent_branches = 0;  // of warps
-  std::uint64_t barriers = 0;                          // of blocks
-  std::uint64_t flops_f32 = 0, flops_f64 = 0;          // of threads; fma counts as 2
+  std::uint64_t branches = 0, divergent_branches = 0;  // counted per warp
+  std::uint64_t barriers = 0;                          // counted per block
+  std::uint64_t flops_f32 = 0, flops_f64 = 0;          // summed over threads; fma counts as 2
   // Only with Settings::counters:
   GlobalAccess loads, stores, atomics;
   SharedAccess shared_loads, shared_stores;

@@ -1,3 +1,4 @@
+// Parses declarations of variables and parameters.
 #include "ptx/declaration.h"
 
 #include <algorithm>

@@ -16,14 +16,14 @@ struct Declaration {
   std::string name;
   std::uint32_t bytes = 0;
   bool unsized = false;          // name[]: dynamic shared memory
-  std::string_view initializer;  // after the =, without braces; empty: there is none
+  std::string_view initializer;  // after the =, without braces; empty: no initializer
 };
 
-// Throws Error for what is not known.
+// Throws Error for anything unknown.
 Declaration parse_declaration(std::string_view text);
 
-// Offsets one after the other: rounds `end` up to the declaration's alignment, and returns that after adding its size
-// to `end`.
+// Lays out variables in sequence: rounds `end` up to the declaration's alignment, adds the declaration's size to `end`,
+// and returns the aligned offset.
 std::uint32_t place(const Declaration& declaration, std::uint32_t& end);
 
 }  // namespace simulated::ptx

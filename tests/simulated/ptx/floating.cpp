@@ -1,5 +1,5 @@
-// 9.7.3: floating-point arithmetic, rounded to the nearest even value where it is rounded. Subnormal numbers count; a
-// NaN that f32 gives is any NaN.
+// 9.7.3: floating-point arithmetic, rounded to nearest even. Subnormal numbers are supported; a NaN result in f32 may
+// be any NaN.
 #include <cmath>
 #include <limits>
 
@@ -13,7 +13,7 @@ constexpr auto magnitude = [](auto a) { return std::fabs(a); };
 constexpr auto negative = [](auto a) { return -a; };
 constexpr auto signed_as = [](auto a, auto b) { return std::copysign(b, a); };  // 9.7.3.2: a's sign, b's magnitude
 
-// 9.7.3.11: a NaN only of two NaNs; -0 is less than +0.
+// 9.7.3.11: NaN only if both operands are NaN; -0 is less than +0.
 constexpr auto lesser = []<class T>(T a, T b) {
   const T numbers = a < b || (a == b && std::signbit(a)) ? a : b;
   return a != a ? (b != b ? std::numeric_limits<T>::quiet_NaN() : b) : b != b ? a : numbers;
@@ -30,7 +30,7 @@ void add_floating(Operations& o) {
     const std::string type = "." + name_of<T>();
     constexpr std::uint8_t kDouble = sizeof(T) == 8 ? 0x80 : 0;
     constexpr std::uint8_t kOne = kDouble | 1, kTwo = kDouble | 2;
-    // The compiler of PTX may fuse mul and add without .rn; the simulated device never does.
+    // ptxas may fuse mul and add without .rn; the simulated device never does.
     for (const std::string rounding : {"", ".rn"}) {
       add_binary<sum, T>(o, "add" + rounding + type, kOne);
       add_binary<difference, T>(o, "sub" + rounding + type, kOne);

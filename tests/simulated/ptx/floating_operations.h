@@ -1,4 +1,4 @@
-// The floating-point operations that PTX has in every rounding mode: they round as the processor is set to.
+// The floating-point operations that PTX has in every rounding mode; they use the processor's current mode.
 #pragma once
 
 #include <cmath>

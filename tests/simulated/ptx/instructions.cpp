@@ -1,4 +1,4 @@
-// Where each kind of instruction has its operands.
+// Parses the operands of each kind of instruction.
 #include <algorithm>
 
 #include "ptx/kernel_reader.h"
@@ -6,7 +6,7 @@
 
 namespace simulated::ptx {
 
-// By the whole opcode. Barriers are those of all threads of the block: with a number of threads they are not known.
+// Instructions by their whole opcode. Barriers must include all threads of the block: a thread count is not supported.
 const Names<KernelReader::Handler>& KernelReader::control_handlers() {
   static const Names<Handler> handlers = {
       {"bra", &KernelReader::branch},
@@ -199,7 +199,7 @@ void KernelReader::vote(Line& line) {
   emit(line);
 }
 
-// d or d|p, as the first operand.
+// Parses d or d|p as the first operand.
 void KernelReader::destination_and_predicate(Line& line) {
   const std::size_t bar = line.operands[0].find('|');
   destination(line, trimmed(line.operands[0].substr(0, bar)), {'b', 4});
@@ -208,7 +208,7 @@ void KernelReader::destination_and_predicate(Line& line) {
   }
 }
 
-// match.sync d{|p}, a, mask, where d is a mask; redux.sync d, a, mask, where d is of a's type.
+// match.sync d{|p}, a, mask, where d is a mask; redux.sync d, a, mask, where d has the type of a.
 void KernelReader::match(Line& line) {
   find(line, find_warp);
   expect(line, 3);
@@ -232,7 +232,7 @@ void KernelReader::fence(Line& line) {
   emit(line);
 }
 
-// mov of one register, or with braces on one side.
+// mov of one register, or with braces on one side (pack and unpack).
 void KernelReader::move(Line& line) {
   const bool packs = line.operands.size() == 2 && line.operands[1][0] == '{';
   const bool unpacks = line.operands.size() == 2 && line.operands[0][0] == '{';
@@ -264,7 +264,7 @@ void KernelReader::move(Line& line) {
   emit(line);
 }
 
-// All that computes a register from others.
+// All instructions that compute a register from other registers.
 void KernelReader::operate(Line& line) {
   const std::string& text = line.opcode.text;
   const Operation* operation = nullptr;
@@ -280,7 +280,7 @@ void KernelReader::operate(Line& line) {
   expect(line, 1 + operation->sources.size());
   line.out.execute = operation->execute;
   line.out.flops = operation->flops;
-  // Only integers of cvt may lie in wider registers.
+  // Only integer operands of cvt may be in wider registers.
   const auto wider = [&](Type type) { return conversion && type.kind != 'f' && type.kind != 'h'; };
   if (operation->target.kind == 'p') {
     line.out.targets[0] = predicate_target(line.operands[0]);

@@ -7,8 +7,7 @@
 namespace simulated::ptx {
 namespace {
 
-// Sums and products of integers of any type, without the undefined overflow of signed types and the promotion of short
-// ones.
+// Sums and products of integers of any type, without undefined signed overflow and promotion of short types.
 constexpr auto sum = []<class T>(T a, T b) { return static_cast<T>(std::uint64_t(a) + std::uint64_t(b)); };
 constexpr auto difference = []<class T>(T a, T b) { return static_cast<T>(std::uint64_t(a) - std::uint64_t(b)); };
 constexpr auto low_product = []<class T>(T a, T b) { return static_cast<T>(std::uint64_t(a) * std::uint64_t(b)); };
@@ -22,15 +21,15 @@ constexpr auto high_product = []<class T>(T a, T b) {
 };
 constexpr auto high_product_sum = [](auto a, auto b, auto c) { return sum(high_product(a, b), c); };
 
-// Of the double width.
+// The integer type of twice the width.
 template <class T>
 using Twice = std::conditional_t<sizeof(T) == 2, std::conditional_t<std::is_signed_v<T>, std::int32_t, std::uint32_t>,
                                  std::conditional_t<std::is_signed_v<T>, std::int64_t, std::uint64_t>>;
 constexpr auto wide_product = []<class T>(T a, T b) { return low_product(Twice<T>(a), Twice<T>(b)); };
 constexpr auto wide_product_sum = []<class T>(T a, T b, Twice<T> c) { return sum(wide_product(a, b), c); };
 
-// Division by zero gives an unspecified value (9.7.1.8, 9.7.1.9): all bits set, and the dividend as the remainder, as
-// GPUs do.
+// Division by zero is unspecified (9.7.1.8, 9.7.1.9). As on GPUs, the quotient has all bits set and the remainder is
+// the dividend.
 constexpr auto quotient = []<class T>(T a, T b) {
   if (b == 0) return static_cast<T>(-1);
   if constexpr (std::is_signed_v<T>) {

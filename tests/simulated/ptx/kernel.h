@@ -1,7 +1,6 @@
-// PTX that was read: a module is one text of PTX as nvcc embeds it, a kernel one of its entries as a list of
-// instructions whose operands are places in a warp's registers. Source: NVIDIA, "Parallel Thread Execution ISA",
-// version 9.0. Every opcode, modifier and type that is not known is refused by name (ptx::Error) when the kernel is
-// read.
+// Parsed PTX: a module is one PTX text as nvcc embeds it, a kernel one of its entries as a list of instructions whose
+// operands are offsets into a warp's registers. Source: NVIDIA, "Parallel Thread Execution ISA", version 9.0. Every
+// unknown opcode, modifier and type is refused by name (ptx::Error) when the kernel is read.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +27,8 @@ struct Error : std::runtime_error {
 // Executes an instruction for the lanes of warp.active.
 using Execute = void (*)(Warp&, const Instruction&);
 
-// How the scheduler treats an instruction. Everything but `plain` is done by the scheduler, with `execute` for its
-// effect on registers where there is one.
+// How the scheduler treats an instruction. It handles everything but `plain` itself and calls `execute` for the effect
+// on registers, if there is one.
 enum class Control : std::uint8_t {
   plain,
   branch,       // bra: to `target`
@@ -43,9 +42,9 @@ enum class Control : std::uint8_t {
 
 constexpr std::int32_t kNone = -1;
 
-// Registers are arrays of one element per lane, at an offset in bytes from Warp::registers: 32 elements of 2, 4 or 8
-// bytes (an 8-bit register takes 2). A predicate is one std::uint32_t with a bit per lane. Constants, special registers
-// and addresses of variables lie in registers too, set when a launch begins.
+// Registers are arrays with one element per lane, at a byte offset from Warp::registers: 32 elements of 2, 4 or 8 bytes
+// (an 8-bit register takes 2). A predicate is one std::uint32_t with a bit per lane. Constants, special registers and
+// addresses of variables are stored in registers too, and are set when a launch begins.
 struct Instruction {
   Execute execute = nullptr;
   Control control = Control::plain;
@@ -54,22 +53,22 @@ struct Instruction {
   std::uint8_t source_width = 0;  // ... and of sources[0]'s (of ld and st: of the address register)
   std::uint8_t flops = 0;         // floating-point operations of a lane: 1, or 2 for fma; f64 has bit 7 set
   bool negated_guard = false;
-  bool uniform = false;                                    // of a branch: .uni, all lanes have one guard
-  bool negated_source = false;                             // of a vote's or bar.red's predicate
+  bool uniform = false;                                    // branch: .uni, all lanes have the same guard value
+  bool negated_source = false;                             // of a vote or bar.red: the predicate is negated
   bool address_in_register = false;                        // ld, st, atom: sources[0] + immediate, else immediate alone
-  std::int32_t guard = kNone;                              // the predicate that says which lanes execute
-  std::int32_t targets[4] = {kNone, kNone, kNone, kNone};  // of st: the registers that are stored
+  std::int32_t guard = kNone;                              // the predicate that selects the lanes that execute
+  std::int32_t targets[4] = {kNone, kNone, kNone, kNone};  // st: the registers that are stored
   std::int32_t sources[4] = {kNone, kNone, kNone, kNone};
-  std::int32_t target = kNone;  // of a branch: index into Kernel::code
+  std::int32_t target = kNone;  // branch: index into Kernel::code
   std::int64_t immediate = 0;
-  std::uint32_t text = 0;  // index into Kernel::texts: for messages
+  std::uint32_t text = 0;  // index into Kernel::texts, for messages
 };
 
 struct Parameter {
   std::string name;
   std::uint32_t offset = 0, bytes = 0;
 };
-struct Constant {  // a register that holds the same in every lane of every warp
+struct Constant {  // a register with one value in every lane of every warp
   std::int32_t offset = 0;
   std::uint8_t width = 0;
   bool predicate = false;
@@ -108,15 +107,15 @@ struct Kernel {
   std::vector<Constant> constants;
   std::vector<SpecialRegister> specials;
   std::uint32_t parameter_bytes = 0;
-  std::uint32_t register_bytes = 0;          // of one warp
-  std::uint32_t shared_bytes = 0;            // static
-  std::uint32_t dynamic_begin = 0;           // of dynamic shared memory: after the static, aligned to at least 16 bytes
-  std::uint32_t local_bytes = 0;             // of one thread
+  std::uint32_t register_bytes = 0;  // per warp
+  std::uint32_t shared_bytes = 0;    // static
+  std::uint32_t dynamic_begin = 0;   // offset of dynamic shared memory: after the static, aligned to at least 16 bytes
+  std::uint32_t local_bytes = 0;     // per thread
   std::uint32_t max_threads = kMostThreads;  // .maxntid
 };
 
-// One text of PTX. Its variables in .global and .const memory are allocated and set when it is made; kernels are read
-// when they are asked for. Throws Error.
+// One PTX text. The constructor allocates and initializes its .global and .const variables; kernels are read on
+// request. Throws Error.
 class Module {
  public:
   explicit Module(std::string text);
@@ -127,8 +126,8 @@ class Module {
   int target() const;  // 80 for `.target sm_80`
   std::vector<std::string> kernel_names() const;
   bool has(std::string_view kernel) const;
-  const Kernel& kernel(const std::string& name);          // throws Error; stays valid as long as the module
-  std::uint64_t variable(const std::string& name) const;  // device address, 0: there is none of that name
+  const Kernel& kernel(const std::string& name);          // throws Error; valid as long as the module
+  std::uint64_t variable(const std::string& name) const;  // device address; 0: no such variable
 
  private:
   struct Text;

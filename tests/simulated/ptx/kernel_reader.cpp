@@ -1,3 +1,4 @@
+// Reads a kernel's statements, scopes and variables.
 #include "ptx/kernel_reader.h"
 
 #include <algorithm>
@@ -32,7 +33,7 @@ void KernelReader::read(const Function& function) {
   } catch (const Error& error) {
     const std::string_view what = error.what();
     if (what.substr(0, kRefusal.size()) == kRefusal) throw;
-    refuse(std::string(what));  // of a part that knows nothing of kernels
+    refuse(std::string(what));  // from a function that does not know about kernels
   }
   statement_ = "end of the kernel";
   Line end;
@@ -51,7 +52,7 @@ void KernelReader::read_parameters(const Function& function) {
   }
 }
 
-// Those that say how many threads and registers ptxas may plan for change no result.
+// Directives that bound the threads and registers that ptxas may plan for do not affect results.
 void KernelReader::read_directives(std::string_view directives) {
   Scanner scanner(directives);
   while (!scanner.done()) {
@@ -89,7 +90,7 @@ void KernelReader::read_body(std::string_view body) {
     }
     scanner = begin;
     statement_ = scanner.until_semicolon();
-    const std::string statement = statement_;  // a call reads other statements before it comes back
+    const std::string statement = statement_;  // a call reads other statements before it returns
     if (statement[0] == '.') {
       read_directive(statement);
     } else {
@@ -124,7 +125,7 @@ void KernelReader::read_directive(std::string_view statement) {
     declare_registers(statement.substr(name.size()));
   } else if (name == ".shared" || name == ".local" || name == ".param") {
     declare_variable(statement);
-  } else if (name == ".pragma") {  // advice to ptxas
+  } else if (name == ".pragma") {  // hints for ptxas
     const std::string_view what = trimmed(statement.substr(name.size()));
     if (what != "\"nounroll\"" && what.substr(0, 17) != "\"used_bytes_mask ") refuse("unknown pragma");
   } else {
@@ -193,7 +194,7 @@ void KernelReader::emit(const Line& line) {
   kernel_.texts.push_back(on_one_line(statement_));
 }
 
-// After the static shared memory, whose size is known now.
+// Places dynamic shared memory after the static, whose size is now known.
 void KernelReader::place_dynamic_shared() {
   if (kernel_.shared_bytes > kMostStaticShared) {  // as ptxas does
     refuse(std::to_string(kernel_.shared_bytes) + " bytes of static shared memory, at most " +

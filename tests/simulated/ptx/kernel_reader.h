@@ -1,6 +1,5 @@
 // Reads a kernel's text into instructions: statements, scopes and variables (kernel_reader.cpp), operands
-// (operands.cpp), calls, which are put in the place of the call instruction (calls.cpp), and each kind of instruction
-// (instructions.cpp).
+// (operands.cpp), calls, which are inlined (calls.cpp), and each kind of instruction (instructions.cpp).
 #pragma once
 
 #include <cstdint>
@@ -25,22 +24,22 @@ class KernelReader {
   enum class Space : std::uint8_t { local, parameter, shared, dynamic_shared, global };
   struct Variable {
     Space space = Space::local;
-    std::uint64_t address = 0;  // of dynamic shared memory: from its beginning
+    std::uint64_t address = 0;  // dynamic shared memory: relative to its beginning
   };
-  // What { } encloses. Branches of a scope that found no label in it look on in the scope around it.
+  // A { } scope. Branches whose label is not found in their scope are resolved in the enclosing one.
   struct Scope {
     Names<Register> registers;
     Names<Variable> variables;
     Names<std::uint32_t> labels;
     std::vector<std::pair<std::size_t, std::string>> branches;  // instruction, label
   };
-  // The kernel, or a function that was called: sees no names of its caller.
+  // The kernel, or a called function, which cannot see its caller's names.
   struct Frame {
-    std::string function;  // empty: the kernel
+    std::string function;  // empty for the kernel
     std::vector<Scope> scopes;
     std::vector<std::size_t> returns;  // branches to the end of the function
   };
-  // An instruction that is being read.
+  // The instruction that is being read.
   struct Line {
     Opcode opcode;
     std::vector<std::string_view> operands;
@@ -68,16 +67,16 @@ class KernelReader {
   const Register* find_register(std::string_view name) const;
   const Variable* find_variable(std::string_view name);
   Register value(std::string_view text, Type type);  // a register or a constant
-  Register target(std::string_view text) const;      // a register that is written
+  Register target(std::string_view text) const;      // a register to be written
   std::int32_t predicate_source(std::string_view text);
   std::int32_t predicate_target(std::string_view text) const;
   void source(Line& line, int n, std::string_view text, Type type);  // of exactly the type's size
-  void destination(Line& line, std::string_view text, Type type);    // targets[0], of exactly the size
+  void destination(Line& line, std::string_view text, Type type);    // targets[0], of exactly the type's size
   void check_size(std::string_view text, const Register& found, Type type, bool wider) const;
   Variable symbol(std::string_view text);  // "name" or "name+8"
   void address(Line& line, std::string_view text, std::string_view space);
   void expect(const Line& line, std::size_t operands) const;
-  std::vector<std::string_view> elements(std::string_view text) const;  // of { }, or the operand itself
+  std::vector<std::string_view> elements(std::string_view text) const;  // the elements in { }, or the operand itself
 
   // calls.cpp
   void call(Line& line);
@@ -108,10 +107,10 @@ class KernelReader {
   Kernel& kernel_;
   RegisterLayout registers_;
   std::vector<Frame> frames_;
-  std::string statement_;   // that is being read: for messages
-  Names<Variable> shared_;  // the program's variables that the kernel uses
+  std::string statement_;   // being read, for messages
+  Names<Variable> shared_;  // the program's shared variables that the kernel uses
   std::uint32_t dynamic_alignment_ = 16;
-  std::vector<std::size_t> dynamic_addresses_;  // instructions whose immediate is one
+  std::vector<std::size_t> dynamic_addresses_;  // instructions whose immediate is a dynamic shared address
 };
 
 }  // namespace simulated::ptx

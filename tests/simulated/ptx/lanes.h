@@ -1,6 +1,6 @@
-// How an operation on values becomes one on the lanes of a warp. All 32 lanes are the usual case: a loop that the
-// compiler can turn into vector instructions. A target is the very register of a source or apart from it, so the loop's
-// iterations never depend on each other.
+// Applies scalar operations to the lanes of a warp. The common case is all 32 lanes: a loop that the compiler can
+// vectorize. A target register is either a source register itself or disjoint from it, so the iterations never depend
+// on each other.
 #pragma once
 
 #include <cstdint>
@@ -45,7 +45,7 @@ void ternary(Warp& warp, const Instruction& i) {
   each_lane(warp.active, [=](int lane) { d[lane] = static_cast<D>(f(a[lane], b[lane], c[lane])); });
 }
 
-// The type of a register or constant for values of type T in an opcode whose last type is `last`: that decides whether
+// The type of a register or constant for values of type T in an opcode whose last type is `last`. It decides whether
 // bits (b32) may be written as a floating-point constant.
 template <class T>
 Type type_for(Type last) {
@@ -56,7 +56,7 @@ Type type_for(Type last) {
   }
 }
 
-// Adds rows for f(T...) -> D with the operands' types taken from the C++ types; `name` ends in a type.
+// Adds a row for f(T...) -> D with the operands' types taken from the C++ types; `name` ends in a type.
 template <class D, class... Sources>
 void add_row(Operations& operations, const std::string& name, Execute execute, std::uint8_t flops = 0) {
   const Type last = type_of(std::string_view(name).substr(name.rfind('.') + 1));

@@ -1,3 +1,4 @@
+// Runs the blocks of a launch.
 #include "ptx/launch.h"
 
 #include <algorithm>
@@ -28,7 +29,7 @@ void check(const Kernel& kernel, const Launch& launch) {
   }
 }
 
-// The blocks of a launch, as many of them under way at once as wait for others.
+// Runs the blocks of a launch; blocks that wait for other blocks are suspended and resumed.
 class Grid {
  public:
   explicit Grid(Execution& execution)
@@ -40,8 +41,7 @@ class Grid {
     std::shuffle(shuffled_.begin(), shuffled_.end(), execution.random);
   }
 
-  // Every block that has not started is started before those that were suspended have another turn: they may wait for
-  // it.
+  // Start every block before suspended ones get another turn: they may wait for blocks that have not started.
   void run() {
     for (std::uint64_t started = 0; started < blocks_; ++started) {
       std::unique_ptr<Block> block = take();
@@ -78,7 +78,7 @@ class Grid {
     free_.push_back(std::move(block));
   }
 
-  // The last one first: most often it is the others that wait for it, one after the other.
+  // Most recently suspended first: usually the earlier ones wait for it, each for its successor.
   void turn() {
     for (std::size_t n = suspended_.size(); n-- > 0;) {
       if (suspended_[n]->run() == Progress::finished) end(std::move(suspended_[n]));
@@ -111,7 +111,7 @@ class Grid {
   const std::uint64_t blocks_;
   std::vector<std::uint32_t> shuffled_;
   std::vector<std::unique_ptr<Block>> free_, suspended_;
-  std::uint64_t last_end_ = 0, life_ = 0, life_at_ = 0;  // in instructions of warps
+  std::uint64_t last_end_ = 0, life_ = 0, life_at_ = 0;  // in warp instructions
 };
 
 Counters counters_of(const Execution& execution) {
@@ -134,7 +134,7 @@ Counters counters_of(const Execution& execution) {
 
 Counters run(const Kernel& kernel, const Launch& launch) {
   check(kernel, launch);
-  static std::uint64_t launches = 0;  // so that no two launches take the same random turns
+  static std::uint64_t launches = 0;  // so that no two launches use the same random sequence
   const Settings& wanted = settings();
   Execution execution(kernel, launch, DeviceMemory::instance());
   execution.order = wanted.order;

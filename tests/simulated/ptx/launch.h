@@ -1,4 +1,4 @@
-// Runs a kernel on the simulated device, to its end.
+// Runs a kernel on the simulated device to completion.
 #pragma once
 
 #include <cstdint>
@@ -19,8 +19,8 @@ struct Launch {
   std::span<const char> parameters;  // Kernel::parameter_bytes, laid out as Kernel::parameters says
 };
 
-// As Settings say: order of blocks and warps, races, uninitialized reads, counters. Throws Error where the kernel does
-// what it must not; what it wrote until then stays written.
+// Follows Settings: order of blocks and warps, race detection, uninitialized reads, counters. Throws Error if the
+// kernel does something illegal; whatever it has written until then remains.
 Counters run(const Kernel& kernel, const Launch& launch);
 
 }  // namespace simulated::ptx

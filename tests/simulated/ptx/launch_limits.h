@@ -7,7 +7,7 @@
 namespace simulated::ptx {
 
 constexpr std::uint32_t kMostGridX = 0x7FFFFFFF, kMostGridYZ = 65535;
-constexpr std::uint32_t kMostBlockXY = 1024, kMostBlockZ = 64, kMostThreads = 1024;  // of a block
-constexpr std::uint32_t kMostStaticShared = 48 * 1024;  // bytes; also dynamic ones that a kernel has not asked for
+constexpr std::uint32_t kMostBlockXY = 1024, kMostBlockZ = 64, kMostThreads = 1024;  // per block
+constexpr std::uint32_t kMostStaticShared = 48 * 1024;  // bytes; with dynamic ones too unless the kernel opts in
 
 }  // namespace simulated::ptx

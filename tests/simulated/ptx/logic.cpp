@@ -9,7 +9,7 @@ constexpr auto disjunction = [](auto a, auto b) { return a | b; };
 constexpr auto exclusion = [](auto a, auto b) { return a ^ b; };
 constexpr auto complement = [](auto a) { return ~a; };
 
-// Shifts by the width or more give what shifts by the width would: nothing of a, or its sign.
+// Shifts by the width or more act like shifts by the width: all bits are 0, or the sign for signed right shifts.
 constexpr auto shifted_left = []<class T>(T a, std::uint32_t n) {
   return n >= 8 * sizeof(T) ? T{0} : static_cast<T>(a << n);
 };
@@ -22,7 +22,7 @@ constexpr auto shifted_right = []<class T>(T a, std::uint32_t n) {
   }
 };
 
-// On predicates: 32 lanes in one word.
+// Operations on predicates: 32 lanes in one word.
 template <auto f>
 void predicates(Warp& warp, const Instruction& i) {
   warp.set_predicate(i.targets[0], f(warp.predicate(i.sources[0]), warp.predicate(i.sources[1])));

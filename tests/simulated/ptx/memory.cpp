@@ -9,7 +9,7 @@
 namespace simulated::ptx {
 namespace {
 
-// Elements of type T into registers that may be wider: these get the value's sign or zeros.
+// Writes elements of type T to registers that may be wider, with sign or zero extension.
 template <class T, int count>
 inline void put(Warp& warp, const Instruction& i, int lane, const T (&values)[count]) {
 #pragma GCC unroll 4
@@ -63,7 +63,7 @@ void load(Warp& warp, const Instruction& i) {
   });
 }
 
-// The low bytes of registers that may be wider.
+// Stores the low bytes of registers that may be wider.
 template <Space space, class T, int count>
 void store(Warp& warp, const Instruction& i) {
   Addresses addresses;
@@ -84,7 +84,7 @@ void store(Warp& warp, const Instruction& i) {
   });
 }
 
-// f(type's name, a value of its C++ type) for each type of ld and st. Bits and floating-point numbers move as unsigned.
+// Calls f(name, value of its C++ type) for each type of ld and st. Bits and floats move as unsigned.
 template <class F>
 void for_types(F&& f) {
   const char* const kinds[] = {"b", "u", "s", "f"};
@@ -134,7 +134,7 @@ ExecuteTable make_table() {
   add_stores<Space::shared, Ordering::weak>(table, "st.shared");
   add_loads<Space::shared, Ordering::relaxed>(table, "ld.volatile.shared");
   add_stores<Space::shared, Ordering::relaxed>(table, "st.volatile.shared");
-  for (const char* cache : {"", ".ca", ".cg", ".cs"}) {  // which cache a value should be kept in changes no result
+  for (const char* cache : {"", ".ca", ".cg", ".cs"}) {  // cache hints do not affect results
     add_loads<Space::global, Ordering::weak>(table, "ld.global" + std::string(cache));
   }
   for (const char* cache : {"", ".wb", ".cg", ".cs"}) {

@@ -1,3 +1,4 @@
+// Notifies the observers of memory accesses, and reports illegal ones.
 #include "ptx/memory_access.h"
 
 #include <cstdio>
@@ -78,7 +79,7 @@ void refuse(Warp& warp, const Access& access) {
       refuse_for(FaultKind::other, "nobody has written them all (uninitialized)");
     }
   });
-  fail(warp, FaultKind::other, "a refused access that is in order");  // not reached: a lane's access was refused
+  fail(warp, FaultKind::other, "a refused access that is in order");  // not reached: one lane was refused
 }
 
 }  // namespace simulated::ptx

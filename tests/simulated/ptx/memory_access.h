@@ -1,7 +1,7 @@
-// How a warp gets at memory: the addresses of its lanes, checked, and who is told of the access.
+// How a warp accesses memory: computes and checks the lanes' addresses, and notifies the observers.
 //
-// Refused are bytes outside of what is allocated, addresses that are no multiple of the access's width (PTX ISA, "6.4.1
-// Addresses as Operands"; of a vector: of the whole vector), and reads of bytes that nobody has written.
+// An access is refused if it touches bytes outside an allocation, if its address is not a multiple of its width (PTX
+// ISA, "6.4.1 Addresses as Operands"; for a vector, of the whole vector's width), or if it reads unwritten bytes.
 #pragma once
 
 #include <cstdint>
@@ -18,24 +18,24 @@ enum class Space : std::uint8_t { global, shared, local, param };
 enum class Effect : std::uint8_t { load, store, atomic };
 enum class Pattern : std::uint8_t {
   any,
-  consecutive,  // all 32 lanes, one after the other
+  consecutive,  // all 32 lanes, at consecutive addresses
   uniform,      // all lanes at one address
 };
 
-// The access of one instruction of a warp.
+// One memory access by an instruction of a warp.
 struct Access {
   Space space;
   Effect effect;
   Pattern pattern;
-  std::uint32_t bytes;             // of a lane
-  std::uint32_t lanes;             // that make it
-  const std::uint64_t* addresses;  // of the lanes, in the space
+  std::uint32_t bytes;             // per lane
+  std::uint32_t lanes;             // the lanes that take part
+  const std::uint64_t* addresses;  // per lane, within the space
 };
 
-// Tells who looks for races and who counts; before the access happens.
+// Notifies the race detector and the counters; called before the access happens.
 void observe(Warp& warp, const Instruction& instruction, const Access& access);
 
-// Throws the Error that says what is wrong with the access of one of the lanes: there is something.
+// Throws an Error that says which lane's access is illegal and why; at least one must be.
 [[noreturn]] void refuse(Warp& warp, const Access& access);
 
 struct Addresses {
@@ -68,7 +68,7 @@ inline Pattern pattern_of(const Addresses& addresses, std::uint32_t active) {
   return from_consecutive == 0 && active == kAllLanes ? Pattern::consecutive : Pattern::any;
 }
 
-// Whether each of the bytes at `shadow` has all the bits.
+// Whether each byte at `shadow` has all the bits.
 template <int bytes>
 inline bool all_have(const std::uint8_t* shadow, std::uint8_t bits) {
   if constexpr (bytes >= 8) {
@@ -88,13 +88,13 @@ inline bool all_have(const std::uint8_t* shadow, std::uint8_t bits) {
   }
 }
 
-// Where the lanes' bytes lie and their shadow: at base + the address, with `stride` more for each lane.
+// The memory that the lanes may access, and its shadow. A lane's bytes: bytes + address - first + lane * stride.
 struct Window {
   char* bytes;
-  std::uint8_t* shadow;       // null: no shadow, everything is readable
-  std::uint64_t first, size;  // of the addresses
-  std::uint64_t stride;       // from a lane's first byte to the next lane's; local memory's
-  std::uint8_t needed;        // shadow bits of a byte that exists
+  std::uint8_t* shadow;       // null: no shadow, all bytes are readable
+  std::uint64_t first, size;  // the range of valid addresses
+  std::uint64_t stride;       // distance between the memory of two lanes; nonzero for local memory only
+  std::uint8_t needed;        // shadow bits that every allocated byte has
 };
 
 template <Space space>
@@ -113,14 +113,14 @@ inline Window window_of(Warp& warp) {
   }
 }
 
-// Checks the active lanes' addresses, marks what is stored as initialized, and tells the observers. Returns the window:
-// lane l's bytes are at window.bytes + (at[l] - window.first) + l * window.stride.
+// Checks the active lanes' addresses, marks stored bytes as initialized, and notifies the observers. Returns the
+// window: lane l's bytes are at window.bytes + (at[l] - window.first) + l * window.stride.
 template <Space space, int bytes, Effect effect>
 inline Window resolve(Warp& warp, const Instruction& i, Addresses& addresses) {
   compute_addresses(warp, i, addresses);
   const Window window = window_of<space>(warp);
   const std::uint32_t active = warp.active;
-  if constexpr (space != Space::local) {  // whose addresses are each lane's own
+  if constexpr (space != Space::local) {  // local addresses are relative to each lane's own memory
     addresses.pattern = i.address_in_register ? pattern_of<bytes>(addresses, active) : Pattern::uniform;
   }
   const Access access{space, effect, addresses.pattern, bytes, active, addresses.at};

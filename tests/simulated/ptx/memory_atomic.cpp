@@ -1,5 +1,5 @@
-// Atomic updates (PTX ISA, "9.7.13.5 atom", "9.7.13.6 red"): of the lanes one after the other, lowest first. Without
-// another word they are relaxed, says the ISA.
+// Atomic updates (PTX ISA, "9.7.13.5 atom", "9.7.13.6 red"). Lanes update in sequence, lowest first. Without an
+// ordering qualifier they are relaxed, as the ISA says.
 #include <type_traits>
 
 #include "ptx/memory_access.h"
@@ -87,7 +87,7 @@ void update(Warp& warp, const Instruction& i) {
     std::memcpy(place, &next, sizeof next);
     if (target != nullptr) target[lane] = old;
   });
-  // One that changes nothing may be waiting for another thread.
+  // An update that changes nothing may be polling for another thread.
   if (changed) {
     ++warp.block->execution.writes;
   } else {
@@ -107,7 +107,7 @@ void add_operations(ExecuteTable& table, const std::string& prefix, bool reducti
   using UL = std::uint64_t;
   using S = std::int32_t;
   using SL = std::int64_t;
-  // Not of f32 and f64: their sums depend on the order of the updates, so no kernel uses them.
+  // No f32 and f64: their sums would depend on the order of the updates, so no kernel uses them.
   add_operation<space, Add, ordering, U, S, UL>(table, prefix + ".add", {"u32", "s32", "u64"});
   add_operation<space, And, ordering, U, UL>(table, prefix + ".and", {"b32", "b64"});
   add_operation<space, Or, ordering, U, UL>(table, prefix + ".or", {"b32", "b64"});
@@ -130,7 +130,7 @@ void add_atomics(ExecuteTable& table) {
     add_operations<Space::global, Ordering::relaxed>(table, mnemonic + ".global", reduction);
     add_operations<Space::global, Ordering::relaxed>(table, mnemonic + ".relaxed.gpu.global", reduction);
     add_operations<Space::global, Ordering::release>(table, mnemonic + ".release.gpu.global", reduction);
-    if (reduction) continue;  // which reads nothing that it could hand on
+    if (reduction) continue;  // red returns no value, so it cannot acquire
     add_operations<Space::global, Ordering::acquire>(table, mnemonic + ".acquire.gpu.global", reduction);
     add_operations<Space::global, Ordering::acq_rel>(table, mnemonic + ".acq_rel.gpu.global", reduction);
   }

@@ -1,4 +1,4 @@
-// Tables of the opcodes that touch memory or work across a warp, by their whole text ("ld.global.nc.v4.f32").
+// Tables of the opcodes that access memory or work across a warp, keyed by the whole opcode ("ld.global.nc.v4.f32").
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ using ExecuteTable = std::map<std::string, Execute>;
 // atom and red.
 void add_atomics(ExecuteTable& table);
 
-// An access with what it says about the order of memory.
+// An access together with its memory ordering.
 template <Execute access, Ordering ordering, bool polls>
 void execute_ordered(Warp& warp, const Instruction& i) {
   if constexpr (polls && ordering != Ordering::read_only) ++warp.polls;

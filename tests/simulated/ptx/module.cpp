@@ -1,3 +1,4 @@
+// Modules, which read their kernels on request.
 #include "ptx/kernel_reader.h"
 
 namespace simulated::ptx {
@@ -5,7 +6,7 @@ namespace simulated::ptx {
 struct Module::Text {
   explicit Text(std::string ptx) : program(std::move(ptx)) {}
   Program program;
-  Names<std::unique_ptr<Kernel>> kernels;  // that were asked for
+  Names<std::unique_ptr<Kernel>> kernels;  // read so far, on request
 };
 
 Module::Module(std::string text) : text_(std::make_unique<Text>(std::move(text))) {}

@@ -1,5 +1,5 @@
-// 9.7.9.3: mov of registers, constants, special registers and addresses of variables, all of which are registers here;
-// 9.7.9.4: mov of the parts of a register.
+// 9.7.9.3: mov of registers, constants, special registers and addresses of variables, all of which are stored in
+// registers here; 9.7.9.4: mov that packs or unpacks a register's parts.
 #include <cstring>
 
 #include "ptx/lanes.h"

@@ -1,3 +1,4 @@
+// Parses constants.
 #include "ptx/number.h"
 
 #include <bit>

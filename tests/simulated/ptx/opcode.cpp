@@ -1,3 +1,4 @@
+// Parses opcodes and type names.
 #include "ptx/opcode.h"
 
 namespace simulated::ptx {
@@ -9,7 +10,7 @@ Type type_of(std::string_view name) {
   if (name.size() < 2 || kinds.find(name[0]) == std::string_view::npos) return {'b', 0};
   const std::string_view bits = name.substr(1);
   const int bytes = bits == "8" ? 1 : bits == "16" ? 2 : bits == "32" ? 4 : bits == "64" ? 8 : 0;
-  if (name[0] == 'f' && bytes < 4) return {'f', 0};  // f16 is not known
+  if (name[0] == 'f' && bytes < 4) return {'f', 0};  // f16 is not supported
   return {name[0], bytes};
 }
 

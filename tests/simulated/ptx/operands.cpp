@@ -122,7 +122,7 @@ void KernelReader::destination(Line& line, std::string_view text, Type type) {
   line.out.target_width = static_cast<std::uint8_t>(found.width);
 }
 
-// "[%rd1+8]", "[name+8]" or "[16]" in the space of that name.
+// Parses "[%rd1+8]", "[name+8]" or "[16]" in the named space.
 void KernelReader::address(Line& line, std::string_view text, std::string_view space) {
   if (text.size() < 3 || text.front() != '[' || text.back() != ']') refuse("no address: " + std::string(text));
   text = trimmed(text.substr(1, text.size() - 2));
@@ -154,7 +154,7 @@ void KernelReader::address(Line& line, std::string_view text, std::string_view s
   if (variable.space == Space::parameter) actual = "param";
   if (variable.space == Space::local) {
     actual = "local";
-    // Parameters of a call lie in local memory.
+    // Parameters of a call are in local memory.
     if (space == "param") {
       std::replace(line.opcode.modifiers.begin(), line.opcode.modifiers.end(), std::string("param"),
                    std::string("local"));

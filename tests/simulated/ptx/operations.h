@@ -1,6 +1,6 @@
-// Tables of what the simulated device computes: an opcode's whole text ("fma.rn.f32") with the function that executes
-// it and the types of its operands. An opcode that is in no table is not known. Numbers of sections are those of
-// NVIDIA, "Parallel Thread Execution ISA", version 9.0.
+// Tables of the computations that the simulated device supports: from a whole opcode ("fma.rn.f32") to its function and
+// operand types. Opcodes in no table are unsupported. Section numbers refer to NVIDIA, "Parallel Thread Execution ISA",
+// version 9.0.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace simulated::ptx {
 
 struct Operation {
   Execute execute = nullptr;
-  std::uint8_t flops = 0;  // as Instruction::flops
+  std::uint8_t flops = 0;  // see Instruction::flops
   Type target;
   std::vector<Type> sources;
 };
@@ -24,15 +24,15 @@ using Operations = std::map<std::string, Operation, std::less<>>;
 const Operations& arithmetic();   // targets[0] from sources
 const Operations& conversions();  // cvt, cvta
 
-// mov with braces (9.7.9.4): targets[0] from the `count` parts in sources, and the other way round. A part of an
-// unpacking mov that nobody wants ("_") is kNone. The widths of the parts and of the whole are the instruction's.
+// mov with braces (9.7.9.4): packs `count` sources into targets[0], or unpacks sources[0] into `count` targets. An
+// unused part of an unpacking mov ("_") is kNone. The instruction holds the widths of the parts and of the whole.
 void pack(Warp& warp, const Instruction& instruction);
 void unpack(Warp& warp, const Instruction& instruction);
 
-// The texts of all opcodes of a table, sorted.
+// All opcodes of a table, sorted.
 std::vector<std::string> accepted(const Operations& operations);
 
-// The parts of the tables, each in the file of its name.
+// The parts of the tables, each in the file with its name.
 void add_integer(Operations& operations);
 void add_carry(Operations& operations);
 void add_bits(Operations& operations);
@@ -46,7 +46,7 @@ void add_move(Operations& operations);
 void add_integer_conversions(Operations& operations);
 void add_floating_conversions(Operations& operations);
 
-// Of the carry flag CC.CF (9.7.2): a predicate that every kernel has.
+// Instructions that use the carry flag CC.CF (9.7.2), a predicate that every kernel has.
 constexpr std::int32_t kCarry = 0;
 
 }  // namespace simulated::ptx

@@ -1,3 +1,4 @@
+// Parses the top-level declarations of a PTX text.
 #include "ptx/program.h"
 
 #include <cstring>
@@ -10,7 +11,7 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& what) { throw Error(FaultKind::invalid_ptx, "PTX: " + what); }
 
-// The bytes of a variable with an initializer.
+// The initial bytes of a variable with an initializer.
 std::string initial_bytes(const Declaration& d) {
   std::string bytes(d.bytes, '\0');
   const std::size_t width = static_cast<std::size_t>(d.element.bytes);
@@ -69,7 +70,7 @@ void Program::read_function(Scanner& scanner, bool kernel) {
   while (end.peek() != '{' && end.peek() != ';' && !end.done()) {
     if (end.word().empty()) end.take(end.peek());
   }
-  if (end.peek() == ';') {  // only declared
+  if (end.peek() == ';') {  // only a declaration
     scanner.until_semicolon();
     return;
   }

@@ -1,4 +1,4 @@
-// What a text of PTX declares at its top level: kernels, functions and variables.
+// The top-level declarations of a PTX text: kernels, functions and variables.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace simulated::ptx {
 
-// Parts of a kernel's or a function's text, without their brackets.
+// Parts of a kernel's or function's text, without the enclosing brackets.
 struct Function {
   std::string_view returns, parameters, directives, body;
 };
@@ -23,13 +23,13 @@ struct Program {
   Program(const Program&) = delete;
   Program& operator=(const Program&) = delete;
 
-  const std::string text;  // what the views below show
+  const std::string text;  // the storage of the views below
   int target = 0;
   std::vector<std::string> kernel_names;
   Names<Function> kernels, functions;
-  Names<Declaration> shared;                     // variables in shared memory
-  Names<std::uint64_t> variables;                // addresses of those in global and constant memory
-  std::set<std::string, std::less<>> constants;  // names of those in constant memory, which kernels may not use
+  Names<Declaration> shared;                     // in shared memory
+  Names<std::uint64_t> variables;                // device addresses of global and constant variables
+  std::set<std::string, std::less<>> constants;  // names of the constant variables, which kernels may not use
 
  private:
   void read_function(class Scanner& scanner, bool kernel);

@@ -1,4 +1,4 @@
-// What happened to each byte, and whether an access now is ordered with it.
+// Records the accesses to each cell, and checks whether a new access is ordered with them.
 #include "ptx/race.h"
 
 #include "ptx/race_now.h"
@@ -48,7 +48,7 @@ void Races::touch_lanes(const Now& now, std::uint32_t lanes) {
     if (access.bytes >= kWord && access.addresses[0] % kLine == 0) return touch_lines<kind>(now);
     if (access.bytes < kWord && access.addresses[0] % kWord == 0) return touch_shared_words<kind>(now);
   }
-  // Of lanes at one address the first and the last one: one of them is another thread than any that came before.
+  // For lanes at one address, the first and the last suffice: one of them differs from any earlier thread.
   if (access.pattern == Pattern::uniform) {
     lanes = (lanes & (~lanes + 1)) | std::uint32_t{1} << (31 - __builtin_clz(lanes));
   }
@@ -56,7 +56,7 @@ void Races::touch_lanes(const Now& now, std::uint32_t lanes) {
   for_lanes(lanes, [&](int lane) { touch_words<kind>(now, lane); });
 }
 
-// A warp's access to whole lines, each lane to its part of one.
+// A warp's access to whole lines, each lane to its part of a line.
 template <Races::Kind kind>
 void Races::touch_lines(const Now& now) {
   const std::uint32_t bytes = now.access.bytes;
@@ -80,7 +80,7 @@ void Races::touch_shared_words(const Now& now) {
   }
 }
 
-// Whether lanes share the word, in this launch.
+// Whether several lanes share the word's record, in this launch.
 inline bool Races::is_shared(Cell& word, const Now& now) const {
   if (((word.write.who | word.read.who | word.strong.who) & kSharingMask) == 0) return false;
   if (word.write.segment >= now.first || word.read.segment >= now.first || word.strong.segment >= now.first)
@@ -92,7 +92,7 @@ inline bool Races::is_shared(Cell& word, const Now& now) const {
 template <Races::Kind kind>
 void Races::touch_words(const Now& now, int lane) {
   const std::uint64_t address = now.access.addresses[lane];
-  Cell* const words = words_at(now, address);  // of one line, as accesses are aligned
+  Cell* const words = words_at(now, address);  // within one line, as accesses are aligned
   for (Cell* word = words; word < words + now.access.bytes / kWord; ++word) {
     if (is_split(*word, now) || is_shared(*word, now)) {
       for (Cell& byte : bytes_of(*word, now)) touch<kind>(byte, now, lane);
@@ -111,7 +111,7 @@ void Races::touch_bytes(const Now& now, int lane) {
   }
 }
 
-// Whether nothing of the block's or the warp's orders the access `before` with one by `thread` now.
+// Whether neither the program order, nor a warp sync, nor a barrier orders the access `before` with one by `owner` now.
 inline bool Races::conflicts(const Record& before, const Now& now, std::uint32_t owner) const {
   if (before.segment < now.first) return false;
   if ((before.who & kSeveralBlocks) != 0) return true;
@@ -133,8 +133,8 @@ inline std::uint32_t Races::flags_with(const Record& before, const Now& now, std
   return block_of(before.segment) == now.block.number ? kept : kept | kSeveralBlocks;
 }
 
-// Lanes from `lane` on that share the cell. False, and nothing done: it may be a race, or the parts' records would no
-// longer be alike.
+// Records an access of the lanes from `lane` on that share the cell. Returns false, having done nothing, if there may
+// be a race, or if the records of the cell's parts would differ.
 template <Races::Kind kind>
 inline bool Races::touch_together(Cell& cell, const Now& now, int lane, std::uint32_t sharing) {
   const std::uint32_t owner = (now.warp.index * kLanes + static_cast<std::uint32_t>(lane)) | sharing;
@@ -180,7 +180,7 @@ inline void Races::touch(Cell& cell, const Now& now, int lane) {
     const std::uint32_t flags = (cell.read.who & kStrongReads) != 0 ? 0 : flags_with(cell.read, now, owner);
     note(cell.read, kRead, flags | (now.read_only ? kReadOnly : 0));
   } else if constexpr (kind == Kind::strong_read) {
-    // Other reads are more to be remembered, as long as they may be unordered with something.
+    // Keep the record of ordinary reads as long as they may be unordered with a later write.
     const bool others = (cell.read.who & kStrongReads) == 0 && cell.read.segment >= now.first &&
                         (cell.read.segment == now.segment || (cell.read.who & (kSeveralBlocks | kReadOnly)) != 0 ||
                          block_of(cell.read.segment) != now.block.number);
@@ -192,7 +192,7 @@ inline void Races::touch(Cell& cell, const Now& now, int lane) {
       note(cell.strong, kStrong, flags_with(cell.strong, now, owner));
     } else {
       check(cell.strong, kStrong, cell, now, lane);
-      cell = Cell{};  // it comes after everything before it
+      cell = Cell{};  // it is ordered after all earlier accesses
       note(cell.write, kWrite, (now.several >> lane & 1) != 0 ? kSeveralThreads : 0);
     }
   }

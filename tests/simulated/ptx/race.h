@@ -1,6 +1,6 @@
-// Looks for races: pairs of accesses to one byte that nothing orders, one of them a write, and not both of them atomic
-// or volatile ("strong"). It needs no unlucky order of execution to see one; what counts is which threads touch what
-// between which barriers.
+// Detects races: pairs of unordered accesses to one byte, at least one a write, and not both atomic or volatile
+// ("strong"). Detection does not need an unlucky execution order; it only depends on which threads access what between
+// which barriers.
 //
 // What orders two accesses:
 // - of one thread: the program;
@@ -8,18 +8,18 @@
 // - of one block: a barrier in between;
 // - of two blocks, or of warps without a barrier: a fence, then a strong write (release), whose value another thread
 //   reads with a strong read, then a fence (acquire). Fences of less than the device's scope don't count.
-// Approximations, all towards silence:
-// - a release is taken as seen by everyone who acquires any later release;
+// Approximations, all of which can only miss races:
+// - a release counts as seen by every thread that acquires any later release;
 // - a release covers what its lanes did in its epoch and segment, even between the fence and the strong write;
 // - a fence before a barrier, of the block or the warp, counts for all lanes after it; an acquire counts for its whole
 //   warp, and after a barrier for the block;
-// - of several earlier readers the last one is asked, and strong reads are forgotten for others;
-// - strong accesses are in order with one another, though the ISA (8.7) wants them to overlap completely for that: that
-//   one is wider than the other, or begins elsewhere, is not noticed.
-// Kernels of one stream are ordered, so every launch begins anew.
+// - of several earlier readers only the last one is checked, and strong reads are dropped in favour of others;
+// - strong accesses always count as ordered with one another, although the ISA (8.7) requires that they overlap
+//   completely: different widths or start addresses are not noticed.
+// Kernels of one stream are ordered, so a launch ignores the records of earlier ones.
 //
-// Lanes of one instruction that store to one byte race if their values differ. Bytes that ld.global.nc reads must not
-// be written in the same launch, ordered or not (PTX ISA, "9.7.9.9 ld.global.nc").
+// Lanes of one instruction that store to the same byte race if their values differ. Bytes that ld.global.nc reads must
+// not be written in the same launch, even if ordered (PTX ISA, "9.7.9.9 ld.global.nc").
 #pragma once
 
 #include <array>
@@ -39,38 +39,38 @@ struct Block;
 // membar.gl, fence.acq_rel.gpu and stronger ones.
 void fence(Warp& warp);
 
-// One kind of access to a byte: the last one, and whether there were others that may matter.
+// One kind of access to a byte: the last one, and whether there were other relevant ones.
 struct Record {
-  std::uint32_t segment = 0;  // 0: none. Counted over all launches, so that older ones are told by their number
+  std::uint32_t segment = 0;  // 0: none. Numbered across launches, to recognize records of earlier ones
   std::uint32_t who = 0;      // thread in its block, the warp's epoch, flags
 };
 
-// Of a line of 128 bytes that only whole warps went to, each lane to its part; else of each of its words; of words that
-// nobody goes to as a whole, of each byte.
+// The records of a 128-byte line, if only whole warps accessed it, each lane its own part; otherwise of each word, and
+// if a word is not accessed as a whole, of each byte.
 struct Cell {
   Record write, read, strong;  // strong: atomic and volatile writes
-  std::uint64_t places = 0;    // the records' instructions, 21 bits each; bit 63: split into smaller cells
+  std::uint64_t places = 0;    // instruction indices of the records, 21 bits each; bit 63: split into smaller cells
 };
 struct Cells {
   Cell *lines = nullptr, *words = nullptr;
-  std::uint64_t base = 0;  // the address of the first
+  std::uint64_t base = 0;  // address of the first line
 };
 
 class Races {
  public:
   static Races& instance();
-  static std::size_t shared_cells(std::uint32_t shared_bytes);  // that Block::shared_cells needs
+  static std::size_t shared_cells(std::uint32_t shared_bytes);  // the size that Block::shared_cells needs
 
   void begin_launch();
-  void start(Block& block);    // its first segment
-  void barrier(Block& block);  // its next
+  void start(Block& block);    // starts its first segment
+  void barrier(Block& block);  // starts its next segment
   void access(Warp& warp, const Instruction& instruction, const Access& access);
 
  private:
   enum class Kind : std::uint8_t { read, write, strong_read, strong_write };
-  enum Which : int { kWrite, kRead, kStrong };  // of a cell's records
-  struct Now;                                   // the access that is looked at
-  struct Release {                              // of what a fence of one warp covers
+  enum Which : int { kWrite, kRead, kStrong };  // index of a cell's record
+  struct Now;                                   // the access being checked
+  struct Release {                              // what a fence of one warp releases
     Fence fence;
     std::uint32_t warp;
     std::uint64_t time;
@@ -103,8 +103,8 @@ class Races {
   // race_cells.cpp
   static Cells cells_of(Block& block);  // of its shared memory
   bool is_split(Cell& cell, const Now& now) const;
-  Cell* words_at(const Now& now, std::uint64_t address);  // of a line that is split from now on
-  SplitWord& bytes_of(Cell& word, const Now& now);        // of a word that is split from now on
+  Cell* words_at(const Now& now, std::uint64_t address);  // marks the line as split
+  SplitWord& bytes_of(Cell& word, const Now& now);        // marks the word as split
   void note_touched(const Access& access);
 
   bool acquired(const Record& before, const Now& now) const;
@@ -115,12 +115,12 @@ class Races {
   Cells cells_;  // of the device memory
   std::uint8_t* touched_ = nullptr;
   std::uint64_t touched_chunks_ = 0;
-  std::uint32_t next_segment_ = 1, first_ = 1;  // of this launch
-  std::vector<std::uint32_t> blocks_;           // of the launch's segments
+  std::uint32_t next_segment_ = 1, first_ = 1;  // next_segment_; first of this launch
+  std::vector<std::uint32_t> blocks_;           // block of each segment of the launch
   std::deque<SplitWord> split_words_;
   std::uint64_t time_ = 0;                                            // counts releases
-  std::unordered_map<std::uint32_t, std::vector<Release>> releases_;  // of blocks
-  std::unordered_map<std::uint64_t, std::uint64_t> released_at_;      // the release that an address's value carries
+  std::unordered_map<std::uint32_t, std::vector<Release>> releases_;  // by block
+  std::unordered_map<std::uint64_t, std::uint64_t> released_at_;      // address -> release that its value carries
 };
 
 }  // namespace simulated::ptx

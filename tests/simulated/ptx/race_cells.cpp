@@ -1,4 +1,4 @@
-// The cells' memory, and how larger ones are split into smaller ones.
+// The memory of the race detector's cells, and how larger cells are split into smaller ones.
 #include <sys/mman.h>
 
 #include "ptx/race_now.h"
@@ -7,7 +7,7 @@ namespace simulated::ptx {
 namespace {
 
 constexpr std::uint64_t kChunk = 1 << 16;           // bytes of device memory
-constexpr std::uint64_t kMostTouchedChunks = 2048;  // up to 528 KiB of cells each
+constexpr std::uint64_t kMostTouchedChunks = 2048;  // each with up to 528 KiB of cells
 
 template <class T>
 T* map(std::uint64_t count) {
@@ -70,7 +70,7 @@ void Races::note_touched(const Access& access) {
   note(31 - __builtin_clz(access.lanes));
 }
 
-// Words hold nothing of this launch while their line is whole.
+// The words of an unsplit line hold no records of this launch.
 Cell* Races::words_at(const Now& now, std::uint64_t address) {
   const std::uint64_t offset = address - now.cells.base;
   Cell& line = now.cells.lines[offset / kLine];

@@ -1,4 +1,4 @@
-// What orders accesses: segments, fences and flags; and the report of those that nothing orders.
+// What orders accesses (segments, fences and flags), and the report of a race.
 #include <algorithm>
 #include <cstdio>
 
@@ -7,8 +7,8 @@
 namespace simulated::ptx {
 namespace {
 
-// Whether the fence, of the same segment and warp as the access, comes after it. Of several lanes only the last one is
-// known: any fence of theirs counts for all.
+// Whether the fence, in the same segment and warp as the access, comes after it. Of several lanes only the last one is
+// recorded, so a fence by any of them counts for all.
 bool covers(const Fence& fence, const Record& before) {
   constexpr std::uint32_t kEpochs = 1u << kEpochBits;
   const std::uint32_t later = (fence.epoch - ((before.who & kEpochMask) >> kEpochShift)) % kEpochs;
@@ -48,12 +48,12 @@ void Races::barrier(Block& block) {
   new_segment(block);
   for (Warp& warp : block.warps) {
     warp.acquired = acquired;
-    // Another warp's fence covers what came before its segment.
+    // A fence of another warp covers the segments before its own.
     if (warp.fence.segment != fenced_segment) warp.fence = {fenced_segment, 0, 0};
   }
 }
 
-// Whether a release of its block covers the access, and this warp has acquired since.
+// Whether a release by the access's block covers the access, and this warp has acquired since.
 bool Races::acquired(const Record& before, const Now& now) const {
   if (now.warp.acquired == 0) return false;
   const std::uint32_t block = block_of(before.segment);
@@ -69,7 +69,7 @@ bool Races::acquired(const Record& before, const Now& now) const {
   return false;
 }
 
-// A strong access of global memory: what it releases and what it sees.
+// A strong access to global memory: records what it releases and what it observes.
 void Races::synchronize(const Now& now, const Access& access) {
   Warp& warp = now.warp;
   const Ordering ordering = warp.ordering;
@@ -82,7 +82,7 @@ void Races::synchronize(const Now& now, const Access& access) {
   if (ordering == Ordering::acquire || ordering == Ordering::acq_rel)
     warp.acquired = std::max(warp.acquired, warp.seen);
   if (access.effect == Effect::load) return;
-  // Those of the lanes that release, and up to where.
+  // The lanes that release, and the fence up to which they do.
   Fence covered = warp.fence;
   std::uint32_t releasing = 0;
   if (ordering == Ordering::release || ordering == Ordering::acq_rel) {
@@ -90,10 +90,10 @@ void Races::synchronize(const Now& now, const Access& access) {
     covered = {now.segment, warp.epoch, releasing};
   } else if (covered.segment == now.segment && covered.epoch == warp.epoch) {
     releasing = covered.lanes &= access.lanes;
-  } else if (covered.segment != 0) {  // a barrier, of the block or the warp, has come after it
+  } else if (covered.segment != 0) {  // a block or warp barrier came after the fence
     releasing = access.lanes;
   }
-  // A plain strong store ends what a release before it said; an atomic update hands it on.
+  // A plain strong store ends an earlier release sequence; an atomic update continues it.
   if (access.effect == Effect::store && !released_at_.empty()) {
     for_lanes(access.lanes & ~releasing, [&](int lane) { released_at_.erase(access.addresses[lane]); });
   }
@@ -109,7 +109,7 @@ void Races::synchronize(const Now& now, const Access& access) {
   for_lanes(releasing, [&](int lane) { released_at_[access.addresses[lane]] = time_; });
 }
 
-// The lanes of a store, each place once. That two store different values to one is a race.
+// The lanes of a store with distinct addresses. Two lanes that store different values to one address are a race.
 std::uint32_t Races::without_duplicates(Now& now, const Instruction& i) const {
   const Access& access = now.access;
   if (access.pattern == Pattern::consecutive) return access.lanes;

@@ -1,3 +1,4 @@
+// Lays out the registers of a kernel's warps.
 #include "ptx/registers.h"
 
 #include <algorithm>
@@ -10,7 +11,7 @@ namespace {
 
 constexpr std::uint32_t kAlignment = 64;  // a cache line, and any vector of the host
 
-// Section 10 of the ISA: those that kernels ask for. %warpid is volatile, so none does.
+// Section 10 of the ISA: the special registers that kernels use. %warpid is volatile, so no kernel uses it.
 constexpr std::pair<std::string_view, Special> kSpecials[] = {
     {"%tid.x", Special::tid_x},
     {"%tid.y", Special::tid_y},

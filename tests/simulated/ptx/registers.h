@@ -14,7 +14,7 @@ namespace simulated::ptx {
 
 struct Register {
   std::int32_t offset = 0;
-  int width = 4;  // bytes of a lane; of a predicate: of the word for all lanes
+  int width = 4;  // bytes per lane; of a predicate: bytes of the word for all lanes
   bool predicate = false;
 };
 
@@ -25,10 +25,10 @@ class RegisterLayout {
   Register add(Type type);
   Register constant(std::uint64_t bits, int width);  // width 2, 4 or 8
   Register constant_predicate(bool value);
-  // The constant `offset` into dynamic shared memory, whose place set_dynamic_shared tells at the end.
+  // The constant address `offset` bytes into dynamic shared memory, whose beginning set_dynamic_shared sets later.
   Register dynamic_shared(std::uint32_t offset, int width);
   void set_dynamic_shared(std::uint32_t begin);
-  // "%tid.x"; null: not known.
+  // "%tid.x"; null: unsupported.
   const Register* special(std::string_view name);
 
  private:

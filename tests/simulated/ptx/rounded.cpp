@@ -9,7 +9,7 @@
 namespace simulated::ptx {
 namespace {
 
-// `execute` is called through a volatile pointer, so that it cannot be taken into the scope's function and apart there.
+// The volatile pointer keeps the compiler from inlining `execute` and moving its arithmetic out of the scope.
 template <int mode, auto execute>
 void rounded(Warp& warp, const Instruction& i) {
   const RoundingMode scope(mode);

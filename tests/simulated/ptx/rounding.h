@@ -1,13 +1,13 @@
-// Floating point that is not rounded to the nearest value.
+// Floating-point rounding modes other than to nearest.
 #pragma once
 
 #include <cfenv>
 
 namespace simulated::ptx {
 
-// Sets the mode of the processor (FE_TOWARDZERO ...) for a scope. Only what reads its operands from memory and writes
-// its results there within the scope is safe from being moved out of it: the functions that set the mode are opaque to
-// the compiler, but arithmetic on values that it holds already is not bound to them.
+// Sets the processor's rounding mode (FE_TOWARDZERO ...) for a scope. The functions that set the mode are opaque to the
+// compiler, but do not order arithmetic on values in registers. Only code that reads its operands from memory and
+// writes its results to memory within the scope is safe from being moved out of it.
 class RoundingMode {
  public:
   explicit RoundingMode(int mode) : before_(std::fegetround()) { std::fesetround(mode); }

@@ -1,3 +1,4 @@
+// Schedules the groups of a warp's lanes.
 #include "ptx/scheduler.h"
 
 #include <algorithm>
@@ -50,7 +51,7 @@ class WarpRun {
   std::uint64_t lanes_[8] = {};
 };
 
-// The instruction before which the loop has to look at the other groups: of the lowest first, or of the next one.
+// Sets the instruction at which the loop must consider the other groups: the lowest one, or the next one ahead.
 void WarpRun::set_limit() {
   std::uint32_t limit = end_;
   const bool above = free_choice() || warp_.fair;
@@ -60,7 +61,7 @@ void WarpRun::set_limit() {
   warp_.limit = limit;
 }
 
-// The running group takes up all that stand at `at`.
+// The running group absorbs all groups at `at`.
 void WarpRun::join(std::uint32_t at) {
   std::vector<Group>& others = warp_.others;
   for (std::size_t i = 0; i < others.size();) {
@@ -80,7 +81,7 @@ void WarpRun::park() {
   warp_.running = 0;
 }
 
-// A group that can run becomes the running one; false: there is none.
+// Makes a group that can run the running one; returns false if there is none.
 bool WarpRun::take_next() {
   std::vector<Group>& others = warp_.others;
   std::uint32_t ready = 0, lowest = end_;
@@ -109,7 +110,7 @@ bool WarpRun::take_next() {
   return true;
 }
 
-// The running group, which spins, lets another one go on, if there is one: the one that has waited longest.
+// The running group, which spins, yields to the group that has waited longest, if there is one.
 void WarpRun::take_another() {
   std::vector<Group>& others = warp_.others;
   const auto next = std::find_if(others.begin(), others.end(), [](const Group& group) { return !group.waiting; });
@@ -123,7 +124,7 @@ void WarpRun::take_another() {
   set_limit();
 }
 
-// The running group has come to the limit.
+// The running group has reached the limit.
 void WarpRun::meet() {
   if (warp_.at >= end_) fail(warp_, FaultKind::invalid_ptx, "the kernel has no end");
   if (!free_choice() && !warp_.fair) {
@@ -170,7 +171,7 @@ void WarpRun::branch(const Instruction& i, std::uint32_t active) {
   set_limit();
 }
 
-// The active lanes leave the kernel. False: nobody is left who could run.
+// The active lanes exit. Returns false if no lane can run.
 bool WarpRun::leave(std::uint32_t active) {
   warp_.live &= ~active;
   warp_.running &= ~active;
@@ -178,8 +179,8 @@ bool WarpRun::leave(std::uint32_t active) {
   return warp_.running != 0 || take_next();
 }
 
-// Of the candidates, lanes that stand at the warp_sync `i` and of which `arrived` have just come: those whose mask is
-// complete.
+// Returns the candidates whose mask is complete. Candidates are lanes at the warp_sync `i`; those in `arrived` have
+// just reached it.
 std::uint32_t WarpRun::complete(const Instruction& i, std::uint32_t candidates, std::uint32_t arrived) const {
   const std::uint32_t* masks = warp_.at_offset<const std::uint32_t>(i.sources[3]);
   std::uint32_t done = 0, left = candidates;
@@ -197,8 +198,8 @@ std::uint32_t WarpRun::complete(const Instruction& i, std::uint32_t candidates, 
   return done;
 }
 
-// The active lanes come to a warp_sync: executes it for those whose mask is complete, and lets the others wait. False:
-// nobody can run.
+// The active lanes reach a warp_sync: executes it for those whose mask is complete; the others wait. Returns false if
+// no lane can run.
 bool WarpRun::synchronize(const Instruction& i, std::uint32_t active) {
   const std::uint32_t* masks = warp_.at_offset<const std::uint32_t>(i.sources[3]);
   const std::uint32_t first = active != 0 ? masks[__builtin_ctz(active)] : 0;
@@ -210,7 +211,7 @@ bool WarpRun::synchronize(const Instruction& i, std::uint32_t active) {
     ++warp_.at;
     return true;
   }
-  // Lanes whose guard is false go on; those that wait here already may go on with the ones that come.
+  // Lanes whose guard is false go on; lanes that already wait here may go on with the arriving ones.
   const std::uint32_t passing = warp_.running & ~active, at = warp_.at;
   std::uint32_t here = active;
   for (const Group& group : warp_.others) {
@@ -219,7 +220,7 @@ bool WarpRun::synchronize(const Instruction& i, std::uint32_t active) {
   std::uint32_t done = complete(i, here, active);
   std::erase_if(warp_.others, [&](const Group& group) { return group.waiting && group.at == at; });
   if ((here & ~done) != 0) warp_.others.push_back({at, here & ~done, true});
-  for (std::uint32_t left = done; left != 0;) {  // one operation for each mask
+  for (std::uint32_t left = done; left != 0;) {  // one operation per mask
     const std::uint32_t mask = masks[__builtin_ctz(left)];
     warp_.active = left & mask;
     i.execute(warp_, i);
@@ -231,7 +232,7 @@ bool WarpRun::synchronize(const Instruction& i, std::uint32_t active) {
   return warp_.running != 0 || take_next();
 }
 
-// The active lanes come to a barrier. False: nobody can run.
+// The active lanes reach a barrier. Returns false if no lane can run.
 bool WarpRun::arrive(std::uint32_t active) {
   const std::uint32_t passing = warp_.running & ~active;
   if (active != 0) warp_.others.push_back({warp_.at, active, true});
@@ -241,7 +242,7 @@ bool WarpRun::arrive(std::uint32_t active) {
   return warp_.running != 0 || take_next();
 }
 
-// Lanes that left were all that lanes at a warp_sync waited for: these can go on. False: there are none.
+// Resumes lanes at a warp_sync that waited only for lanes that have exited. Returns false if there are none.
 bool WarpRun::release() {
   for (const Group& waiting : warp_.others) {
     const Instruction& i = code_[waiting.at];
@@ -257,7 +258,7 @@ bool WarpRun::release() {
   return false;
 }
 
-// Nobody can run. True: the warp goes on with lanes that waited; false: it stands at a barrier, or has finished.
+// No lane can run. Returns true if waiting lanes resume; false if the warp is at a barrier or has finished.
 bool WarpRun::settle() {
   if (warp_.live == 0) return false;
   if (release()) return true;

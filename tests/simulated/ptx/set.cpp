@@ -1,4 +1,4 @@
-// 9.7.6.1: set. True is all bits set in an integer, and 1 in f32.
+// 9.7.6.1: set. True is all bits set in integers, and 1 in f32.
 #include "ptx/comparisons.h"
 #include "ptx/lanes.h"
 

@@ -1,8 +1,8 @@
-// How many wavefronts an access to shared memory takes. There are 32 banks of 4 bytes; a wavefront delivers one word of
-// each bank, to as many lanes as want it. Accesses of up to 4 bytes go for all 32 lanes at once, those of 8 bytes for
-// each half of the warp, those of 16 bytes for each quarter. Source: NVIDIA, "CUDA C++ Programming Guide", "Shared
-// Memory" of compute capability 5.x, which later ones refer to (banks, broadcast), and its section of 3.x and the
-// Kepler and Volta tuning guides' 64- and 128-bit accesses (halves and quarters).
+// Counts the wavefronts of an access to shared memory. There are 32 banks of 4 bytes; a wavefront delivers one word of
+// each bank to any number of lanes. Accesses of up to 4 bytes serve all 32 lanes at once, those of 8 bytes each half of
+// the warp, those of 16 bytes each quarter. Source: NVIDIA, "CUDA C++ Programming Guide", "Shared Memory" of compute
+// capability 5.x, which later ones refer to (banks, broadcast); its section on 3.x and the Kepler and Volta tuning
+// guides for 64- and 128-bit accesses (halves and quarters).
 #include <algorithm>
 
 #include "ptx/traffic.h"
@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint64_t kBanks = 32;
 
-// Of the lanes [first, last): those of the access that are served together.
+// Counts the lanes [first, last) of the access, which are served together.
 void count_group(const Access& access, int first, int last, SharedAccess& counted) {
   std::uint64_t words[kLanes];
   int count = 0;

@@ -1,3 +1,4 @@
+// Splits and scans PTX text.
 #include "ptx/text.h"
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// Counts what kernels ask of memory (Counters, below "Only with Settings::counters").
+// Counts the memory accesses of kernels (Counters, below "Only with Settings::counters").
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class Traffic {
 
   Counters counters_;
   std::uint32_t launch_ = 0;
-  std::uint32_t* launches_[3] = {};  // that last touched a sector of the device memory: loads, stores, atomics
+  std::uint32_t* launches_[3] = {};  // last to access each sector of device memory: loads, stores, atomics
 };
 
 // shared_memory.cpp: adds an access to shared memory.

@@ -1,4 +1,4 @@
-// The state of a running block and its warps: what an instruction's function (ptx::Execute) works on.
+// The state of a running block and its warps, on which an instruction's function (ptx::Execute) operates.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,17 @@ constexpr std::uint32_t kAllLanes = 0xFFFFFFFFu;
 
 struct Block;
 
-// What an access says about the order of memory (PTX ISA, "8. Memory Consistency Model"); volatile is relaxed.
+// The memory ordering of an access (PTX ISA, "8. Memory Consistency Model"); volatile is relaxed.
 enum class Ordering : std::uint8_t { weak, read_only, relaxed, acquire, release, acq_rel };
 
-// Lanes of a warp that stand at the same instruction.
+// Lanes of a warp at the same instruction.
 struct Group {
   std::uint32_t at = 0, lanes = 0;
   bool waiting = false;  // at a warp_sync or a barrier
 };
 
-// A fence of a warp: it covers what came before it in the block's earlier segments (race.h), in the warp's earlier
-// epochs, and in its epoch by its own lanes.
+// A fence of a warp: it covers everything in the block's earlier segments (race.h) and in the warp's earlier epochs,
+// and, in its own epoch, what its own lanes did.
 struct Fence {
   std::uint32_t segment = 0;  // of the block; 0: there is no fence
   std::uint32_t epoch = 0, lanes = 0;
@@ -32,24 +32,24 @@ struct Fence {
 
 struct Warp {
   char* registers = nullptr;
-  std::uint32_t at = 0;       // index of the instruction of the group that runs
-  std::uint32_t running = 0;  // its lanes
-  std::uint32_t active = 0;   // of these, the lanes whose guard is true: for which an instruction is executed
-  std::uint32_t live = 0;     // lanes that have not left the kernel
+  std::uint32_t at = 0;       // the running group's next instruction
+  std::uint32_t running = 0;  // the lanes of the running group
+  std::uint32_t active = 0;   // the running lanes whose guard is true: the instruction executes for these
+  std::uint32_t live = 0;     // lanes that have not exited
   std::uint32_t index = 0;    // in its block
-  std::uint32_t epoch = 0;    // counts bar.warp.sync: for races within the warp
-  std::vector<Group> others;  // the lanes that stand elsewhere
+  std::uint32_t epoch = 0;    // counts bar.warp.sync of the whole warp: for races within it
+  std::vector<Group> others;  // the other groups
   Block* block = nullptr;
-  // The scheduler's (scheduler.h):
-  std::uint32_t limit = 0;  // where the running group meets another one, or must let it go first
-  bool at_barrier = false;  // all live lanes are, at the instruction `at`
-  bool fair = false;        // its groups spin for one another: they take turns
-  std::uint32_t polls = 0;  // reads and updates of memory that may be waiting for another thread, in this slice
-  // Of races (race.h):
-  Ordering ordering = Ordering::weak;  // of the access that is executed
+  // For the scheduler (scheduler.h):
+  std::uint32_t limit = 0;  // where the running group meets another one, or must let it run first
+  bool at_barrier = false;  // all live lanes are at the barrier `at`
+  bool fair = false;        // its groups spin-wait for each other, so they take turns
+  std::uint32_t polls = 0;  // accesses in this slice that may be polling for another thread
+  // For race detection (race.h):
+  Ordering ordering = Ordering::weak;  // of the current access
   Fence fence;                         // the last one
   std::uint64_t seen = 0;              // the latest release that its atomic or volatile reads have seen
-  std::uint64_t acquired = 0;          // ... before its last fence, or a barrier
+  std::uint64_t acquired = 0;          // ... as of its last acquire (access, fence or barrier)
 
   template <class T>
   T* at_offset(std::int32_t offset) {
@@ -63,7 +63,7 @@ struct Warp {
   }
 };
 
-// f(lane) for each lane of the mask.
+// Calls f(lane) for each lane of the mask.
 template <class F>
 inline void for_lanes(std::uint32_t mask, F&& f) {
   if (mask == kAllLanes) {
@@ -73,7 +73,7 @@ inline void for_lanes(std::uint32_t mask, F&& f) {
   }
 }
 
-// Throws an Error that names kernel, block, warp and instruction.
+// Throws an Error that names the kernel, block, warp and instruction.
 [[noreturn]] void fail(const Warp& warp, FaultKind kind, const std::string& what);
 
 }  // namespace simulated::ptx

@@ -1,4 +1,4 @@
-// Operations across the lanes of a warp, and fences. The scheduler has brought the lanes of a mask together; they are
+// Operations across the lanes of a warp, and fences. The scheduler has already collected the lanes of a mask in
 // warp.active.
 #include <algorithm>
 #include <functional>
@@ -61,7 +61,7 @@ void vote(Warp& warp, const Instruction& i) {
   warp.set_predicate(i.targets[0], result ? kAllLanes : 0);
 }
 
-// The lanes whose value is the same.
+// For each lane, the mask of lanes with the same value.
 template <class T>
 void match_any(Warp& warp, const Instruction& i) {
   const T* a = warp.at_offset<T>(i.sources[0]);
@@ -75,7 +75,7 @@ void match_any(Warp& warp, const Instruction& i) {
   for_lanes(warp.active, [&](int lane) { target[lane] = masks[lane]; });
 }
 
-// The whole mask if all lanes have one value, else 0; targets[1] a predicate that says which.
+// The whole mask if all lanes have the same value, else 0; targets[1] is a predicate that says which.
 template <class T>
 void match_all(Warp& warp, const Instruction& i) {
   const T* a = warp.at_offset<T>(i.sources[0]);
@@ -87,7 +87,7 @@ void match_all(Warp& warp, const Instruction& i) {
   if (i.targets[1] != kNone) warp.set_predicate(i.targets[1], same ? kAllLanes : 0);
 }
 
-// redux.sync: the same for all lanes.
+// redux.sync: all lanes get the same result.
 template <class T, class Operation>
 void reduce(Warp& warp, const Instruction& i) {
   const T* a = warp.at_offset<T>(i.sources[0]);
@@ -120,7 +120,7 @@ void active_mask(Warp& warp, const Instruction& i) {
   for_lanes(mask, [&](int lane) { target[lane] = mask; });
 }
 
-// A barrier of part of the warp orders nothing that the race checker could tell from the rest.
+// The race detector ignores a barrier of only part of the warp: its epochs count for whole warps.
 void synchronize_warp(Warp& warp, const Instruction&) {
   if (warp.active == warp.live) ++warp.epoch;
 }
@@ -148,7 +148,7 @@ ExecuteTable make_table() {
       {"redux.sync.xor.b32", &reduce<std::uint32_t, std::bit_xor<std::uint32_t>>},
       {"activemask.b32", &active_mask},
       {"bar.warp.sync", &synchronize_warp},
-      // Within a block the simulator's memory is in order anyway, and for races only barriers order.
+      // The simulator's memory is always in order within a block, and for races only barriers count there.
       {"membar.cta", &nothing},
       {"fence.acq_rel.cta", &nothing},
       {"fence.sc.cta", &nothing},
@@ -157,7 +157,7 @@ ExecuteTable make_table() {
        {"membar.gl", "membar.sys", "fence.acq_rel.gpu", "fence.acq_rel.sys", "fence.sc.gpu", "fence.sc.sys"}) {
     table[name] = [](Warp& warp, const Instruction&) { fence(warp); };
   }
-  for (const std::string order : {"vote.sync.", "vote."}) {  // nvcc writes the one, its inline assembly the other
+  for (const std::string order : {"vote.sync.", "vote."}) {  // nvcc emits the former, inline assembly the latter
     const std::string after = order == "vote." ? ".sync" : "";
     table[order + "ballot" + after + ".b32"] = &ballot;
     table[order + "all" + after + ".pred"] = &vote<Vote::all>;

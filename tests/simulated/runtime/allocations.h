@@ -1,4 +1,4 @@
-// What cudaMalloc gave.
+// The allocations of cudaMalloc.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ struct Allocation {
   int device = 0;
 };
 
-std::map<std::uint64_t, Allocation>& allocations();  // by address
+std::map<std::uint64_t, Allocation>& allocations();  // keyed by address
 // The device that the address belongs to, or -1.
 int device_of(std::uint64_t address);
 

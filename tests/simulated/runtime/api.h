@@ -1,4 +1,4 @@
-// What every function of the simulated runtime begins and ends with.
+// The prologue and epilogue of every function of the simulated runtime.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -12,22 +12,22 @@
 namespace simulated {
 
 enum class Needs : std::uint8_t {
-  nothing,     // answers without a device, and after a fault
-  device,      // a device, on which nothing went wrong
-  no_capture,  // that too, and is "potentially unsafe" while a stream is captured (cudaThreadExchangeStreamCaptureMode)
+  nothing,     // works without a device, and after a fault
+  device,      // needs a device without a fault
+  no_capture,  // the same, and is "potentially unsafe" while a stream is captured (cudaThreadExchangeStreamCaptureMode)
 };
 
-// Before a call: counts it, and says why it cannot be done (it is to fail, there is no device, a fault, a capture). In
-// Streams::random something that is queued may run.
+// Before a call: counts it, and returns an error if it cannot run (an injected failure, no device, a fault, a capture).
+// In Streams::random, some queued work may run.
 cudaError_t begin_call(const char* function, Needs needs);
-// After it: what cudaGetLastError will say, and what a fault in the meantime turns the status into.
+// After a call: records the error for cudaGetLastError, and replaces the status if a fault has occurred meanwhile.
 cudaError_t end_call(cudaError_t status, Needs needs);
 
-// For what cannot be seen from the status: one line on standard error.
+// Prints one line to standard error, for reasons that the status does not show.
 void explain(const std::string& text);
 
 cudaError_t error_of(ptx::FaultKind kind);
-cudaError_t sticky_error();  // cudaSuccess: there was no fault
+cudaError_t sticky_error();  // cudaSuccess if there was no fault
 
 template <class F>
 cudaError_t api(const char* function, Needs needs, F&& f) {

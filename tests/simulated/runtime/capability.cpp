@@ -1,3 +1,4 @@
+// The table of limits by compute capability.
 #include "runtime/capability.h"
 
 namespace simulated {

@@ -1,3 +1,4 @@
+// Stream capture, and the calls that it forbids.
 #include "runtime/capture.h"
 
 #include <algorithm>
@@ -13,7 +14,7 @@ std::vector<std::shared_ptr<Capture>>& captures() {
   return all;
 }
 
-// "The mode of this thread" of cudaThreadExchangeStreamCaptureMode.
+// "The mode of this thread" in cudaThreadExchangeStreamCaptureMode.
 thread_local cudaStreamCaptureMode thread_mode = cudaStreamCaptureModeGlobal;
 
 std::vector<CUstream_st*> streams_of(const Capture& capture) {
@@ -24,7 +25,7 @@ std::vector<CUstream_st*> streams_of(const Capture& capture) {
   return streams;
 }
 
-// Takes the streams out of capture mode.
+// Ends the capture mode of its streams.
 void end(const std::shared_ptr<Capture>& capture) {
   capture->ended = true;
   for (CUstream_st* const stream : streams_of(*capture)) {
@@ -34,8 +35,8 @@ void end(const std::shared_ptr<Capture>& capture) {
   std::erase(captures(), capture);
 }
 
-// Whether everything that other streams did comes before the origin's last nodes: streams that joined the capture have
-// to be joined to its origin again before it ends (Programming Guide, "Cross-stream Dependencies and Events").
+// Whether all work of the other streams precedes the origin's last nodes: streams that joined the capture must rejoin
+// its origin before it ends (Programming Guide, "Cross-stream Dependencies and Events").
 bool is_joined(const Capture& capture) {
   std::vector<bool> reached(capture.nodes.size());
   std::vector<std::size_t> open = capture.origin->tips;
@@ -190,8 +191,8 @@ SIMULATED_API cudaError_t cudaStreamGetCaptureInfo(cudaStream_t handle, cudaStre
     CUstream_st* stream = nullptr;
     if (const cudaError_t status = find_stream(handle, stream); status != cudaSuccess) return status;
     if (state == nullptr) return cudaErrorInvalidValue;
-    // Asking the default stream while a blocking one is captured: cudaErrorStreamCaptureImplicit, without invalidating
-    // (CUDA Runtime API, cudaStreamIsCapturing).
+    // Querying the default stream while a blocking one is captured: cudaErrorStreamCaptureImplicit, without
+    // invalidating the capture (CUDA Runtime API, cudaStreamIsCapturing).
     for (const CUstream_st* const other : all_streams()) {
       if (stream->legacy && other->capture != nullptr && other->blocking() && other->device == stream->device) {
         return cudaErrorStreamCaptureImplicit;

@@ -1,4 +1,4 @@
-// Streams that are being captured: their work becomes nodes of a graph. Source of the rules: CUDA C++ Programming
+// Stream capture: the work of captured streams becomes nodes of a graph. Source of the rules: CUDA C++ Programming
 // Guide, "CUDA Graphs", "Creating a Graph Using Stream Capture"; CUDA Runtime API, cudaStreamBeginCapture and
 // cudaThreadExchangeStreamCaptureMode.
 #pragma once
@@ -19,21 +19,20 @@ struct Capture {
   Nodes nodes;
 };
 
-// The captures that go on, of a device or (-1) of all.
+// The active captures of a device, or (-1) of all devices.
 std::vector<std::shared_ptr<Capture>> active_captures(int device = -1);
 void abandon_captures();
 
 cudaError_t add_to_capture(CUstream_st& stream, const Nodes& nodes);
 
 // "When an invalid operation is attempted during stream capture, any associated capture graphs are invalidated."
-// Returns the status of such a call: `status`, or cudaErrorStreamCaptureInvalidated for a capture that was invalid
-// before.
+// Returns the status of such a call: `status`, or cudaErrorStreamCaptureInvalidated if the capture was already invalid.
 cudaError_t invalidate(Capture& capture, cudaError_t status);
 
-// For calls that may be unsafe during a capture; for whatever uses the default stream.
+// For potentially unsafe calls during a capture, and for calls that use the default stream.
 cudaError_t refuse_unsafe_call();
 cudaError_t refuse_implicit_dependency(const CUstream_st& stream);
-// For what waits for or asks about a stream, or (null) the current device.
+// For calls that wait for or query a stream, or (null) the current device.
 cudaError_t refuse_in_capture(const CUstream_st* stream);
 
 }  // namespace simulated

@@ -1,4 +1,4 @@
-// Copies and memsets. Source: CUDA Runtime API, "API synchronization behavior" (what waits for what), cudaMemcpy,
+// Copies and memsets. Source: CUDA Runtime API, "API synchronization behavior" (which calls wait), cudaMemcpy,
 // cudaMemcpyAsync and cudaMemset.
 #include <cstring>
 #include <string>
@@ -16,7 +16,7 @@ std::uint64_t number(const void* address) { return reinterpret_cast<std::uint64_
 
 bool on_device(const void* address) { return DeviceMemory::instance().contains(number(address)); }
 
-// Whether the device's bytes all belong to one allocation. The driver knows allocations and answers at once.
+// Whether the device's bytes all belong to one allocation. The driver knows allocations, so the call itself fails.
 bool within_allocation(const char* function, const void* address, std::uint64_t bytes) {
   std::string problem;
   if (DeviceMemory::instance().accessible(number(address), bytes, problem)) return true;
@@ -24,7 +24,7 @@ bool within_allocation(const char* function, const void* address, std::uint64_t 
   return false;
 }
 
-// Pinned when the copy was queued, and freed since.
+// Reports memory that was pinned when the copy was queued, and has been freed since.
 bool still_pinned(const HostRange& range, const char* what) {
   if (range.begin == range.end || is_pinned(reinterpret_cast<void*>(range.begin), range.end - range.begin)) return true;
   report_fault(cudaErrorIllegalAddress, std::string(what) + ": the pinned memory of the host was freed");
@@ -41,8 +41,8 @@ HostRange pinned_range(const void* address, std::uint64_t bytes) {
   return is_pinned(address, bytes) ? HostRange{number(address), number(address) + bytes} : HostRange{};
 }
 
-// What is in pageable memory is staged, so that the source may be changed when the call returns. A graph stages
-// nothing: it reads the source whenever it runs.
+// Pageable memory is staged, so the source may be changed as soon as the call returns. A graph stages nothing: it reads
+// the source whenever it runs.
 std::shared_ptr<CUgraphNode_st> copy_to_device(const Copy& copy, bool staged) {
   auto node = std::make_shared<CUgraphNode_st>();
   std::shared_ptr<std::string> bytes;
@@ -73,7 +73,7 @@ std::shared_ptr<CUgraphNode_st> copy_to_host(const Copy& copy) {
   return node;
 }
 
-// What nobody wrote stays so in the copy.
+// Uninitialized bytes stay uninitialized in the copy.
 std::shared_ptr<CUgraphNode_st> copy_within_device(const Copy& copy) {
   auto node = std::make_shared<CUgraphNode_st>();
   node->task.name = "copy within the device";
@@ -100,8 +100,8 @@ std::shared_ptr<CUgraphNode_st> copy_within_host(const Copy& copy) {
   return node;
 }
 
-// cudaSuccess, and `kind` without cudaMemcpyDefault, "in which case the type of transfer is inferred from the pointer
-// values". With pointers that do not match the kind "the behavior is undefined": refused here.
+// Replaces cudaMemcpyDefault in `kind`, "in which case the type of transfer is inferred from the pointer values". If
+// the pointers do not match the kind, "the behavior is undefined": refused here.
 cudaError_t check_kind(const char* function, const Copy& copy, cudaMemcpyKind& kind) {
   const bool to_device = on_device(copy.to), from_device = on_device(copy.from);
   const cudaMemcpyKind fitting = to_device     ? from_device ? cudaMemcpyDeviceToDevice : cudaMemcpyHostToDevice
@@ -132,8 +132,8 @@ cudaError_t copy(const char* function, const Copy& copy, cudaMemcpyKind kind, cu
   if (const cudaError_t status = check_kind(function, copy, kind); status != cudaSuccess) return status;
   const bool captured = stream->capture != nullptr;
   std::shared_ptr<CUgraphNode_st> node;
-  // cudaMemcpy waits for the end, except within the device and (that the source is staged is enough) from pageable
-  // memory. cudaMemcpyAsync to pageable memory and within the host waits too.
+  // cudaMemcpy waits for completion, except within the device and from pageable memory, where staging is enough.
+  // cudaMemcpyAsync also waits if the copy is to pageable memory or within the host.
   bool waits = synchronous;
   switch (kind) {
     case cudaMemcpyHostToDevice:
@@ -162,7 +162,7 @@ cudaError_t copy(const char* function, const Copy& copy, cudaMemcpyKind kind, cu
   return cudaSuccess;
 }
 
-// cudaMemset too "is asynchronous with respect to the host unless devPtr refers to pinned host memory".
+// cudaMemset also "is asynchronous with respect to the host unless devPtr refers to pinned host memory".
 cudaError_t set(const char* function, void* address, int value, std::uint64_t bytes, cudaStream_t handle) {
   CUstream_st* stream = nullptr;
   if (const cudaError_t status = find_stream(handle, stream); status != cudaSuccess) return status;
@@ -178,7 +178,7 @@ cudaError_t set(const char* function, void* address, int value, std::uint64_t by
   return submit(*stream, {std::move(node)});
 }
 
-// The address `offset` bytes into a variable of the device; cudaErrorInvalidSymbol.
+// Computes the address `offset` bytes into a device variable, or returns cudaErrorInvalidSymbol.
 cudaError_t within_symbol(const void* symbol, std::uint64_t bytes, std::uint64_t offset, void*& address) {
   Variable variable;
   if (const cudaError_t status = find_variable(symbol, variable); status != cudaSuccess) return status;

@@ -1,5 +1,5 @@
-// The devices and their properties. Source: CUDA Runtime API, "Device Management"; capability.h for the numbers. What a
-// simulated device does not have (clocks, textures, a bus) is 0 in cudaDeviceProp and refused by
+// The devices and their properties. Source: CUDA Runtime API, "Device Management"; capability.h has the numbers.
+// Properties that a simulated device lacks (clocks, textures, a bus) are 0 in cudaDeviceProp and refused by
 // cudaDeviceGetAttribute.
 #include <algorithm>
 #include <cstring>
@@ -129,7 +129,7 @@ SIMULATED_API cudaError_t cudaGetDeviceCount(int* count) {
   });
 }
 
-// Of the calling host thread; the first device at its start.
+// Per host thread; initially the first device.
 SIMULATED_API cudaError_t cudaSetDevice(int device) {
   return api("cudaSetDevice", Needs::device, [&] {
     if (!is_device(device)) return cudaErrorInvalidDevice;
@@ -178,7 +178,7 @@ SIMULATED_API cudaError_t cudaRuntimeGetVersion(int* version) {
   });
 }
 
-// "If no driver is installed, then 0 is returned as the driver version": the simulated one is as new as the runtime.
+// "If no driver is installed, then 0 is returned as the driver version": the simulated one has the runtime's version.
 SIMULATED_API cudaError_t cudaDriverGetVersion(int* version) {
   return api("cudaDriverGetVersion", Needs::nothing, [&] {
     if (version == nullptr) return cudaErrorInvalidValue;
@@ -187,8 +187,8 @@ SIMULATED_API cudaError_t cudaDriverGetVersion(int* version) {
   });
 }
 
-// There is no driver below this runtime, so none of its functions is found: "cudaDriverEntryPointSymbolNotFound: the
-// requested symbol was not found". An error would stay as the last one, and CUB takes that for its own.
+// There is no driver below this runtime, so lookups find nothing: "cudaDriverEntryPointSymbolNotFound: the requested
+// symbol was not found". An error status would remain as the last error, and CUB would mistake it for its own.
 SIMULATED_API cudaError_t cudaGetDriverEntryPointByVersion(const char* symbol, void** function, unsigned,
                                                            unsigned long long,
                                                            cudaDriverEntryPointQueryResult* result) {

@@ -1,5 +1,5 @@
-// The names and texts of CUDA's errors. Source: CUDA Runtime API, "Data types", enum cudaError, and what version 13.0
-// of the library answers. A code that is not here cannot come from the simulated device, unless a test injects it.
+// The names and texts of CUDA's errors. Source: CUDA Runtime API, "Data types", enum cudaError, and the answers of the
+// library's version 13.0. The simulated device never returns other codes unless a test injects them.
 #include "runtime/api.h"
 
 namespace simulated {

@@ -1,4 +1,4 @@
-// The last error of each host thread, and faults of the device, after which nothing works until recover().
+// The last error of each host thread, and device faults, after which nothing works until recover().
 #include <cstdio>
 
 #include "runtime/api.h"
@@ -14,7 +14,7 @@ static_assert(kNotSupported == cudaErrorNotSupported);
 struct Fault {
   cudaError_t error = cudaSuccess;
   std::string text;
-  int recoveries = 0;  // a last error from before a recovery is forgotten
+  int recoveries = 0;  // errors from before a recovery are discarded
 };
 
 Fault& fault_state() {
@@ -34,9 +34,9 @@ cudaError_t get_last_error() {
 }
 
 // CUDA Runtime API, enum cudaError, says of these: "This leaves the process in an inconsistent state and any further
-// CUDA work will return the same error. To continue using CUDA, the process must be terminated and relaunched." Of
-// cudaErrorAssert it says so in other words; to uncorrectable errors of memory and NVLink, of which it says nothing, we
-// extend what it says of the hardware errors in cudaErrorContained.
+// CUDA work will return the same error. To continue using CUDA, the process must be terminated and relaunched." It says
+// the same of cudaErrorAssert in other words. For uncorrectable errors of memory and NVLink it says nothing; here they
+// follow what it says of the hardware errors in cudaErrorContained.
 bool is_sticky(cudaError_t error) {
   switch (error) {
     case cudaErrorECCUncorrectable:
@@ -81,7 +81,7 @@ cudaError_t begin_call(const char* function, Needs needs) {
 }
 
 cudaError_t end_call(cudaError_t status, Needs needs) {
-  // A call may report a fault of earlier, asynchronous work (every function's note in CUDA Runtime API).
+  // A call may report a fault of earlier asynchronous work (noted for every function in CUDA Runtime API).
   if (status == cudaSuccess && needs != Needs::nothing) status = sticky_error();
   if (status != cudaSuccess) last_error = {status, fault_state().recoveries};
   return status;

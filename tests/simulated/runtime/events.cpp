@@ -1,5 +1,5 @@
-// Source: CUDA Runtime API, "Event Management" and cudaStreamWaitEvent; CUDA C++ Programming Guide, "Cross-stream
-// Dependencies and Events".
+// Events. Source: CUDA Runtime API, "Event Management" and cudaStreamWaitEvent; CUDA C++ Programming Guide,
+// "Cross-stream Dependencies and Events".
 #include <algorithm>
 #include <unordered_set>
 
@@ -11,7 +11,7 @@ struct CUevent_st {
   int device = 0;
   unsigned flags = 0;
   std::shared_ptr<simulated::Operation> recorded;  // null: never
-  std::shared_ptr<simulated::Capture> capture;     // last recorded in a stream that was being captured
+  std::shared_ptr<simulated::Capture> capture;     // last recorded in a captured stream
   std::vector<std::size_t> tips;                   // ... after these nodes
 };
 
@@ -65,8 +65,8 @@ cudaError_t record(CUevent_st& event, CUstream_st& stream) {
   return cudaSuccess;
 }
 
-// A stream that waits for a captured event joins the capture. It is invalid to merge two captures in this way, and to
-// wait for an event that was not captured in a stream that is (Programming Guide, the same section).
+// A stream that waits for a captured event joins the capture. It is invalid to merge two captures this way, or to wait
+// in a captured stream for an event that was not captured (Programming Guide, the same section).
 cudaError_t wait_captured(const CUevent_st& event, CUstream_st& stream) {
   if (event.capture == nullptr) return invalidate(*stream.capture, cudaErrorStreamCaptureIsolation);
   if (event.capture->ended) {
@@ -97,8 +97,8 @@ SIMULATED_API cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned 
   return api("cudaEventCreateWithFlags", Needs::device, [&] { return create(event, flags); });
 }
 
-// "An event may be destroyed before it is complete"; the work that it waits for is not affected. The object itself
-// stays, so that no new event gets its handle.
+// "An event may be destroyed before it is complete"; the work that it waits for is not affected. The object is not
+// freed, so that no new event gets the same handle.
 SIMULATED_API cudaError_t cudaEventDestroy(cudaEvent_t event) {
   return api("cudaEventDestroy", Needs::device, [&] {
     if (live_events().erase(event) == 0) return cudaErrorInvalidResourceHandle;
@@ -155,7 +155,7 @@ SIMULATED_API cudaError_t cudaEventSynchronize(cudaEvent_t event) {
   });
 }
 
-// As cudaStreamQuery: the device does one thing between two questions.
+// As in cudaStreamQuery, the device makes one step of progress per query.
 SIMULATED_API cudaError_t cudaEventQuery(cudaEvent_t event) {
   return api("cudaEventQuery", Needs::device, [&] {
     if (!is_live(event)) return cudaErrorInvalidResourceHandle;
@@ -166,7 +166,7 @@ SIMULATED_API cudaError_t cudaEventQuery(cudaEvent_t event) {
   });
 }
 
-// The time that the simulator took between the two, which says nothing about a GPU.
+// The simulator's own time between the two events, which says nothing about a GPU.
 SIMULATED_API cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t start, cudaEvent_t end) {
   return api("cudaEventElapsedTime", Needs::device, [&] {
     if (milliseconds == nullptr) return cudaErrorInvalidValue;

@@ -1,3 +1,4 @@
+// Reads PTX from fat binaries.
 #include "runtime/fat_binary.h"
 
 #include <cctype>
@@ -18,11 +19,11 @@ constexpr std::uint32_t kWrapperMagic = 0x466243B1;
 struct Header {
   std::uint32_t magic;
   std::uint16_t version, header_bytes;
-  std::uint64_t bytes;  // of the entries after the header
+  std::uint64_t bytes;  // of the entries, after the header
 };
 constexpr std::uint32_t kMagic = 0xBA55ED50;
 
-struct Entry {  // how an entry begins
+struct Entry {  // the beginning of an entry
   std::uint16_t kind, version;
   std::uint32_t header_bytes;
   std::uint64_t bytes;             // after the header, padded with zeros

@@ -1,4 +1,4 @@
-// What is known of a kernel before it runs. Source: CUDA Runtime API, "Execution Control" and "Occupancy".
+// Attributes and occupancy of kernels. Source: CUDA Runtime API, "Execution Control" and "Occupancy".
 #include <algorithm>
 #include <cstring>
 
@@ -16,7 +16,7 @@ std::uint32_t optin_limit(const ptx::Kernel& kernel) {
   return optin > kernel.shared_bytes ? optin - kernel.shared_bytes : 0;
 }
 
-// Registers are ptxas' choice, which PTX does not show: they limit nothing here, and numRegs stays 0.
+// ptxas assigns registers and PTX does not show them: they limit nothing here, and numRegs stays 0.
 cudaError_t attributes_of(cudaFuncAttributes& attributes, const void* host_function) {
   Function* function = nullptr;
   if (const cudaError_t status = find_kernel(host_function, function); status != cudaSuccess) return status;
@@ -51,7 +51,7 @@ cudaError_t set_attribute(const void* host_function, cudaFuncAttribute attribute
   }
 }
 
-// Limited by threads in whole warps, blocks and shared memory.
+// Limited by threads (in whole warps), blocks and shared memory.
 cudaError_t occupancy(int* blocks, const void* host_function, int block_threads, std::size_t dynamic_shared) {
   Function* function = nullptr;
   if (blocks == nullptr || block_threads <= 0) return cudaErrorInvalidValue;

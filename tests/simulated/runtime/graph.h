@@ -1,4 +1,4 @@
-// A graph's nodes, in an order that its edges allow.
+// Creates graphs from captured nodes, which are in an order that their edges allow.
 #pragma once
 
 #include "runtime/queue.h"

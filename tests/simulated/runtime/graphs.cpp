@@ -1,4 +1,4 @@
-// Graphs: made by capture only. Source: CUDA Runtime API, "Graph Management".
+// Graphs, which are only created by capture. Source: CUDA Runtime API, "Graph Management".
 #include <algorithm>
 #include <set>
 
@@ -17,7 +17,7 @@ struct CUgraphExec_st {
 namespace simulated {
 namespace {
 
-std::set<const void*>& live_graphs() {  // and executable graphs
+std::set<const void*>& live_graphs() {  // also executable graphs
   static std::set<const void*>& live = *new std::set<const void*>;
   return live;
 }
@@ -49,7 +49,7 @@ std::size_t nodes_of_graph(const void* graph_exec, WorkKind kind) {
 
 using namespace simulated;
 
-// Flags only say where the graph is kept and launched from, and how memory nodes are freed: none of that is simulated.
+// The flags only select where the graph is stored and launched from, and how memory nodes are freed: not simulated.
 SIMULATED_API cudaError_t cudaGraphInstantiate(cudaGraphExec_t* executable, cudaGraph_t graph,
                                                unsigned long long flags) {
   return api("cudaGraphInstantiate", Needs::device, [&] {
@@ -81,7 +81,7 @@ SIMULATED_API cudaError_t cudaGraphLaunch(cudaGraphExec_t executable, cudaStream
   });
 }
 
-// Only moves work from the first launch to here.
+// Only does earlier what the first launch would do; nothing to simulate.
 SIMULATED_API cudaError_t cudaGraphUpload(cudaGraphExec_t executable, cudaStream_t handle) {
   return api("cudaGraphUpload", Needs::device, [&] {
     CUstream_st* stream = nullptr;
@@ -97,7 +97,7 @@ SIMULATED_API cudaError_t cudaGraphDestroy(cudaGraph_t graph) {
   });
 }
 
-// What was launched runs to its end: the operations hold the nodes.
+// Launched work completes: the operations own the nodes.
 SIMULATED_API cudaError_t cudaGraphExecDestroy(cudaGraphExec_t executable) {
   return api("cudaGraphExecDestroy", Needs::device, [&] {
     if (live_graphs().erase(executable) == 0) return cudaErrorInvalidValue;

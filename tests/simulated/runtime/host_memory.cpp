@@ -1,4 +1,4 @@
-// Page-locked memory of the host. Source: CUDA Runtime API, cudaHostAlloc, cudaFreeHost and cudaPointerGetAttributes.
+// Page-locked host memory. Source: CUDA Runtime API, cudaHostAlloc, cudaFreeHost and cudaPointerGetAttributes.
 #include "runtime/host_memory.h"
 
 #include <sys/mman.h>
@@ -18,7 +18,7 @@ std::map<std::uint64_t, std::uint64_t>& pinned() {  // address, bytes
   return all;
 }
 
-// Mapped, so that using it after cudaFreeHost is a fault at once.
+// Uses mmap, so that accesses after cudaFreeHost fault immediately.
 cudaError_t allocate(void** address, std::size_t bytes) {
   if (address == nullptr) return cudaErrorInvalidValue;
   *address = nullptr;
@@ -66,7 +66,7 @@ SIMULATED_API cudaError_t cudaMallocHost(void** address, std::size_t bytes) {
   return api("cudaMallocHost", Needs::no_capture, [&] { return allocate(address, bytes); });
 }
 
-// Waits for all devices: a copy may still use the memory.
+// Waits for all devices, because a copy may still use the memory.
 SIMULATED_API cudaError_t cudaFreeHost(void* address) {
   return api("cudaFreeHost", Needs::no_capture, [&] {
     if (address == nullptr) return cudaSuccess;

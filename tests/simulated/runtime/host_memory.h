@@ -1,4 +1,4 @@
-// Pinned host memory: copies from and to it are asynchronous.
+// Pinned host memory, which copies access asynchronously.
 #pragma once
 
 #include "runtime/queue.h"

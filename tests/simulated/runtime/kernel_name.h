@@ -1,10 +1,11 @@
+// Short names of kernels.
 #pragma once
 
 #include <string>
 
 namespace simulated {
 
-// Of a kernel's mangled name: its own name with its template's arguments, without namespaces, result and parameters.
+// The kernel's name with its template arguments, without namespaces, result type and parameters, from its mangled name.
 std::string kernel_name(const std::string& mangled);
 
 }  // namespace simulated

@@ -1,5 +1,5 @@
-// Launches of kernels. Source: CUDA Runtime API, cudaLaunchKernel; CUDA C++ Programming Guide, "Compute Capabilities"
-// (the limits of a launch), "Launch bounds" and "Multi-Device System".
+// Kernel launches. Source: CUDA Runtime API, cudaLaunchKernel; CUDA C++ Programming Guide, "Compute Capabilities"
+// (launch limits), "Launch bounds" and "Multi-Device System".
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -20,7 +20,7 @@ struct Configuration {
   cudaStream_t stream = nullptr;
 };
 
-// From <<<...>>> to the stub that nvcc writes: pushed and popped, because an argument may be a launch itself.
+// Passes the configuration from <<<...>>> to nvcc's stub. A stack, because an argument may itself be a launch.
 thread_local std::vector<Configuration> configurations;
 
 bool is_valid(const dim3& grid, const dim3& block, std::uint32_t most_threads) {
@@ -40,7 +40,7 @@ cudaError_t launch(const void* host_function, const Configuration& how, void** a
   if (const cudaError_t status = find_kernel(host_function, function); status != cudaSuccess) return status;
   const ptx::Kernel& kernel = *function->kernel;
   if (!is_valid(how.grid, how.block, kernel.max_threads)) return cudaErrorInvalidConfiguration;
-  // Beyond 48 KiB, static and dynamic together, a kernel has to ask for its dynamic shared memory first.
+  // Above 48 KiB, static and dynamic together, a kernel must first opt in to its dynamic shared memory.
   const std::uint64_t shared = kernel.shared_bytes + std::uint64_t{how.shared};
   if (shared > ptx::kMostStaticShared && how.shared > function->dynamic_limit) return cudaErrorInvalidValue;
 
@@ -87,7 +87,7 @@ SIMULATED_API cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, st
   return cudaSuccess;
 }
 
-// A kernel's handle is the address of its function in the host's code.
+// A kernel's handle is the address of its host function.
 SIMULATED_API cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* host_function) {
   *kernel = static_cast<cudaKernel_t>(const_cast<void*>(host_function));
   return cudaSuccess;
@@ -105,8 +105,8 @@ SIMULATED_API cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim
   return cudaLaunchKernel(kernel, grid, block, arguments, shared, stream);
 }
 
-// Programmatic stream serialization lets a kernel begin before the one before it has ended, where both say so. Running
-// one after the other is an order that it allows.
+// Programmatic stream serialization lets a kernel begin before its predecessor has ended, if both request it. Running
+// them in sequence is allowed too.
 SIMULATED_API cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* host_function,
                                               void** arguments) {
   return api("cudaLaunchKernelExC", Needs::device, [&] {

@@ -1,4 +1,4 @@
-// Memory of the device. Source: CUDA Runtime API, "Memory Management".
+// Device memory. Source: CUDA Runtime API, "Memory Management".
 #include <string>
 
 #include "device_memory.h"
@@ -45,7 +45,7 @@ void release(std::uint64_t address) {
   allocations().erase(it);
 }
 
-// What is wrong with an address that is to be freed; empty: nothing.
+// What is wrong with an address to be freed; empty if nothing is.
 std::string problem_with(std::uint64_t address) {
   const auto it = allocations().find(address);
   if (it != allocations().end()) return "";
@@ -92,7 +92,7 @@ char* device_write(void* address, std::uint64_t bytes, const std::string& who) {
 
 using namespace simulated;
 
-// Unsafe while a stream is captured: the example that the Programming Guide gives ("cudaMalloc() ... may be unsafe").
+// Unsafe during stream capture: the Programming Guide's example ("cudaMalloc() ... may be unsafe").
 SIMULATED_API cudaError_t cudaMalloc(void** address, std::size_t bytes) {
   return api("cudaMalloc", Needs::no_capture, [&] { return allocate(address, bytes); });
 }

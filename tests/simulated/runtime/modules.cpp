@@ -1,4 +1,4 @@
-// What programs register before main() runs: the functions that nvcc's own code calls (crt/host_runtime.h).
+// What programs register before main() runs, through functions that nvcc's generated code calls (crt/host_runtime.h).
 #include "runtime/modules.h"
 
 #include <algorithm>
@@ -18,7 +18,7 @@ namespace {
 
 struct Image {
   PtxImage ptx;
-  std::shared_ptr<ptx::Module> module;  // made when it is needed
+  std::shared_ptr<ptx::Module> module;  // created when first needed
 };
 
 struct Binary {
@@ -32,7 +32,7 @@ struct HostVariable {
 };
 
 struct Registered {
-  std::set<void**> binaries;  // the handles are Binary*
+  std::set<void**> binaries;  // handles, which are Binary*
   std::map<const void*, Function> functions;
   std::map<const void*, HostVariable> variables;
 };
@@ -42,7 +42,7 @@ Registered& registered() {
   return all;
 }
 
-// Of the images that run on the device, those of the highest target: what the driver would compile.
+// The images with the highest target that the device can run, as the driver would choose.
 std::vector<Image*> images_for(void** binary, int capability) {
   std::vector<Image*> best;
   for (Image& image : reinterpret_cast<Binary*>(binary)->images) {
@@ -117,7 +117,7 @@ SIMULATED_API void** __cudaRegisterFatBinary(void* wrapper) {
 
 SIMULATED_API void __cudaRegisterFatBinaryEnd(void**) {}
 
-// What is queued keeps the modules that it needs.
+// Queued work keeps the modules that it needs alive.
 SIMULATED_API void __cudaUnregisterFatBinary(void** handle) {
   const std::lock_guard lock(device_mutex());
   if (registered().binaries.erase(handle) == 0) return;

@@ -1,4 +1,4 @@
-// The order in which the device does what is queued. Source of the rules: CUDA C++ Programming Guide, "Asynchronous
+// The order in which the device runs queued work. Source of the rules: CUDA C++ Programming Guide, "Asynchronous
 // Concurrent Execution", "Streams" and "Default Stream"; CUDA Runtime API, "Stream synchronization behavior".
 #include "runtime/queue.h"
 
@@ -26,7 +26,7 @@ CUstream_st& default_stream(int device) {
   return *stream;
 }
 
-// Begins anew when the seed is set to another.
+// Restarts when the seed setting changes.
 std::size_t random_below(std::size_t count) {
   static std::uint64_t seed = settings().seed;
   static std::mt19937_64& generator = *new std::mt19937_64(seed);
@@ -34,7 +34,7 @@ std::size_t random_below(std::size_t count) {
   return static_cast<std::size_t>(generator() % count);
 }
 
-// An operation that has to be done before this one and is not, or null.
+// A predecessor of this operation that is not done, or null.
 std::shared_ptr<Operation> missing(const Operation& operation) {
   for (const auto& earlier : operation.after) {
     if (!earlier->done) return earlier;
@@ -42,7 +42,7 @@ std::shared_ptr<Operation> missing(const Operation& operation) {
   return nullptr;
 }
 
-// A graph's nodes in an order that its edges allow: that of the capture, or a random one.
+// A graph's nodes in an order that its edges allow: the capture order, or a random one.
 std::vector<std::size_t> order_of(const Nodes& nodes) {
   std::vector<std::size_t> order;
   if (settings().streams != Streams::random) {
@@ -81,7 +81,7 @@ void run_head(CUstream_st& stream) {
   operation->after.clear();
 }
 
-// Of the streams' heads that nothing holds up, one at random. False: nothing is queued.
+// Runs a random stream head that is ready. Returns false if nothing is queued.
 bool run_random_head() {
   std::vector<CUstream_st*> ready;
   for (CUstream_st* const stream : streams()) {
@@ -92,8 +92,8 @@ bool run_random_head() {
   return true;
 }
 
-// The stream whose head has to run next for the operation, which is not done. Edges only lead to what was queued
-// earlier, so there is one.
+// The stream whose head must run next to make progress towards the operation, which is not done. There always is one,
+// as edges only lead to operations that were queued earlier.
 CUstream_st& next_towards(std::vector<std::shared_ptr<Operation>>& wanted) {
   while (true) {
     while (wanted.back()->done) wanted.pop_back();
@@ -104,8 +104,8 @@ CUstream_st& next_towards(std::vector<std::shared_ptr<Operation>>& wanted) {
   }
 }
 
-// Garbage until the copy has run: whoever reads the host's memory too early sees it. Not where an operation that waits
-// still reads that memory, for then its contents are needed.
+// Fills the targets with poison until the copy has run, to expose premature reads on the host. Skipped if a queued
+// operation still reads that memory, because it needs the contents.
 void poison_destinations(const Nodes& nodes) {
   for (const auto& node : nodes) {
     if (node->writes.begin == node->writes.end) continue;
@@ -155,7 +155,7 @@ cudaError_t submit(CUstream_st& stream, Nodes nodes, std::vector<std::shared_ptr
   const auto operation = std::make_shared<Operation>();
   operation->stream = &stream;
   operation->after = std::move(after);
-  // The default stream waits for all blocking streams of its device, and they for it.
+  // The default stream waits for all blocking streams of its device, and they wait for it.
   if (stream.legacy) {
     for (const CUstream_st* const other : streams()) {
       if (other->device == stream.device && other->blocking() && other->last != nullptr && !other->last->done) {

@@ -1,4 +1,4 @@
-// What is queued on the device: operations in the order of their streams, with edges between streams.
+// Work queued on the device: operations in stream order, with edges between streams.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -13,11 +13,11 @@
 
 struct CUstream_st;
 
-// A node of a graph, or the one part of an operation that was queued directly.
+// A node of a graph, or the single part of an operation that was queued directly.
 struct CUgraphNode_st {
   simulated::Task task;
   cudaGraphNodeType type = cudaGraphNodeTypeKernel;
-  // Pinned host memory that the task reads and writes: [begin, end), empty where it does not.
+  // Pinned host memory that the task reads and writes: [begin, end), or empty.
   struct HostRange {
     std::uint64_t begin = 0, end = 0;
     bool overlaps(const HostRange& other) const { return begin < other.end && other.begin < end; }
@@ -34,7 +34,7 @@ using HostRange = CUgraphNode_st::HostRange;
 struct Capture;
 
 struct Operation {
-  Nodes nodes;  // none: only a point in the stream's order, for events
+  Nodes nodes;  // empty for an event: only a point in the stream's order
   CUstream_st* stream = nullptr;
   std::vector<std::shared_ptr<Operation>> after;  // in other streams
   bool done = false;
@@ -47,38 +47,38 @@ struct CUstream_st {
   int device = 0;
   unsigned flags = 0;
   bool legacy = false;     // the default stream of its device
-  bool destroyed = false;  // the handle is no longer valid; what is queued still runs
+  bool destroyed = false;  // the handle is invalid; queued work still runs
   std::deque<std::shared_ptr<simulated::Operation>> queue;
-  std::shared_ptr<simulated::Operation> last;  // queued last, done or not
+  std::shared_ptr<simulated::Operation> last;  // the last one queued, done or not
   std::shared_ptr<simulated::Capture> capture;
-  std::vector<std::size_t> tips;  // of the capture's nodes: what the next node comes after
+  std::vector<std::size_t> tips;  // nodes of the capture that the next node depends on
 
   bool blocking() const { return !legacy && (flags & cudaStreamNonBlocking) == 0; }
 };
 
 namespace simulated {
 
-// Streams and events live for ever, so that a handle that was destroyed is known for what it is.
+// Streams and events are never freed, so that a destroyed handle can be recognized.
 CUstream_st* new_stream(int device, unsigned flags);
-// The stream of a handle; null means the current device's default stream. cudaErrorInvalidResourceHandle for what is no
-// stream, or none any more.
+// Finds the stream of a handle; null means the current device's default stream. Returns cudaErrorInvalidResourceHandle
+// for anything that is not a live stream.
 cudaError_t find_stream(cudaStream_t handle, CUstream_st*& stream);
 const std::vector<CUstream_st*>& all_streams();
 
-// Queues an operation of these nodes, with the edges that the default stream makes and the given ones; or, in a stream
-// that is being captured, adds the nodes to the capture (then *operation stays null).
+// Queues an operation of these nodes, with the given edges and those of the default stream. If the stream is being
+// captured, adds the nodes to the capture instead (*operation stays null).
 cudaError_t submit(CUstream_st& stream, Nodes nodes, std::vector<std::shared_ptr<Operation>> after = {},
                    std::shared_ptr<Operation>* operation = nullptr);
 
 void run_until_done(const std::shared_ptr<Operation>& operation);
 void run_all(int device);
-void run_one_towards(const std::shared_ptr<Operation>& operation);  // a query: what the device does between two of them
-void run_by_chance();                                               // in Streams::random
+void run_one_towards(const std::shared_ptr<Operation>& operation);  // progress between two queries
+void run_by_chance();                                               // used in Streams::random
 void drop_queued_work();
 
 int current_device();
 
-// work.cpp: runs a task as the device does, and records what it did.
+// work.cpp: runs a task on the device and records it.
 void run_task(const CUgraphNode_st& node);
 
 }  // namespace simulated

@@ -1,4 +1,4 @@
-// Source: CUDA Runtime API, "Stream Management".
+// Streams. Source: CUDA Runtime API, "Stream Management".
 #include "runtime/api.h"
 #include "runtime/capture.h"
 #include "runtime/queue.h"
@@ -13,7 +13,7 @@ cudaError_t create(cudaStream_t* handle, unsigned flags) {
   return cudaSuccess;
 }
 
-// All have the same priority.
+// All streams have the same priority.
 template <class Value>
 cudaError_t answer(cudaStream_t handle, Value* value, Value (*what)(const CUstream_st&)) {
   CUstream_st* stream = nullptr;
@@ -61,7 +61,7 @@ SIMULATED_API cudaError_t cudaStreamSynchronize(cudaStream_t handle) {
   });
 }
 
-// The device does one thing between two questions, so that a loop of them ends.
+// The device makes one step of progress per query, so that a polling loop ends.
 SIMULATED_API cudaError_t cudaStreamQuery(cudaStream_t handle) {
   return api("cudaStreamQuery", Needs::device, [&] {
     CUstream_st* stream = nullptr;
@@ -98,7 +98,7 @@ SIMULATED_API cudaError_t cudaStreamGetDevice(cudaStream_t handle, int* device) 
              [&] { return answer<int>(handle, device, [](const CUstream_st& stream) { return stream.device; }); });
 }
 
-// Both 0 where the device has no priorities.
+// Both are 0 on devices without priorities.
 SIMULATED_API cudaError_t cudaDeviceGetStreamPriorityRange(int* least, int* greatest) {
   return api("cudaDeviceGetStreamPriorityRange", Needs::device, [&] {
     if (least != nullptr) *least = 0;

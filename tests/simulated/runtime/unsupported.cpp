@@ -1,6 +1,6 @@
-// Functions of the runtime and of NVRTC that programs may be linked to, and that the simulated device does not have:
-// each says so and refuses. All return a status, and no matter what they are given, they look at none of it: so this
-// file does without CUDA's header, whose declarations say more.
+// Functions of the runtime and of NVRTC that programs may link to but the simulated device does not implement: each
+// prints that and returns an error. They ignore their arguments, so this file declares them without parameters and
+// cannot include CUDA's header.
 #include "runtime/unsupported.h"
 
 #define UNSUPPORTED(name)                                                  \
@@ -13,7 +13,7 @@
   }
 
 // clang-format off
-// What cuda_runtime_api.h of CUDA 13.0 declares besides.
+// The remaining functions that cuda_runtime_api.h of CUDA 13.0 declares.
 UNSUPPORTED(cudaArrayGetInfo) UNSUPPORTED(cudaArrayGetMemoryRequirements) UNSUPPORTED(cudaArrayGetPlane)
 UNSUPPORTED(cudaArrayGetSparseProperties) UNSUPPORTED(cudaChooseDevice) UNSUPPORTED(cudaCreateSurfaceObject)
 UNSUPPORTED(cudaCreateTextureObject) UNSUPPORTED(cudaCtxResetPersistingL2Cache) UNSUPPORTED(cudaDestroyExternalMemory)

@@ -1,4 +1,4 @@
-// Runs tasks as the device does, and remembers what ran.
+// Runs tasks on the device and records what ran.
 #include <cxxabi.h>
 
 #include <cstdlib>
@@ -53,8 +53,8 @@ std::string kernel_name(const std::string& mangled) {
   char* const demangled = abi::__cxa_demangle(mangled.c_str(), nullptr, nullptr, &status);
   const std::string full = status == 0 ? demangled : mangled;
   std::free(demangled);
-  // Where the name begins (after the result's type and the namespaces) and ends (before the parameters): both at the
-  // outermost level of brackets.
+  // The name begins after the result type and the namespaces and ends before the parameters, all at the outermost
+  // bracket level.
   std::size_t begin = 0, end = full.size();
   int depth = 0;
   for (std::size_t at = 0; at < full.size(); ++at) {

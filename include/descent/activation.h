@@ -1,0 +1,12 @@
+// The activations that linear, conv2d and batch_norm can fuse, applied to the result before it is stored.
+#pragma once
+
+#include <cstdint>
+
+namespace descent {
+
+// relu propagates NaN and has gradient 0 at 0; with bf16 results or Precision::tf32 (set_matmul_precision), vendor
+// kernels may differ in both. gelu_tanh is accepted by linear only.
+enum class Activation : std::uint8_t { none, relu, gelu_tanh };
+
+}  // namespace descent
