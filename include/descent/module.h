@@ -78,7 +78,9 @@ class DESCENT_API Module {
   virtual std::string extra_repr() const;            // "1, 32, kernel_size=3, padding=1"
   std::string to_string() const;                     // the tree of modules, as PyTorch prints it
 
-  virtual Tensor forward(const Tensor& x) = 0;
+  // For modules that map one tensor to one: what Sequential and the Trainer call. Others (two inputs, a state, several
+  // results) define functions of their own; then this throws InvalidArgument.
+  virtual Tensor forward(const Tensor& x);
   Tensor operator()(const Tensor& x) { return forward(x); }
 
   // The output shape for an input of shape `input`, both without the batch axis. Throws InvalidArgument if the
@@ -98,7 +100,7 @@ class DESCENT_API Module {
   // State that only checkpoints need, such as a dropout layer's call counter: never part of a model file.
   std::vector<NamedTensor> checkpoint_state() const;
   std::vector<NamedModule> named_modules() const;  // this module, then all descendants, depth first
-  const std::vector<std::pair<std::string, std::unique_ptr<Module>>>& children() const { return children_; }
+  const std::vector<std::pair<std::string, Module*>>& children() const { return children_; }
   Module& find(std::string_view path) const;  // "2.0"; throws InvalidArgument
   std::int64_t parameter_count(bool trainable_only = false) const;
 
@@ -124,6 +126,9 @@ class DESCENT_API Module {
   Tensor register_parameter(std::string name, const Tensor& tensor, FileLayout layout = {});
   Tensor register_buffer(std::string name, const Tensor& tensor, FileLayout layout = {});
   Tensor register_checkpoint_state(std::string name, const Tensor& tensor);  // replaces one of the same name
+  // A child that is a member of this module: `register_module("encoder", encoder_)` in the constructor.
+  void register_module(std::string name, Module& member);
+  // A child that this module owns.
   Module& register_module(std::string name, std::unique_ptr<Module> module);
 
   virtual void reset_own_parameters();  // this module's own only; draws through init::
@@ -147,7 +152,8 @@ class DESCENT_API Module {
   std::vector<Entry> parameters_;
   std::vector<Entry> buffers_;
   std::vector<Entry> checkpoint_state_;
-  std::vector<std::pair<std::string, std::unique_ptr<Module>>> children_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  std::vector<std::unique_ptr<Module>> owned_;  // of the children, those that are no members
 };
 
 // One row of a model summary.

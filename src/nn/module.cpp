@@ -46,6 +46,10 @@ Module::~Module() = default;
 
 std::string Module::extra_repr() const { return {}; }
 
+Tensor Module::forward(const Tensor&) {
+  fail("it has no forward(Tensor), which Sequential and the Trainer call; it may have functions of its own");
+}
+
 Shape Module::output_shape(const Shape&) const {
   throw NoOutputShape(fmt::format("{}: it does not say which shape its output has", type_));
 }
@@ -94,13 +98,27 @@ Tensor Module::register_checkpoint_state(std::string name, const Tensor& tensor)
 
 Module& Module::register_module(std::string name, std::unique_ptr<Module> module) {
   if (!module) fail(fmt::format("the child \"{}\" is null", name));
+  Module& child = *module;
+  owned_.push_back(std::move(module));
+  try {
+    register_module(std::move(name), child);
+  } catch (...) {
+    owned_.pop_back();
+    throw;
+  }
+  return child;
+}
+
+void Module::register_module(std::string name, Module& member) {
+  for (const NamedModule& below : member.named_modules()) {
+    if (below.module == this) fail(fmt::format("the child \"{}\" contains this module", name));
+  }
   const auto same = [&](const auto& child) { return child.first == name; };
   if (name.empty() || name.find('.') != std::string::npos || std::any_of(children_.begin(), children_.end(), same)) {
     fail(fmt::format("\"{}\" can't be the name of a child: it is empty, has a dot, or is there already", name));
   }
-  children_.emplace_back(std::move(name), std::move(module));
+  children_.emplace_back(std::move(name), &member);
   children_changed();
-  return *children_.back().second;
 }
 
 void Module::collect_modules(const std::string& prefix, std::vector<NamedModule>& out) const {
@@ -228,7 +246,8 @@ Module& Module::to(Device device) {
 }
 
 Module& Module::to(DType dtype) {
-  if (dtype != DType::f32 && dtype != DType::f64) fail(fmt::format("to: {}, expected f32 or f64", descent::to_string(dtype)));
+  if (dtype != DType::f32 && dtype != DType::f64)
+    fail(fmt::format("to: {}, expected f32 or f64", descent::to_string(dtype)));
   move(Device::cpu(), dtype, true);
   return *this;
 }

@@ -113,7 +113,7 @@ Sequential& Sequential::set_fusion(bool on) {
   fusion_ = on;
   children_changed();
   for (const auto& [name, child] : children()) {
-    if (auto* nested = dynamic_cast<Sequential*>(child.get())) nested->set_fusion(on);
+    if (auto* nested = dynamic_cast<Sequential*>(child)) nested->set_fusion(on);
   }
   return *this;
 }
@@ -121,7 +121,7 @@ Sequential& Sequential::set_fusion(bool on) {
 void Sequential::children_changed() {
   steps_.clear();
   for (std::size_t i = 0; i < size();) {
-    Step step{i, children()[i].second.get(), nullptr, {}};
+    Step step{i, children()[i].second, nullptr, {}};
     std::size_t next = i + 1;
     if (const Head* head = fusion_ ? head_of(*step.module) : nullptr) {
       Epilogue longer;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "descent/nn.h"
@@ -72,6 +73,45 @@ TEST(Module, UserModulesRegisterWhatTheyOwn) {
   EXPECT_EQ(module.state_dict().size(), 2u);                                           // a file has both names
   EXPECT_EQ(module(Tensor::full({1, 2}, 3)).to_vector<float>(), (std::vector<float>{4, 4}));
   EXPECT_EQ(error_of([&] { module.output_shape({2}); }), "Pairwise: it does not say which shape its output has");
+}
+
+// Two inputs, a residual connection, and children that are members: no forward(Tensor).
+class Merge : public Module {
+ public:
+  Merge() : Module("Merge") {
+    register_module("left", left_);
+    register_module("right", right_);
+  }
+  std::pair<Tensor, Tensor> operator()(const Tensor& a, const Tensor& b) {
+    const Tensor hidden = left_(a) + right_(b);
+    return {hidden, hidden + a};
+  }
+  void adopt(Module& module) { register_module("adopted", module); }
+
+ private:
+  Linear left_{3, 3}, right_{2, 3, false};
+};
+
+TEST(Module, MayHaveAnySignatureAndHoldChildrenByValue) {
+  Merge merge;
+  EXPECT_EQ(names_of(merge.named_parameters()), (std::vector<std::string>{"left.weight", "left.bias", "right.weight"}));
+  EXPECT_EQ(merge.parameter_count(), 9 + 3 + 6);
+  const auto [hidden, sum] = merge(Tensor::ones({4, 3}), Tensor::ones({4, 2}));
+  descent::sum(sum).backward();
+  EXPECT_TRUE(merge.parameters()[2].grad().defined());
+  merge.eval();
+  EXPECT_FALSE(merge.find("right").is_training());
+  EXPECT_EQ(merge.state_dict().size(), 3U);
+  EXPECT_EQ(
+      error_of([&] {
+        merge.forward(Tensor::ones({4, 3}));
+      }),
+      "Merge: it has no forward(Tensor), which Sequential and the Trainer call; it may have functions of its own");
+  EXPECT_EQ(error_of([&] { merge.adopt(merge); }), "Merge: the child \"adopted\" contains this module");
+  Linear other(2, 2);
+  merge.adopt(other);
+  EXPECT_EQ(error_of([&] { merge.adopt(other); }),
+            "Merge: \"adopted\" can't be the name of a child: it is empty, has a dot, or is there already");
 }
 
 TEST(Module, TrainEvalFreezeAndZeroGradReachAllModules) {
