@@ -1,6 +1,9 @@
-// SGD, RMSProp, Adam and AdamW: their options and states; the backend does the arithmetic.
+// The optimizers: their options, states and names; the backend does the arithmetic.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include "optim/rule.h"
@@ -84,5 +87,81 @@ AdamW::AdamW(const nn::Module& module, const AdamWOptions& options) : AdamW(modu
 
 AdamW::AdamW(std::vector<nn::NamedTensor> parameters, const AdamWOptions& o)
     : Adam("adamw", std::move(parameters), {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay}, true) {}
+
+// ---- by name --------------------------------------------------------------------------------------------------------
+namespace {
+
+using Made = std::unique_ptr<Optimizer>;
+
+double given_or(double given, double usual) { return given < 0 ? usual : given; }
+
+Made make_sgd(const nn::Module& module, const OptimizerOptions& o) {
+  const SgdOptions usual;
+  return std::make_unique<SGD>(module, SgdOptions{given_or(o.lr, usual.lr), given_or(o.momentum, usual.momentum),
+                                                  given_or(o.dampening, usual.dampening),
+                                                  given_or(o.weight_decay, usual.weight_decay), o.nesterov});
+}
+
+Made make_rmsprop(const nn::Module& module, const OptimizerOptions& o) {
+  const RmsPropOptions usual;
+  return std::make_unique<RMSProp>(
+      module,
+      RmsPropOptions{given_or(o.lr, usual.lr), given_or(o.alpha, usual.alpha), given_or(o.eps, usual.eps),
+                     given_or(o.weight_decay, usual.weight_decay), given_or(o.momentum, usual.momentum), o.centered});
+}
+
+template <class Class, class Options>
+Made make_adam(const nn::Module& module, const OptimizerOptions& o) {
+  const Options usual;
+  return std::make_unique<Class>(
+      module, Options{given_or(o.lr, usual.lr), given_or(o.beta1, usual.beta1), given_or(o.beta2, usual.beta2),
+                      given_or(o.eps, usual.eps), given_or(o.weight_decay, usual.weight_decay)});
+}
+
+struct Named {
+  std::string_view name;
+  std::string_view options;  // those it has besides lr and weight_decay
+  Made (*make)(const nn::Module&, const OptimizerOptions&);
+};
+constexpr Named kOptimizers[] = {
+    {"sgd", " momentum dampening nesterov ", make_sgd},
+    {"rmsprop", " alpha eps momentum centered ", make_rmsprop},
+    {"adam", " beta1 beta2 eps ", make_adam<Adam, AdamOptions>},
+    {"adamw", " beta1 beta2 eps ", make_adam<AdamW, AdamWOptions>},
+};
+constexpr std::size_t kCount = std::size(kOptimizers);
+
+constexpr std::array<std::string_view, kCount> names_of_all() {
+  std::array<std::string_view, kCount> names;
+  for (std::size_t i = 0; i < kCount; ++i) names[i] = kOptimizers[i].name;
+  return names;
+}
+constexpr std::array<std::string_view, kCount> kNames = names_of_all();
+
+void refuse_foreign_options(const Named& optimizer, const OptimizerOptions& o) {
+  const std::pair<std::string_view, bool> given[] = {
+      {"momentum", o.momentum >= 0}, {"beta1", o.beta1 >= 0},  {"beta2", o.beta2 >= 0},
+      {"eps", o.eps >= 0},           {"alpha", o.alpha >= 0},  {"dampening", o.dampening >= 0},
+      {"nesterov", o.nesterov},      {"centered", o.centered},
+  };
+  for (const auto& [option, is_given] : given) {
+    if (!is_given || optimizer.options.find(fmt::format(" {} ", option)) != std::string_view::npos) continue;
+    throw InvalidArgument(fmt::format("{}: it has no option {}", optimizer.name, option));
+  }
+}
+
+}  // namespace
+
+std::span<const std::string_view> optimizer_names() { return kNames; }
+
+std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
+                                          const OptimizerOptions& options) {
+  for (const Named& optimizer : kOptimizers) {
+    if (optimizer.name != name) continue;
+    refuse_foreign_options(optimizer, options);
+    return optimizer.make(module, options);
+  }
+  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+}
 
 }  // namespace descent::optim

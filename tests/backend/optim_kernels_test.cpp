@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "support/cpu_kernels.h"
+#include "support/optim_cases.h"
 
 namespace descent {
 namespace {
@@ -63,50 +64,6 @@ void update(const OptimRule& rule, Scalars& scalars, State<T>& x) {
   cpu::optim_ops()->update(rule, scalars.state(), all(x.param), all(x.grad), states);
 }
 
-struct Method {
-  const char* name;
-  double lr;
-  OptimRule rule;
-  std::vector<double> torch;  // PyTorch's parameters after three steps with the test's gradients
-};
-
-std::vector<Method> methods() {
-  return {
-      {"sgd", 0.1, Sgd{}, {0.41499999999999998, -0.90499999999999992, 1.7949999999999999, 0.31500000000000006}},
-      {"sgd decay",
-       0.1,
-       Sgd{0, 0, 0.01, false},
-       {0.4135464895, -0.90207797899999997, 1.789130968, 0.31454533990000005}},
-      {"sgd momentum",
-       0.1,
-       Sgd{0.9, 0.3, 0.01, false},
-       {0.40232041985499994, -0.86658348970999999, 1.74588793432, 0.37753318455099999}},
-      {"sgd nesterov",
-       0.1,
-       Sgd{0.9, 0, 0, true},
-       {0.30285999999999996, -0.76036999999999999, 1.5116800000000001, 0.63081000000000009}},
-      {"rmsprop",
-       0.01,
-       RmsProp{},
-       {0.21893059584911387, -0.74241089654391224, 1.7251642129909683, 0.36472262855780896}},
-      {"rmsprop momentum centered",
-       0.01,
-       RmsProp{0.9, 1e-6, 0.02, 0.8, true},
-       {0.32936368212115297, -0.83756403739845664, 1.8316561747356359, 0.26568478582881278}},
-      {"rmsprop momentum", 0.01, RmsProp{0.9, 1e-6, 0.02, 0.8, false}, {}},
-      {"rmsprop centered", 0.01, RmsProp{0.9, 1e-6, 0.02, 0, true}, {}},
-      {"adam", 0.01, Adam{}, {0.47153517016901259, -0.97034675649328628, 1.9710502365510376, 0.12945099667369853}},
-      {"adam decay",
-       0.01,
-       Adam{0.7, 0.9, 1e-4, 0.05, false},
-       {0.47039206646169979, -0.96981444795157412, 1.970046147594458, 0.13003928465869191}},
-      {"adamw",
-       0.01,
-       Adam{0.9, 0.999, 1e-8, 0.05, true},
-       {0.4708002411424439, -0.96886239630690907, 1.9680665157153605, 0.12928621484771369}},
-  };
-}
-
 template <class T>
 class OptimKernels : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
@@ -116,7 +73,7 @@ TYPED_TEST(OptimKernels, NumbersOfPyTorch) {
   constexpr double kParam[] = {0.5, -1, 2, 0.1}, kGrad[] = {0.1, -0.2, 0.3, -0.4};
   for (const bool reference : {false, true}) {
     const test::ReferenceOnly only(reference);
-    for (const auto& method : methods()) {
+    for (const test::OptimCase& method : test::optim_cases()) {
       if (method.torch.empty()) continue;
       SCOPED_TRACE(method.name);
       State<TypeParam> x(4, 1);
@@ -142,7 +99,7 @@ TYPED_TEST(OptimKernels, NumbersOfPyTorch) {
 TYPED_TEST(OptimKernels, FastAgreesWithThePlainLoops) {
   const double tolerance = 32 * static_cast<double>(std::numeric_limits<TypeParam>::epsilon());
   for (const std::int64_t n : {0, 1, 31, 32, 33, 1025, 40000}) {
-    for (const auto& method : methods()) {
+    for (const test::OptimCase& method : test::optim_cases()) {
       SCOPED_TRACE(::testing::Message() << method.name << ", " << n);
       const auto run = [&] {
         State<TypeParam> x(n, 3);
@@ -185,7 +142,7 @@ TYPED_TEST(OptimKernels, FlagsGradientsThatAreNotFinite) {
   using Limits = std::numeric_limits<TypeParam>;
   for (const bool reference : {false, true}) {
     const test::ReferenceOnly only(reference);
-    for (const auto& method : methods()) {
+    for (const test::OptimCase& method : test::optim_cases()) {
       for (const TypeParam bad : {Limits::infinity(), -Limits::infinity(), Limits::quiet_NaN()}) {
         for (const std::int64_t place : {0, 31, 32, 1024, 39999}) {
           State<TypeParam> x(40000, 3);
@@ -215,7 +172,7 @@ TYPED_TEST(OptimKernels, FlagsUpdatedParametersThatAreNotFinite) {
   using Limits = std::numeric_limits<TypeParam>;
   for (const bool reference : {false, true}) {
     const test::ReferenceOnly only(reference);
-    for (const auto& method : methods()) {
+    for (const test::OptimCase& method : test::optim_cases()) {
       for (const TypeParam bad : {Limits::infinity(), Limits::quiet_NaN()}) {
         for (const std::int64_t at : {0, 31, 32}) {
           State<TypeParam> x(33, 3);

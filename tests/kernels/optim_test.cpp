@@ -9,6 +9,7 @@
 
 #include "device_array.h"
 #include "support/backend_test.h"
+#include "support/optim_cases.h"
 #include "support/reference_only.h"
 
 #include "cuda/optim/optim.cuh"
@@ -72,42 +73,22 @@ struct OnDevice {
   }
 };
 
-struct Method {
-  const char* name;
-  OptimRule rule;
+template <class T>
+void step_on_cpu(const OptimRule& rule, OnCpu<T>& c, ConstView grad) {
+  cpu::backend().optim->advance(rule, c.state().lr, c.number(), c.made());
+  const View states[] = {c.view(c.first), c.view(c.second), c.view(c.third)};
+  cpu::backend().optim->update(rule, c.state(), c.view(c.param), grad, states);
+}
 
-  template <class T>
-  void on_cpu(OnCpu<T>& c, ConstView grad) const {
-    cpu::backend().optim->advance(rule, c.state().lr, c.number(), c.made());
-    const View states[] = {c.view(c.first), c.view(c.second), c.view(c.third)};
-    cpu::backend().optim->update(rule, c.state(), c.view(c.param), grad, states);
-  }
-  template <class T>
-  void on_device(Stream& stream, OnDevice<T>& d, const T* grad) const {
-    std::visit(
-        [&](const auto& o) {
-          advance(stream, o, d.lr.data(), d.step.data(), d.coefficients.data());
-          const OptimStates<T> states{{d.first.data(), d.second.data(), d.third.data()}};
-          optim_update(stream, o, d.state(), d.param.size(), d.param.data(), grad, states);
-        },
-        rule);
-  }
-};
-
-const std::vector<Method>& methods() {
-  static const std::vector<Method> all{{"sgd", Sgd{}},
-                                       {"sgd with decay", Sgd{0, 0, 0.01, false}},
-                                       {"sgd with momentum", Sgd{0.9, 0, 0, false}},
-                                       {"sgd with damped momentum and decay", Sgd{0.9, 0.25, 0.01, false}},
-                                       {"sgd, Nesterov", Sgd{0.9, 0, 0.01, true}},
-                                       {"rmsprop", RmsProp{}},
-                                       {"rmsprop with momentum", RmsProp{0.9, 1e-6, 0.01, 0.8, false}},
-                                       {"rmsprop, centered", RmsProp{0.99, 1e-8, 0, 0, true}},
-                                       {"rmsprop, centered, with momentum", RmsProp{0.9, 1e-6, 0.01, 0.8, true}},
-                                       {"adam", Adam{}},
-                                       {"adam with decay", Adam{0.8, 0.99, 1e-6, 0.01, false}},
-                                       {"adamw", Adam{0.9, 0.999, 1e-8, 0.05, true}}};
-  return all;
+template <class T>
+void step_on_device(const OptimRule& rule, Stream& stream, OnDevice<T>& d, const T* grad) {
+  std::visit(
+      [&](const auto& o) {
+        advance(stream, o, d.lr.data(), d.step.data(), d.coefficients.data());
+        const OptimStates<T> states{{d.first.data(), d.second.data(), d.third.data()}};
+        optim_update(stream, o, d.state(), d.param.size(), d.param.data(), grad, states);
+      },
+      rule);
 }
 
 // `before` holds the values before the last step, a term of the sums that produce `want`.
@@ -128,7 +109,7 @@ using Floating = testing::Types<float, double>;
 TYPED_TEST_SUITE(OptimKernels, Floating);
 
 template <class T>
-void check_method(const Method& method, std::int64_t n, const Offsets& at) {
+void check_method(const test::OptimCase& method, std::int64_t n, const Offsets& at) {
   SCOPED_TRACE(testing::Message() << method.name << ", " << n << " elements, offsets " << at.param << at.grad
                                   << at.first << at.second << at.third);
   const test::ReferenceOnly plain;
@@ -140,8 +121,8 @@ void check_method(const Method& method, std::int64_t n, const Offsets& at) {
     std::vector<T> g = gradients<T>(n, 72 + step);
     const DeviceArray<T> grad(g, at.grad);
     before = c;
-    method.on_cpu(c, c.view(g));
-    method.on_device(stream, d, grad.data());
+    step_on_cpu(method.rule, c, c.view(g));
+    step_on_device(method.rule, stream, d, grad.data());
   }
   EXPECT_EQ(d.step.host()[0], c.step);
   EXPECT_EQ(d.nonfinite.host()[0], 0);
@@ -153,7 +134,7 @@ void check_method(const Method& method, std::int64_t n, const Offsets& at) {
 
 TYPED_TEST(OptimKernels, AgreeWithThePlainLoops) {
   for_schedules([] {
-    for (const Method& method : methods()) {
+    for (const test::OptimCase& method : test::optim_cases()) {
       for (const std::int64_t n : kLengths) {
         check_method<TypeParam>(method, n, Offsets{});
         check_method<TypeParam>(method, n, Offsets{1, 1, 1, 1, 1});
@@ -170,7 +151,7 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
   using T = TypeParam;
   const T bad[] = {std::numeric_limits<T>::quiet_NaN(), std::numeric_limits<T>::infinity(),
                    -std::numeric_limits<T>::infinity()};
-  for (const Method& method : methods()) {
+  for (const test::OptimCase& method : test::optim_cases()) {
     SCOPED_TRACE(method.name);
     for (const std::int64_t n : {1, 6, 1025, 3079}) {
       for (const std::int64_t at : {std::int64_t{0}, n / 2, n - 1}) {
@@ -178,15 +159,15 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
         OnDevice<T> d(OnCpu<T>(n), Offsets{});
         const std::vector<T> fine = gradients<T>(n, 72);
         DeviceArray<T> grad(fine);
-        method.on_device(stream, d, grad.data());
+        step_on_device(method.rule, stream, d, grad.data());
         EXPECT_EQ(d.nonfinite.host()[0], 0);
         std::vector<T> g = fine;
         g[static_cast<std::size_t>(at)] = bad[static_cast<std::size_t>(at) % 3];
         grad.set(g);
-        method.on_device(stream, d, grad.data());
+        step_on_device(method.rule, stream, d, grad.data());
         EXPECT_EQ(d.nonfinite.host()[0], 1) << "element " << at << " of " << n;
         grad.set(fine);
-        method.on_device(stream, d, grad.data());
+        step_on_device(method.rule, stream, d, grad.data());
         EXPECT_EQ(d.nonfinite.host()[0], 1) << "the flag stays";
       }
     }
@@ -195,7 +176,7 @@ TYPED_TEST(OptimKernels, FlagGradientsThatAreNotFinite) {
 
 TYPED_TEST(OptimKernels, FlagUpdatedParametersThatAreNotFinite) {
   using T = TypeParam;
-  for (const Method& method : methods()) {
+  for (const test::OptimCase& method : test::optim_cases()) {
     SCOPED_TRACE(method.name);
     for (const std::int64_t n : {1, 6, 1025}) {
       for (const std::int64_t at : {std::int64_t{0}, n - 1}) {
@@ -204,7 +185,7 @@ TYPED_TEST(OptimKernels, FlagUpdatedParametersThatAreNotFinite) {
         c.param[static_cast<std::size_t>(at)] = std::numeric_limits<T>::infinity();
         OnDevice<T> d(c, Offsets{});
         const DeviceArray<T> grad(gradients<T>(n, 72));
-        method.on_device(stream, d, grad.data());
+        step_on_device(method.rule, stream, d, grad.data());
         EXPECT_EQ(d.nonfinite.host()[0], 1) << "element " << at << " of " << n;
       }
     }
@@ -219,15 +200,15 @@ TYPED_TEST(OptimKernels, CenteredRmsPropOnAConstantGradient) {
   for (const double momentum : {0.0, 0.9}) {
     TestStream stream;
     OnDevice<T> d(OnCpu<T>(21), Offsets{});
-    const Method method{"rmsprop", RmsProp{0.9, 1e-8, 0, momentum, true}};
+    const RmsProp rule{0.9, 1e-8, 0, momentum, true};
     const DeviceArray<T> grad(g);
-    for (int step = 0; step < 400; ++step) method.on_device(stream, d, grad.data());
+    for (int step = 0; step < 400; ++step) step_on_device<T>(rule, stream, d, grad.data());
     for (const T value : d.param.host()) EXPECT_TRUE(std::isfinite(value));
     EXPECT_EQ(d.nonfinite.host()[0], 0);
     std::vector<T> squares = d.first.host();
     squares[3] = std::numeric_limits<T>::quiet_NaN();
     d.first.set(squares);
-    method.on_device(stream, d, grad.data());
+    step_on_device<T>(rule, stream, d, grad.data());
     EXPECT_TRUE(std::isnan(d.param.host()[3])) << "a NaN is no variance of 0";
   }
 }
