@@ -107,7 +107,8 @@ T read_field(const Json& saved, const OptionInfo& info, const std::string& path)
 double default_lr(const TrainConfig& c) {
   if (c.optimizer == "sgd") return 0.05;
   if (c.optimizer == "rmsprop") return 5e-4;
-  return c.schedule == "onecycle" ? 3e-3 : 1e-3;
+  const double usual = optim::default_lr(c.optimizer);
+  return c.schedule == "onecycle" && c.optimizer.starts_with("adam") ? 3 * usual : usual;
 }
 
 }  // namespace
@@ -162,7 +163,7 @@ void add_options(CLI::App& command, TrainConfig& c) {
       .add_flag("--drop-last", c.drop_last,
                 "leave out the short batch at the end of an epoch (in each epoch other images)")
       ->group("Optimization");
-  command.add_option("--optimizer", c.optimizer, "sgd, rmsprop, adam or adamw")
+  command.add_option("--optimizer", c.optimizer, fmt::format("{}", fmt::join(optim::optimizer_names(), ", ")))
       ->check(any_of(names_of(optim::optimizer_names())))
       ->group("Optimization");
   command.add_option("--lr", c.lr, "learning rate, with onecycle its peak (default: by optimizer)")

@@ -155,5 +155,6 @@ struct OptimizerOptions {  // a negative value means the optimizer's own default
 DESCENT_API std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
                                                       const OptimizerOptions& options = {});
 DESCENT_API std::span<const std::string_view> optimizer_names();
+DESCENT_API double default_lr(std::string_view optimizer);  // PyTorch's; throws InvalidArgument for an unknown name
 
 }  // namespace descent::optim

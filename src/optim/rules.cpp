@@ -120,14 +120,15 @@ Made make_adam(const nn::Module& module, const OptimizerOptions& o) {
 
 struct Named {
   std::string_view name;
+  double lr;
   std::string_view options;  // those it has besides lr and weight_decay
   Made (*make)(const nn::Module&, const OptimizerOptions&);
 };
 constexpr Named kOptimizers[] = {
-    {"sgd", " momentum dampening nesterov ", make_sgd},
-    {"rmsprop", " alpha eps momentum centered ", make_rmsprop},
-    {"adam", " beta1 beta2 eps ", make_adam<Adam, AdamOptions>},
-    {"adamw", " beta1 beta2 eps ", make_adam<AdamW, AdamWOptions>},
+    {"sgd", SgdOptions().lr, " momentum dampening nesterov ", make_sgd},
+    {"rmsprop", RmsPropOptions().lr, " alpha eps momentum centered ", make_rmsprop},
+    {"adam", AdamOptions().lr, " beta1 beta2 eps ", make_adam<Adam, AdamOptions>},
+    {"adamw", AdamWOptions().lr, " beta1 beta2 eps ", make_adam<AdamW, AdamWOptions>},
 };
 constexpr std::size_t kCount = std::size(kOptimizers);
 
@@ -137,6 +138,13 @@ constexpr std::array<std::string_view, kCount> names_of_all() {
   return names;
 }
 constexpr std::array<std::string_view, kCount> kNames = names_of_all();
+
+const Named& named(std::string_view name) {
+  for (const Named& optimizer : kOptimizers) {
+    if (optimizer.name == name) return optimizer;
+  }
+  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+}
 
 void refuse_foreign_options(const Named& optimizer, const OptimizerOptions& o) {
   const std::pair<std::string_view, bool> given[] = {
@@ -156,12 +164,11 @@ std::span<const std::string_view> optimizer_names() { return kNames; }
 
 std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
                                           const OptimizerOptions& options) {
-  for (const Named& optimizer : kOptimizers) {
-    if (optimizer.name != name) continue;
-    refuse_foreign_options(optimizer, options);
-    return optimizer.make(module, options);
-  }
-  throw InvalidArgument(fmt::format("optimizer: \"{}\", expected one of {}", escape(name), fmt::join(kNames, ", ")));
+  const Named& optimizer = named(name);
+  refuse_foreign_options(optimizer, options);
+  return optimizer.make(module, options);
 }
+
+double default_lr(std::string_view name) { return named(name).lr; }
 
 }  // namespace descent::optim
