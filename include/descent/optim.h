@@ -105,6 +105,15 @@ class DESCENT_API AdamW : public Adam {  // Loshchilov and Hutter, 2019: decoupl
   AdamW(std::vector<nn::NamedTensor> parameters, const AdamWOptions& options = {});
 };
 
+struct AdadeltaOptions {
+  double lr = 1, rho = 0.9, eps = 1e-6, weight_decay = 0;
+};
+class DESCENT_API Adadelta : public Optimizer {  // Zeiler, 2012; weight decay is added to the gradient
+ public:
+  Adadelta(const nn::Module& module, const AdadeltaOptions& options = {});
+  Adadelta(std::vector<nn::NamedTensor> parameters, const AdadeltaOptions& options = {});
+};
+
 // ---- clipping
 
 // Scales all gradients by min(1, max_norm / (norm + 1e-6)) and returns norm, their joint 2-norm before that, as f64
@@ -145,13 +154,14 @@ struct OptimizerOptions {  // a negative value means the optimizer's own default
   double lr = -1;
   double momentum = -1;  // sgd, rmsprop
   double weight_decay = -1;
-  double beta1 = -1, beta2 = -1, eps = -1;  // adam, adamw; eps also rmsprop
+  double beta1 = -1, beta2 = -1, eps = -1;  // adam, adamw; eps also rmsprop and adadelta
   double alpha = -1;                        // rmsprop
+  double rho = -1;                          // adadelta
   double dampening = -1;                    // sgd
   bool nesterov = false;                    // sgd
   bool centered = false;                    // rmsprop
 };
-// "sgd", "rmsprop", "adam" or "adamw". Throws InvalidArgument for an unknown name or an option it doesn't have.
+// "sgd", "rmsprop", "adam", "adamw" or "adadelta". Throws InvalidArgument for an unknown name or an option it doesn't have.
 DESCENT_API std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
                                                       const OptimizerOptions& options = {});
 DESCENT_API std::span<const std::string_view> optimizer_names();

@@ -200,11 +200,58 @@ void for_update(const Adam&, const F& f) {
   f(AdamUpdate());
 }
 
+// ---- Adadelta; Zeiler, 2012
+// -------------------------------------------------------------------------------------------
+struct Adadelta {
+  static constexpr const char* kName = "adadelta";
+  double rho = 0.9, eps = 1e-6, weight_decay = 0;
+};
+
+// States: the averages of squared gradients and of squared changes.
+struct AdadeltaUpdate {
+  using Rule = Adadelta;
+  static constexpr int kStates = 2;
+  template <class T>
+  struct Scalars {
+    T lr, rho, one_minus_rho, eps, weight_decay;
+  };
+
+  template <class T>
+  static Scalars<T> constants(const Adadelta& o) {
+    return {T(0), static_cast<T>(o.rho), static_cast<T>(1 - o.rho), static_cast<T>(o.eps),
+            static_cast<T>(o.weight_decay)};
+  }
+  template <class T>
+  DESCENT_HOST_DEVICE DESCENT_ALWAYS_INLINE static void at_step(Scalars<T>& s, const double* c) {
+    s.lr = static_cast<T>(c[0]);
+  }
+  template <class T, class V, class Sqrt>
+  DESCENT_HOST_DEVICE DESCENT_ALWAYS_INLINE static V apply(const Scalars<T>& s, const Sqrt& sqrt, V param, V grad,
+                                                           V* state) {
+    grad += s.weight_decay * param;
+    V &square = state[0], &change = state[1];
+    square = s.rho * square + s.one_minus_rho * grad * grad;
+    const V delta = sqrt(change + s.eps) / sqrt(square + s.eps) * grad;
+    change = s.rho * change + s.one_minus_rho * delta * delta;
+    return param - s.lr * delta;
+  }
+};
+
+DESCENT_HOST_DEVICE inline void step_coefficients(const Adadelta&, double lr, double, double* c) {
+  c[0] = lr;
+  c[1] = c[2] = 0;
+}
+
+template <class F>
+void for_update(const Adadelta&, const F& f) {
+  f(AdadeltaUpdate());
+}
+
 // ---------------------------------------------------------------------------------------------------------------------
-using OptimRule = std::variant<Sgd, RmsProp, Adam>;
+using OptimRule = std::variant<Sgd, RmsProp, Adam, Adadelta>;
 // What for_update() chooses from; every fast path is instantiated for each of these.
 using OptimUpdates =
     std::tuple<SgdUpdate<false>, SgdUpdate<true>, RmsPropUpdate<false, false>, RmsPropUpdate<false, true>,
-               RmsPropUpdate<true, false>, RmsPropUpdate<true, true>, AdamUpdate>;
+               RmsPropUpdate<true, false>, RmsPropUpdate<true, true>, AdamUpdate, AdadeltaUpdate>;
 
 }  // namespace descent

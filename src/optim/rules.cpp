@@ -51,6 +51,13 @@ descent::Adam checked(const char* name, const AdamOptions& o, bool decoupled) {
   return {o.beta1, o.beta2, o.eps, o.weight_decay, decoupled};
 }
 
+descent::Adadelta checked(const AdadeltaOptions& o) {
+  check("adadelta", "rho", o.rho, 0, 1);
+  check("adadelta", "eps", o.eps, 0, HUGE_VAL);
+  check("adadelta", "weight_decay", o.weight_decay, 0, HUGE_VAL);
+  return {o.rho, o.eps, o.weight_decay};
+}
+
 using Names = std::vector<std::string>;
 
 Names states_of(const RmsPropOptions& o) {
@@ -88,6 +95,12 @@ AdamW::AdamW(const nn::Module& module, const AdamWOptions& options) : AdamW(modu
 AdamW::AdamW(std::vector<nn::NamedTensor> parameters, const AdamWOptions& o)
     : Adam("adamw", std::move(parameters), {o.lr, o.beta1, o.beta2, o.eps, o.weight_decay}, true) {}
 
+Adadelta::Adadelta(const nn::Module& module, const AdadeltaOptions& options)
+    : Adadelta(module.named_parameters(), options) {}
+
+Adadelta::Adadelta(std::vector<nn::NamedTensor> parameters, const AdadeltaOptions& options)
+    : Optimizer("adadelta", std::move(parameters), options.lr, {checked(options)}, {"square_avg", "acc_delta"}) {}
+
 // ---- by name --------------------------------------------------------------------------------------------------------
 namespace {
 
@@ -118,6 +131,13 @@ Made make_adam(const nn::Module& module, const OptimizerOptions& o) {
                       given_or(o.eps, usual.eps), given_or(o.weight_decay, usual.weight_decay)});
 }
 
+Made make_adadelta(const nn::Module& module, const OptimizerOptions& o) {
+  const AdadeltaOptions usual;
+  return std::make_unique<Adadelta>(
+      module, AdadeltaOptions{given_or(o.lr, usual.lr), given_or(o.rho, usual.rho), given_or(o.eps, usual.eps),
+                              given_or(o.weight_decay, usual.weight_decay)});
+}
+
 struct Named {
   std::string_view name;
   double lr;
@@ -129,6 +149,7 @@ constexpr Named kOptimizers[] = {
     {"rmsprop", RmsPropOptions().lr, " alpha eps momentum centered ", make_rmsprop},
     {"adam", AdamOptions().lr, " beta1 beta2 eps ", make_adam<Adam, AdamOptions>},
     {"adamw", AdamWOptions().lr, " beta1 beta2 eps ", make_adam<AdamW, AdamWOptions>},
+    {"adadelta", AdadeltaOptions().lr, " rho eps ", make_adadelta},
 };
 constexpr std::size_t kCount = std::size(kOptimizers);
 
@@ -148,9 +169,9 @@ const Named& named(std::string_view name) {
 
 void refuse_foreign_options(const Named& optimizer, const OptimizerOptions& o) {
   const std::pair<std::string_view, bool> given[] = {
-      {"momentum", o.momentum >= 0}, {"beta1", o.beta1 >= 0},  {"beta2", o.beta2 >= 0},
-      {"eps", o.eps >= 0},           {"alpha", o.alpha >= 0},  {"dampening", o.dampening >= 0},
-      {"nesterov", o.nesterov},      {"centered", o.centered},
+      {"momentum", o.momentum >= 0}, {"beta1", o.beta1 >= 0}, {"beta2", o.beta2 >= 0},         {"eps", o.eps >= 0},
+      {"alpha", o.alpha >= 0},       {"rho", o.rho >= 0},     {"dampening", o.dampening >= 0}, {"nesterov", o.nesterov},
+      {"centered", o.centered},
   };
   for (const auto& [option, is_given] : given) {
     if (!is_given || optimizer.options.find(fmt::format(" {} ", option)) != std::string_view::npos) continue;

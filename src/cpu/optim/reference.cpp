@@ -71,6 +71,19 @@ void run(const Adam& o, double lr, double step, const Buffers<T>& b) {
   }
 }
 
+template <class T>
+void run(const Adadelta& o, double lr, double, const Buffers<T>& b) {
+  const T rho = static_cast<T>(o.rho), rest = static_cast<T>(1 - o.rho), eps = static_cast<T>(o.eps);
+  T *const square_avg = b.states[0], *const acc_delta = b.states[1];
+  for (std::int64_t i = 0; i < b.n; ++i) {
+    const T g = b.grad[i] + static_cast<T>(o.weight_decay) * b.param[i];
+    square_avg[i] = square_avg[i] * rho + rest * g * g;
+    const T delta = std::sqrt(acc_delta[i] + eps) / std::sqrt(square_avg[i] + eps) * g;
+    acc_delta[i] = acc_delta[i] * rho + rest * delta * delta;
+    b.param[i] -= static_cast<T>(lr) * delta;
+  }
+}
+
 }  // namespace
 
 template <class T>
