@@ -87,7 +87,7 @@ T unary_backward_reference(Unary op, T a, T b, T x, T y, T dy) {
     case Unary::pow:
       return a == 0 ? T(0) : dy * (a * std::pow(x, a - 1));
     case Unary::clamp:
-      return x <= a || x >= b ? T(0) : dy;
+      return x > a && x < b ? dy : T(0);
     case Unary::affine:
       return dy * a;
     case Unary::relu:
