@@ -161,7 +161,8 @@ struct OptimizerOptions {  // a negative value means the optimizer's own default
   bool nesterov = false;                    // sgd
   bool centered = false;                    // rmsprop
 };
-// "sgd", "rmsprop", "adam", "adamw" or "adadelta". Throws InvalidArgument for an unknown name or an option it doesn't have.
+// "sgd", "rmsprop", "adam", "adamw" or "adadelta". Throws InvalidArgument for an unknown name or an option it doesn't
+// have.
 DESCENT_API std::unique_ptr<Optimizer> make_optimizer(std::string_view name, const nn::Module& module,
                                                       const OptimizerOptions& options = {});
 DESCENT_API std::span<const std::string_view> optimizer_names();

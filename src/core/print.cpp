@@ -43,8 +43,8 @@ struct Printer {
 
 std::string Tensor::to_string() const {
   if (!defined()) return "tensor undefined";
-  std::string out =
-      fmt::format("tensor {} {} {}\n", descent::to_string(shape()), descent::to_string(dtype()), descent::to_string(device()));
+  std::string out = fmt::format("tensor {} {} {}\n", descent::to_string(shape()), descent::to_string(dtype()),
+                                descent::to_string(device()));
   const std::vector<double> values = to_vector<double>();
   Printer{values, shape(), out}.print(0, 0);
   return out;

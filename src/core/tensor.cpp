@@ -27,9 +27,9 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   try {
     return Tensor(std::make_shared<TensorImpl>(std::make_shared<Storage>(target, bytes), 0, shape, dtype));
   } catch (const OutOfMemory& error) {
-    throw OutOfMemory(
-        fmt::format("tensor {} {} on {}", descent::to_string(shape), descent::to_string(dtype), descent::to_string(device)),
-        bytes, error.bytes_free());
+    throw OutOfMemory(fmt::format("tensor {} {} on {}", descent::to_string(shape), descent::to_string(dtype),
+                                  descent::to_string(device)),
+                      bytes, error.bytes_free());
   }
 }
 
@@ -132,7 +132,8 @@ void Tensor::check_count(std::int64_t values, const Shape& shape) {
 
 void* Tensor::host_data(DType type) const {
   if (dtype() != type)
-    throw InvalidArgument(fmt::format("data: the elements are {}, asked for {}", descent::to_string(dtype()), descent::to_string(type)));
+    throw InvalidArgument(
+        fmt::format("data: the elements are {}, asked for {}", descent::to_string(dtype()), descent::to_string(type)));
   if (device().type != DeviceType::cpu) {
     throw InvalidArgument(
         fmt::format("data: the tensor is on {}, copy it to the CPU first", descent::to_string(device())));

@@ -78,8 +78,8 @@ Tensor Tensor::narrow(int axis, std::int64_t start, std::int64_t length) const {
   check_defined("narrow", "input", *this);
   axis = shape().axis(axis, "narrow");
   if (start < 0 || length < 0 || start > shape()[axis] - length) {
-    throw InvalidArgument(
-        fmt::format("narrow: start {} and length {} on axis {} of shape {}", start, length, axis, descent::to_string(shape())));
+    throw InvalidArgument(fmt::format("narrow: start {} and length {} on axis {} of shape {}", start, length, axis,
+                                      descent::to_string(shape())));
   }
   return slice(*this, axis, start, start + length);
 }
