@@ -259,8 +259,8 @@ HOST = [
     ),
     *host(
         "conv/conv.cu",
-        ("order", "      siblings().pool->max_backward(Pool2dOptions(), dy, code, {whole, Write::overwrite});\n      backward_filter(g, x, whole, dw);\n",
-         "      backward_filter(g, x, whole, dw);\n      siblings().pool->max_backward(Pool2dOptions(), dy, code, {whole, Write::overwrite});\n",
+        ("order", "      siblings().pool->max_backward(Pool2dOptions(), dy, aux, {whole, Write::overwrite});\n      backward_filter(g, x, whole, dw);\n",
+         "      backward_filter(g, x, whole, dw);\n      siblings().pool->max_backward(Pool2dOptions(), dy, aux, {whole, Write::overwrite});\n",
          MIXED),
         ("arguments", "1, whole.numel() / s.out_channels, s.out_channels, dbias);", "whole.numel() / s.out_channels, s.out_channels, 1, dbias);",
          MIXED),
