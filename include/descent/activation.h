@@ -3,10 +3,13 @@
 
 #include <cstdint>
 
+#include "descent/export.h"
+
 namespace descent {
 
 // relu propagates NaN and has gradient 0 at 0; with bf16 results or Precision::tf32 (set_matmul_precision), vendor
-// kernels may differ in both. gelu_tanh is accepted by linear only.
+// kernels may differ in both. Only linear fuses gelu_tanh (GELU's approximation by tanh); other ops apply it
+// afterwards.
 enum class Activation : std::uint8_t { none, relu, gelu_tanh };
 
 }  // namespace descent

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "descent/export.h"
+
 namespace descent::nn {
 
 struct Pair {

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "descent/export.h"
+
 namespace descent {
 
 enum class Reduction : std::uint8_t { none, mean, sum };
