@@ -1,5 +1,5 @@
 # How our own code is compiled. Strict floating point: no -ffast-math, and contraction into FMA only in the files of
-# src/cpu/simd, which are written for it.
+# src/cpu whose names end in _simd, which are written for it.
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Release, Debug or RelWithDebInfo" FORCE)
 endif()

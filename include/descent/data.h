@@ -185,7 +185,7 @@ class DESCENT_API BatchLoader {
   bool next(Batch& batch);  // false at the end of the epoch
   // The two halves of next(), always called in turn. `advance` moves to the next batch on the host and, at the start
   // of an epoch, queues the computation of its order; `gather` queues the work that fills the batch's tensors. A
-  // captured step (capture.h) contains only `gather`: the position in the epoch is stored on the device, so each
+  // captured step (captured_graph.h) contains only `gather`: the position in the epoch is stored on the device, so each
   // replay gathers the next batch. Call advance() before each replay.
   bool advance(Batch& batch);
   void gather(const Batch& batch);

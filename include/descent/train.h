@@ -156,11 +156,11 @@ DESCENT_API std::shared_ptr<Callback> checkpoints(const CheckpointOptions& optio
 // The learning rate of step `step` (from 0) out of `steps` in total.
 using LearningRate = std::function<double(std::int64_t step, std::int64_t steps)>;
 
-// Whether the steps of whole batches are captured and replayed as a graph (capture.h): the same bits, and on CUDA one
-// launch per step instead of dozens. fit runs the first such step eagerly and captures the second; a short last batch
-// and steps of several batches (accumulation_steps) always run eagerly. Modules must follow capture.h's rules for a
-// step. A callback may change the values of parameters at any time, but it may freeze layers, move them or change
-// their mode only in on_epoch: the step is then captured again.
+// Whether the steps of whole batches are captured and replayed as a graph (captured_graph.h): the same bits, and on
+// CUDA one launch per step instead of dozens. fit runs the first such step eagerly and captures the second; a short
+// last batch and steps of several batches (accumulation_steps) always run eagerly. Modules must follow
+// captured_graph.h's rules for a step. A callback may change the values of parameters at any time, but it may freeze
+// layers, move them or change their mode only in on_epoch: the step is then captured again.
 enum class Graph : std::uint8_t {
   automatic,  // on for CUDA, off for the CPU, which gains nothing from it
   on,

@@ -1,11 +1,11 @@
-"""Faults in the CUDA kernels. Each file's mutants name the test of tests/kernels that includes it; every family has some of each
+"""Faults in the CUDA kernels. Each file's mutants name the test of tests/kernels that includes it; every file has some of each
 kind that it can have: barrier (one is missing), index, tail (the end of a range), sign, stale (a value that should be new), write (how
 a result is written)."""
 
 from mutant import Mutant
 
 
-def family(file, test, *rows):
+def faults_of(file, test, *rows):
     return [Mutant(file, text, becomes, kind, (f"{test}_gpu",), *survives) for kind, text, becomes, *survives in rows]
 
 
@@ -24,7 +24,7 @@ KERNELS = [
         ("stale", "    add(other.high);\n    low += other.low;", "    add(other.high);"),
         ("sign", "return isfinite(high) ? high + low : high;", "return high + low;"),
     ),
-    *family(
+    *faults_of(
         "elementwise/elementwise.cuh", "elementwise",
         ("tail", "for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) {\n    const Wide<T> out = f(widen(x[i])...);",
          "for (std::int64_t i = packs * N + grid_thread(); i < n - 1; i += grid_threads()) {\n    const Wide<T> out = f(widen(x[i])...);"),
@@ -40,7 +40,7 @@ KERNELS = [
         ("tail", "i += grid_threads()) x[i] = narrow<T>(widen(x[i]) * by);", "i += grid_threads()) x[i] = narrow<T>(by);"),
         ("sign", "if (isnan(wide)) return 0;", ""),
     ),
-    *family(
+    *faults_of(
         "core/unary_functions.h", "elementwise",
         ("sign", "(x >= V{} ? lift<V>(S(1)) : e)", "(x >= V{} ? e : lift<V>(S(1)))"),
         ("sign", "const V negative = x < V{} ? -dy : V{};", "const V negative = x < V{} ? dy : V{};"),
@@ -50,7 +50,7 @@ KERNELS = [
          "struct UnaryFunction<Unary::tanh> {\n  static constexpr UnaryTraits kTraits = kReadsX;"),
         ("sign", "return x < V{} ? V{} : x;", "return x > V{} ? x : V{};"),
     ),
-    *family(
+    *faults_of(
         "elementwise/broadcast.cuh", "broadcast",
         ("index", "const std::int64_t step = axis == last ? N : 1;", "const std::int64_t step = 1;"),
         ("index", "const Index index = axis > 0 ? rest % size : rest;", "const Index index = rest % size;",
@@ -62,7 +62,7 @@ KERNELS = [
         ("write", "if (accumulate) {", "if (!accumulate) {"),
         ("sign", "return a - b;", "return b - a;"),
     ),
-    *family(
+    *faults_of(
         "indexing/move.cuh", "indexing",
         ("index", "y[i] = from >= 0 && from < rows ?", "y[i] = from >= 0 && from <= rows ?"),
         ("index", "y[i] = from >= 0 && from < rows ?", "y[i] = from < rows ?"),
@@ -71,7 +71,7 @@ KERNELS = [
         ("index", "for_word(static_cast<std::uintptr_t>(bytes) | address_bits(x) | address_bits(y), [&]",
          "for_word(static_cast<std::uintptr_t>(bytes) | address_bits(y), [&]"),
     ),
-    *family(
+    *faults_of(
         "indexing/scatter.cuh", "indexing",
         ("stale", "Wide<T> sum = accumulate ? widen(dx[i]) : Wide<T>(0);", "Wide<T> sum = widen(dx[i]);"),
         ("write", "Wide<T> sum = accumulate ? widen(dx[i]) : Wide<T>(0);", "Wide<T> sum = Wide<T>(0);"),
@@ -80,20 +80,20 @@ KERNELS = [
         ("tail", "for (std::int64_t row = grid_thread(); row <= rows; row += grid_threads()) {",
          "for (std::int64_t row = grid_thread(); row < rows; row += grid_threads()) {"),
     ),
-    *family(
+    *faults_of(
         "indexing/indexing.cuh", "indexing",
         ("index", "std::int64_t channel = at % channels;", "std::int64_t channel = 0;"),
         ("sign", "(static_cast<V>(bytes.v[part + k]) - static_cast<V>(shift[channel]))",
          "(static_cast<V>(bytes.v[part + k]) + static_cast<V>(shift[channel]))"),
         ("tail", "out.v[k] = inside ? value : V(0);", "out.v[k] = value;"),
     ),
-    *family(
+    *faults_of(
         "indexing/cursor.cuh", "cursor",
         ("barrier", "  __syncthreads();\n  if (threadIdx.x == 0) *position", "  if (threadIdx.x == 0) *position"),
         ("tail", "index[i] = at >= 0 && at < n ? order[at] : -1;", "index[i] = at >= 0 && at <= n ? order[at] : -1;"),
         ("index", "first + count < n ? first + count : n", "first + count"),
     ),
-    *family(
+    *faults_of(
         "gemm/gemm.cuh", "gemm",
         ("sign", "return relu && value < V(0) ? V(0) : value;", "return relu && !(value > V(0)) ? V(0) : value;"),
         ("index", "from_bias = load_long<V, N>(bias + i % n);", "from_bias = load_long<V, N>(bias + i % (n - N + 1));"),
@@ -108,7 +108,7 @@ KERNELS = [
         ("index", "const bool in_packs = n % 8 == 0 && aligned16(bias, c);", "const bool in_packs = n % 4 == 0 && aligned16(bias, c);"),
         ("index", "bytes, pitch, n,\n         in_packs, bias, c, bits);", "bytes, (n + 7) / 8, n,\n         in_packs, bias, c, bits);"),
     ),
-    *family(
+    *faults_of(
         "optim/optim.cuh", "optim",
         ("barrier", "    Update::at_step(shared, coefficients);\n  }\n  __syncthreads();", "    Update::at_step(shared, coefficients);\n  }"),
         ("tail", "for (std::int64_t i = packs * N + grid_thread(); i < n; i += grid_threads()) {",
@@ -121,7 +121,7 @@ KERNELS = [
         ("stale", "step_coefficients(rule, *lr, now, coefficients);", "step_coefficients(rule, *lr, now - 1, coefficients);"),
         ("index", "Update::at_step(shared, coefficients);", "Update::at_step(shared, coefficients + 1);"),
     ),
-    *family(
+    *faults_of(
         "core/optimizer_rules.h", "optim",
         ("sign", "grad = s.nesterov ? grad + s.momentum * state[0] : state[0];",
          "grad = s.nesterov ? grad - s.momentum * state[0] : state[0];"),
@@ -134,7 +134,7 @@ KERNELS = [
         ("sign", "o.decoupled ? 1 - lr * o.weight_decay : 1", "o.decoupled ? 1 - o.weight_decay : 1"),
         ("stale", "std::pow(o.beta2, step)", "std::pow(o.beta2, step - 1)"),
     ),
-    *family(
+    *faults_of(
         "random/random.cuh", "random",
         ("index", "out.v[k] = (words.word[k] >> 8) >= threshold", "out.v[k] = (words.word[k] >> 7) >= threshold"),
         ("write", "for (int k = 0; k < 4; ++k) out.v[k] += before.v[k];", "for (int k = 0; k < 4; ++k) out.v[k] = before.v[k];"),
@@ -144,7 +144,7 @@ KERNELS = [
          "philox::normal_pair(words.word[k], words.word[k + 1], second, first);"),
         ("index", "number.v[k] = static_cast<std::int32_t>(at + k);", "number.v[k] = static_cast<std::int32_t>(at);"),
     ),
-    *family(
+    *faults_of(
         "pool/max.cuh", "pool",
         ("sign", "const bool wins = !(values.v[k] <= best.v[k]) && !isnan(best.v[k]);", "const bool wins = values.v[k] > best.v[k];"),
         ("sign", "const bool wins = !(values.v[k] <= best.v[k]) && !isnan(best.v[k]);",
@@ -159,17 +159,17 @@ KERNELS = [
         ("index", "if (aligned16(x, y, code)) return max_pool_2x2<T, N, PlaceBits, true>", "if (aligned16(code)) return max_pool_2x2<T, N, PlaceBits, true>"),
         ("tail", "return plain_2x2(g) && channels % kPoolBits<T> == 0;", "return plain_2x2(g) && channels >= kPoolBits<T>;"),
     ),
-    *family(
+    *faults_of(
         "pool/window.cuh", "pool",
         ("index", "return {begin > 0 ? begin : 0, end < size ? end : size};", "return {begin > 0 ? begin : 0, end < size ? end : size - 1};"),
         ("index", "(padded - kernel) / stride + 1, end < outs ? end : outs", "(padded - kernel) / stride, end < outs ? end : outs"),
     ),
-    *family(
+    *faults_of(
         "pool/average.cuh", "pool",
         ("index", "if (include_pad) return kernel;", "if (!include_pad) return kernel;"),
         ("tail", "return span.end - span.begin;", "return kernel;"),
     ),
-    *family(
+    *faults_of(
         "pool/global.cuh", "pool",
         ("barrier", "    for (int half = rows / 2; half > 0; half /= 2) {\n      __syncthreads();",
          "    __syncthreads();\n    for (int half = rows / 2; half > 0; half /= 2) {"),
@@ -178,7 +178,7 @@ KERNELS = [
         ("tail", "if (c < p.channels) {", "if (true) {"),
         ("write", "Pack<Wide<T>, N> out = accumulate ? load_wide<T, N>(dx + i * N) : Pack<Wide<T>, N>{};", "Pack<Wide<T>, N> out{};"),
     ),
-    *family(
+    *faults_of(
         "norm/columns.cuh", "norm",
         ("index", "c.row_lanes = kThreads / c.tile;", "c.row_lanes = kThreads / c.tile + 1;"),
         ("barrier", "  shared[thread] = state;\n  __syncthreads();", "  shared[thread] = state;"),
@@ -190,7 +190,7 @@ KERNELS = [
         ("tail", "for (; left > 0; --left, row += c.row_lanes) body.use", "for (; left > 1; --left, row += c.row_lanes) body.use"),
         ("index", "const int half = (lanes + 1) / 2;", "const int half = lanes / 2;"),
     ),
-    *family(
+    *faults_of(
         "norm/moments.cuh", "norm",
         ("sign", "squares += other.squares + difference * difference * (count * share);", "squares += other.squares;"),
         ("sign", "c.rows > 2 ? static_cast<double>(c.rows - 1) : 1.0", "c.rows > 2 ? static_cast<double>(c.rows) : 1.0"),
@@ -198,18 +198,18 @@ KERNELS = [
         ("tail", "part.count = static_cast<double>(left < c.chunk_rows ? left : c.chunk_rows);",
          "part.count = static_cast<double>(c.chunk_rows);"),
     ),
-    *family(
+    *faults_of(
         "norm/batch.cuh", "norm",
         ("sign", "value < least ? least : value", "value > least ? least : value"),
         ("sign", "(x.v[v] - mean.v[v]) * scale.v[v] + shift.v[v]", "(x.v[v] - mean.v[v]) * scale.v[v] - shift.v[v]"),
     ),
-    *family(
+    *faults_of(
         "norm/gradient.cuh", "norm",
         ("write", "into.accumulate ? static_cast<double>(into.data[i]) + value : value", "value"),
         ("stale", "out.v[v] <= V(0) ? V(0) : dz.v[v]", "out.v[v] < V(0) ? V(0) : dz.v[v]"),
         ("sign", "(offset.v[v] + slope.v[v] * (x - mean.v[v]))", "(offset.v[v] - slope.v[v] * (x - mean.v[v]))"),
     ),
-    *family(
+    *faults_of(
         "norm/layer.cuh", "norm_layer",
         ("barrier", "      if (member == 0) *own = state;\n      __syncwarp();", "      if (member == 0) *own = state;"),
         ("barrier", "      state = *own;\n      __syncwarp();", "      state = *own;"),
@@ -217,99 +217,99 @@ KERNELS = [
         ("index", "(groups - team.member + team.size - 1) / team.size", "(groups - team.member) / team.size"),
         ("write", "out.v[v] = dx.accumulate ? old.v[v] + value : value;", "out.v[v] = value;"),
     ),
-    *family(
+    *faults_of(
         "norm/pool.cuh", "norm_pool",
         ("sign", "if (value.v[v] <= best.v[v] || isnan(best.v[v])) continue;", "if (value.v[v] < best.v[v] || isnan(best.v[v])) continue;"),
         ("tail", "if (2 * at.row + k / 2 >= s.h || 2 * at.column + k % 2 >= s.w) continue;", "if (2 * at.row + k / 2 >= s.h) continue;"),
         ("stale", "item.dz.v[v] = winner.v[v] < 4 ? item.dz.v[v] : V(0);", ""),
     ),
-    *family(
+    *faults_of(
         "reduce/state.cuh", "reduce",
         ("sign", "high = value > high || isnan(value) ? value : high;", "high = value > high ? value : high;"),
         ("index", "(value == high && at < index)", "(value == high && at > index)"),
         ("index", "return first == kNone ? -1 : first;", "return first;"),
         ("write", "write == Write::accumulate ? widen(y[group]) + value : value", "value"),
     ),
-    *family(
+    *faults_of(
         "reduce/run.cuh", "reduce",
         ("index", "body = (begin + pack - 1) / pack * pack;", "body = begin;"),
         ("tail", "stop = end / pack * pack;", "stop = end;"),
         ("tail", "for (; i < run.stop; i += step) {", "for (; i + step < run.stop; i += step) {"),
     ),
-    *family(
+    *faults_of(
         "reduce/rows.cuh", "reduce",
         ("barrier", "if (threadIdx.x == 0) emit(task, state);\n    __syncthreads();", "if (threadIdx.x == 0) emit(task, state);"),
         ("index", "if (row < rows) gather_run(", "if (row <= rows) gather_run("),
         ("index", "for (int by = width / 2; by > 0; by /= 2)", "for (int by = width / 2; by > 1; by /= 2)"),
     ),
-    *family(
+    *faults_of(
         "reduce/columns.cuh", "reduce",
         ("barrier", "      __syncthreads();\n      if (active && row < live - half) {", "      if (active && row < live - half) {"),
         ("barrier", "shared[v * kThreads]);\n    }\n    __syncthreads();", "shared[v * kThreads]);\n    }"),
         ("index", "if (active && row < live - half) {", "if (active && row < half) {"),
         ("tail", "for (; i < c.n; i += step) {", "for (; i + step < c.n; i += step) {"),
     ),
-    *family(
+    *faults_of(
         "reduce/max_backward.cuh", "reduce",
         ("stale", "dx[start + i * inner] = i == first ? dy[group] : narrow<T>(0);", "if (i == first) dx[start + i * inner] = dy[group];"),
         ("index", "if (first[group] < 0) continue;", "",
          "a maximum is one of its group: this guards memory against a y that is not x's maximum"),
     ),
-    *family(
+    *faults_of(
         "softmax/rows.cuh", "loss_softmax",
         ("barrier", "if (threadIdx.x == 0) *result = state.value();\n    __syncthreads();", "if (threadIdx.x == 0) *result = state.value();"),
         ("stale", "    other.raise(high);\n", ""),
         ("index", "state.value(), lane_ - lane());", "state.value(), 0);"),
     ),
-    *family(
+    *faults_of(
         "softmax/softmax.cuh", "loss_softmax",
         ("sign", "y[row * n + j] = held[k] * share;", "y[row * n + j] = held[k] / share;"),
         ("tail", "i >= run.body; i -= N * kStreamThreads) {", "i > run.body; i -= N * kStreamThreads) {"),
     ),
-    *family(
+    *faults_of(
         "softmax/backward.cuh", "loss_softmax",
         ("sign", "return y * (dy - sum);", "return y * (dy + sum);"),
         ("write", "T& to = dx[row * n + j];\n      to = write == Write::accumulate ? to + value : value;", "T& to = dx[row * n + j];\n      to = value;"),
     ),
-    *family(
+    *faults_of(
         "loss/cross_entropy_rows.cuh", "loss_cross_entropy",
         ("stale", "if (to == ignore_index) return 0;", ""),
         ("sign", "return j == label ? exponential * each - at : exponential * each;", "return j == label ? exponential * each + at : exponential * each;"),
         ("index", "(label[row] < 0 || label[row] >= classes)", "(label[row] < 0 || label[row] > classes)"),
         ("sign", "class_weight(j) * (given * kept + spread)", "class_weight(j) * (given * kept)"),
     ),
-    *family(
+    *faults_of(
         "loss/cross_entropy_register_resident.cuh", "loss_cross_entropy",
         ("stale", "    num_correct = merge_warp(num_correct);\n", ""),
         ("index", "const int at = isnan(x) ? j : kNumber + j;", "const int at = kNumber + j;"),
     ),
-    *family(
+    *faults_of(
         "loss/cross_entropy_streamed.cuh", "loss_cross_entropy",
         ("index", "guess.add(pack.v[v], i + v - start);", "guess.add(pack.v[v], i - start);"),
         ("tail", "i >= run.body; i -= N * kStreamThreads) {", "i > run.body; i -= N * kStreamThreads) {"),
     ),
-    *family(
+    *faults_of(
         "loss/pairwise.cuh", "loss_pairwise",
         ("sign", "const T share = x > 0 ? T(1) - target : target;", "const T share = x > 0 ? target : T(1) - target;"),
         ("stale", "      slope.v[v] *= scale;\n", ""),
         ("tail", "for (std::int64_t i = body + grid_thread(); i < p.n;", "for (std::int64_t i = body + grid_thread() + 1; i < p.n;"),
     ),
-    *family(
+    *faults_of(
         "conv/shape.cuh", "conv",
         ("index", "const int base = (phase + a.pad - tap * a.dilation) / a.stride;", "const int base = (phase + a.pad - tap * a.dilation) / a.stride + 1;"),
         ("index", "return {a.out_size, 0, 1, a.stride, -a.pad, a.dilation, a.kernel, 0, 1};", "return {a.out_size, 0, 1, a.stride, a.pad, a.dilation, a.kernel, 0, 1};"),
     ),
-    *family(
+    *faults_of(
         "conv/source.cuh", "conv_pool",
         ("index", "y % 2 * 2 + x % 2};", "x % 2 * 2 + y % 2};"),
         ("tail", "y < 2 * rows && x >= 0 && x < 2 * columns", "y < height && x >= 0 && x < width"),
     ),
-    *family(
+    *faults_of(
         "conv/target.cuh", "conv_pool",
         ("sign", "best[c] <= 0 ? 4 : place", "best[c] < 0 ? 4 : place"),
         ("tail", "if (c < channels) code[at + c] = codes.v[c];", "code[at + c] = codes.v[c];"),
     ),
-    *family(
+    *faults_of(
         "conv/tile.cuh", "conv",
         ("barrier", "first_row + r, job.images, down, across);\n    }\n    __syncthreads();", "first_row + r, job.images, down, across);\n    }"),
         ("barrier", "      loader.store(buffers);\n    }\n    __syncthreads();", "      loader.store(buffers);\n    }"),
@@ -318,31 +318,31 @@ KERNELS = [
         ("tail", "columns_[i].v[j] = k_ + j < depth_ ? from[j] : T{0};", "columns_[i].v[j] = from[j];"),
         ("index", "loader.store(buffers + (now ^ 1) * Tile::kBuffer);", "loader.store(buffers + now * Tile::kBuffer);"),
     ),
-    *family(
+    *faults_of(
         "conv/patch.cuh", "conv",
         ("barrier", "across.base, group, patch);\n    __syncthreads();", "across.base, group, patch);"),
         ("barrier", "    __syncthreads();  // before patch and filter change\n", ""),
         ("index", "      spots[p].t_down += first;\n", ""),
         ("stale", "if (loaded != outer) {", "if (loaded < 0) {"),
     ),
-    *family(
+    *faults_of(
         "conv/filter.cuh", "conv",
         ("barrier", "    __syncthreads();  // before the buffers hold the slices' sums\n", ""),
         ("barrier", "    __syncthreads();  // before the next tile's first step\n", ""),
         ("tail", "const std::int64_t end = min(pixels, first + plan.split_pixels);", "const std::int64_t end = min(pixels - 1, first + plan.split_pixels);"),
         ("write", "*to = accumulate ? *to + total : total;", "*to = total;"),
     ),
-    *family(
+    *faults_of(
         "conv/direct.cuh", "conv",
         ("index", "source.load(pixels[p], group * job.source_group + c)", "source.load(pixels[p], c)"),
         ("stale", "totals[p] += sums[p];\n    sums[p] = 0;", "totals[p] += sums[p];"),
     ),
-    *family(
+    *faults_of(
         "indexing/count.cuh", "indexing",
         ("index", "inside ? r * columns + c : rows * columns", "inside ? c * rows + r : rows * columns"),
         ("tail", "c >= 0 && c < columns;", "c >= 0 && c <= columns;"),
     ),
-    *family(
+    *faults_of(
         "reduce/top_k.cuh", "reduce",
         ("sign", "return (bits >> 31) != 0 ? bits : ~(bits | 0x80000000U);", "return (bits >> 31) != 0 ? ~bits : ~(bits | 0x80000000U);"),
         ("stale", "    std::swap(now, next);", "    std::swap(now, next); std::swap(now, next);"),
@@ -358,7 +358,7 @@ KERNELS = [
         ("tail", "for (int i = 0; i < N; ++i) to.v[i] = narrow<T>(from.v[i]);", "for (int i = 0; i < N - 1; ++i) to.v[i] = narrow<T>(from.v[i]);"),
         ("tail", "for (int i = 0; i < N; ++i) to.v[i] = widen(from.v[i]);", "for (int i = 1; i < N; ++i) to.v[i] = widen(from.v[i]);"),
     )],
-    *family(
+    *faults_of(
         "conv/unfused.cuh", "bf16",
         ("sign", "if (value <= 0) code", "if (value < 0) code"),
         ("sign", "if (value <= 0) code", "if (!(value > 0)) code"),

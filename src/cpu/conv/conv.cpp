@@ -79,8 +79,8 @@ class CpuConv final : public Conv {
 }  // namespace
 
 Conv* conv_ops() {
-  static CpuConv* const family = new CpuConv;
-  return family;
+  static CpuConv* const group = new CpuConv;
+  return group;
 }
 
 }  // namespace descent::cpu

@@ -1,5 +1,5 @@
 // The kernels of the convolution: single-threaded, on one image, compiled once per instruction set
-// (src/cpu/simd/conv_*.cpp). A vector is one register of that set; a panel is a few vectors of channels,
+// (*_simd.cpp). A vector is one register of that set; a panel is a few vectors of channels,
 // the last one padded with zeros. Every sum is a chain of multiply-adds in ascending order, whatever the
 // tile in which it is computed.
 #pragma once

@@ -1,4 +1,4 @@
-// The convolution kernels of one instruction set; conv_table.cpp gathers them.
+// The convolution kernels of one instruction set; table_simd.cpp gathers them.
 #pragma once
 
 #include "cpu/conv/kernels.h"

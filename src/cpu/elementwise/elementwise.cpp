@@ -234,8 +234,8 @@ class CpuElementwise final : public Elementwise {
 }  // namespace
 
 Elementwise* elementwise_ops() {
-  static CpuElementwise* const family = new CpuElementwise;
-  return family;
+  static CpuElementwise* const group = new CpuElementwise;
+  return group;
 }
 
 }  // namespace descent::cpu

@@ -77,8 +77,8 @@ class CpuGemm final : public Gemm {
 }  // namespace
 
 Gemm* gemm_ops() {
-  static CpuGemm* const family = new CpuGemm;
-  return family;
+  static CpuGemm* const group = new CpuGemm;
+  return group;
 }
 
 }  // namespace descent::cpu

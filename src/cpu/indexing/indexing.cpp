@@ -212,8 +212,8 @@ class CpuIndexing final : public Indexing {
 }  // namespace
 
 Indexing* indexing_ops() {
-  static CpuIndexing* const family = new CpuIndexing;
-  return family;
+  static CpuIndexing* const group = new CpuIndexing;
+  return group;
 }
 
 }  // namespace descent::cpu

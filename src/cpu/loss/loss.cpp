@@ -203,8 +203,8 @@ class CpuLoss final : public Loss {
 }  // namespace
 
 Loss* loss_ops() {
-  static CpuLoss* const family = new CpuLoss;
-  return family;
+  static CpuLoss* const group = new CpuLoss;
+  return group;
 }
 
 }  // namespace descent::cpu

@@ -1,4 +1,4 @@
-// Casts between bf16 views and their f32 buffers; see mixed.h.
+// Casts between bf16 views and their f32 buffers; see cast_buffers.h.
 #include "cpu/mixed_precision/cast_buffers.h"
 
 namespace descent::cpu {

@@ -34,13 +34,13 @@ class CastBuffers {
 };
 
 // The op groups that take activations, with mixed precision added: same interface, same object every time.
-Elementwise* mixed(Elementwise* family);
-Reduce* mixed(Reduce* family);
-Gemm* mixed(Gemm* family);
-Conv* mixed(Conv* family);
-Pool* mixed(Pool* family);
-Norm* mixed(Norm* family);
-Random* mixed(Random* family);
-Indexing* mixed(Indexing* family);
+Elementwise* mixed(Elementwise* group);
+Reduce* mixed(Reduce* group);
+Gemm* mixed(Gemm* group);
+Conv* mixed(Conv* group);
+Pool* mixed(Pool* group);
+Norm* mixed(Norm* group);
+Random* mixed(Random* group);
+Indexing* mixed(Indexing* group);
 
 }  // namespace descent::cpu

@@ -8,9 +8,9 @@ namespace descent::cpu {
 namespace {
 
 // One object per op group, created at its first use and never destroyed: static objects may compute at exit.
-template <class Mixed, class Family>
-Family* made_once(Family* family) {
-  static auto* const made = new Mixed(*family);
+template <class Mixed, class Group>
+Group* made_once(Group* group) {
+  static auto* const made = new Mixed(*group);
   return made;
 }
 
@@ -308,13 +308,13 @@ class MixedIndexing final : public Indexing {
 
 }  // namespace
 
-Elementwise* mixed(Elementwise* family) { return made_once<MixedElementwise>(family); }
-Reduce* mixed(Reduce* family) { return made_once<MixedReduce>(family); }
-Gemm* mixed(Gemm* family) { return made_once<MixedGemm>(family); }
-Conv* mixed(Conv* family) { return made_once<MixedConv>(family); }
-Pool* mixed(Pool* family) { return made_once<MixedPool>(family); }
-Norm* mixed(Norm* family) { return made_once<MixedNorm>(family); }
-Random* mixed(Random* family) { return made_once<MixedRandom>(family); }
-Indexing* mixed(Indexing* family) { return made_once<MixedIndexing>(family); }
+Elementwise* mixed(Elementwise* group) { return made_once<MixedElementwise>(group); }
+Reduce* mixed(Reduce* group) { return made_once<MixedReduce>(group); }
+Gemm* mixed(Gemm* group) { return made_once<MixedGemm>(group); }
+Conv* mixed(Conv* group) { return made_once<MixedConv>(group); }
+Pool* mixed(Pool* group) { return made_once<MixedPool>(group); }
+Norm* mixed(Norm* group) { return made_once<MixedNorm>(group); }
+Random* mixed(Random* group) { return made_once<MixedRandom>(group); }
+Indexing* mixed(Indexing* group) { return made_once<MixedIndexing>(group); }
 
 }  // namespace descent::cpu

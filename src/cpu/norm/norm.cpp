@@ -53,8 +53,8 @@ class CpuNorm final : public Norm {
 }  // namespace
 
 Norm* norm_ops() {
-  static CpuNorm* const family = new CpuNorm;
-  return family;
+  static CpuNorm* const group = new CpuNorm;
+  return group;
 }
 
 }  // namespace descent::cpu

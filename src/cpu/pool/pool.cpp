@@ -108,8 +108,8 @@ class CpuPool final : public Pool {
 }  // namespace
 
 Pool* pool_ops() {
-  static CpuPool* const family = new CpuPool;
-  return family;
+  static CpuPool* const group = new CpuPool;
+  return group;
 }
 
 }  // namespace descent::cpu

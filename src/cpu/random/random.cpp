@@ -140,8 +140,8 @@ class CpuRandom final : public Random {
 }  // namespace
 
 Random* random_ops() {
-  static CpuRandom* const family = new CpuRandom;
-  return family;
+  static CpuRandom* const group = new CpuRandom;
+  return group;
 }
 
 }  // namespace descent::cpu

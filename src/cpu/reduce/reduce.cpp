@@ -323,8 +323,8 @@ class CpuReduce final : public Reduce {
 }  // namespace
 
 Reduce* reduce_ops() {
-  static CpuReduce* const family = new CpuReduce;
-  return family;
+  static CpuReduce* const group = new CpuReduce;
+  return group;
 }
 
 }  // namespace descent::cpu

@@ -225,8 +225,8 @@ void fail_allocation_after(std::int64_t n) { allocations_until_failure.store(n);
 
 // Never destroyed, like every op group: static objects of the program may still free tensors after main.
 Runtime* runtime_ops() {
-  static CpuRuntime* const family = new CpuRuntime;
-  return family;
+  static CpuRuntime* const group = new CpuRuntime;
+  return group;
 }
 
 }  // namespace descent::cpu

@@ -12,7 +12,7 @@
 #endif
 
 #ifndef DESCENT_SIMD
-#error "files of src/cpu/simd are compiled once per level, with DESCENT_SIMD naming it"
+#error "files *_simd.cpp are compiled once per level, with DESCENT_SIMD naming it"
 #endif
 
 namespace descent::cpu::DESCENT_SIMD {

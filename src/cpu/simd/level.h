@@ -1,4 +1,4 @@
-// Which instruction set runs. The files of src/cpu/simd are compiled once per level, each into the namespace of its
+// Which instruction set runs. The files *_simd.cpp are compiled once per level, each into the namespace of its
 // level; they export constant tables of functions, and the table is chosen here, at run time.
 #pragma once
 
@@ -15,7 +15,7 @@ const char* to_string(SimdLevel level);
 }  // namespace descent::cpu
 
 // Declares the tables `const Type name` of all levels and the function `name()` that returns the table of
-// simd_level(). Use it in namespace descent::cpu, and define the table in a file of src/cpu/simd in namespace
+// simd_level(). Use it in namespace descent::cpu, and define the table in a file *_simd.cpp in namespace
 // DESCENT_SIMD. cmake/Simd.cmake decides which levels are compiled.
 #define DESCENT_SIMD_TABLE_OF(level, Type, name) \
   namespace level {                              \
