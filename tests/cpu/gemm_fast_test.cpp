@@ -16,9 +16,9 @@ struct Product {
 };
 
 template <class T>
-class LinalgFast : public ::testing::Test {};
+class GemmFast : public ::testing::Test {};
 using Types = ::testing::Types<float, double>;
-TYPED_TEST_SUITE(LinalgFast, Types);
+TYPED_TEST_SUITE(GemmFast, Types);
 
 // Every |c - reference| is within 16 units in the last place of sum |a||b| plus the magnitude of what is added to it.
 template <class T>
@@ -81,7 +81,7 @@ void for_transposes(F&& f) {
   }
 }
 
-TYPED_TEST(LinalgFast, SmallSizesInAllTransposes) {
+TYPED_TEST(GemmFast, SmallSizesInAllTransposes) {
   for (const std::int64_t m : {0, 1, 2, 5, 6, 7, 13, 33}) {
     for (const std::int64_t n : {0, 1, 3, 8, 16, 17, 31, 33, 65}) {
       for (const std::int64_t k : {0, 1, 3, 8, 33}) {
@@ -91,7 +91,7 @@ TYPED_TEST(LinalgFast, SmallSizesInAllTransposes) {
   }
 }
 
-TYPED_TEST(LinalgFast, LargerThanOneBlock) {
+TYPED_TEST(GemmFast, LargerThanOneBlock) {
   for_transposes<TypeParam>([](bool ta, bool tb) {
     check(product<TypeParam>(127, 130, 1025, ta, tb));
     check(product<TypeParam>(3, 1025, 2100, ta, tb));
@@ -102,12 +102,12 @@ TYPED_TEST(LinalgFast, LargerThanOneBlock) {
   });
 }
 
-TYPED_TEST(LinalgFast, PackedOperandsLargerThanOneBlock) {
+TYPED_TEST(GemmFast, PackedOperandsLargerThanOneBlock) {
   check(product<TypeParam>(8, 1100, 1024, false, false));
   check(product<TypeParam>(1100, 9, 1024, true, false));
 }
 
-TYPED_TEST(LinalgFast, ScalesBiasAndActivation) {
+TYPED_TEST(GemmFast, ScalesBiasAndActivation) {
   for (const double alpha : {1.0, -0.5}) {
     for (const double beta : {0.0, 1.0, 0.25}) {
       for (const bool bias : {false, true}) {
@@ -129,7 +129,7 @@ TYPED_TEST(LinalgFast, ScalesBiasAndActivation) {
   }
 }
 
-TYPED_TEST(LinalgFast, Batches) {
+TYPED_TEST(GemmFast, Batches) {
   for_transposes<TypeParam>([](bool ta, bool tb) {
     auto p = product<TypeParam>(9, 17, 21, ta, tb);
     p.g.batch = 5;
@@ -143,7 +143,7 @@ TYPED_TEST(LinalgFast, Batches) {
   });
 }
 
-TYPED_TEST(LinalgFast, SameBitsForAnyNumberOfThreads) {
+TYPED_TEST(GemmFast, SameBitsForAnyNumberOfThreads) {
   test::Numbers numbers(5);
   for_transposes<TypeParam>([&](bool ta, bool tb) {
     for (const auto& [m, n, k] :
@@ -159,7 +159,7 @@ TYPED_TEST(LinalgFast, SameBitsForAnyNumberOfThreads) {
   });
 }
 
-TYPED_TEST(LinalgFast, ReluPassesNaN) {
+TYPED_TEST(GemmFast, ReluPassesNaN) {
   for (const std::int64_t n : {1, 10, 32}) {
     for (const std::int64_t m : {1, 12}) {
       auto p = product<TypeParam>(m, n, 20, false, true);

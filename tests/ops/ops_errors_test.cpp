@@ -49,7 +49,7 @@ TEST(OpErrors, Shapes) {
   EXPECT_INVALID(index_select(Tensor(), i32({0})), "index_select: input is undefined");
 }
 
-TEST(OpErrors, Linalg) {
+TEST(OpErrors, MatrixProducts) {
   EXPECT_INVALID(matmul(f32({2, 3}), f32({4, 2})), "matmul: shapes [2, 3] and [4, 2]: the inner dimensions differ");
   EXPECT_INVALID(matmul(f32({2, 3}), f32({3, 2}), true),
                  "matmul: shapes [2, 3] transposed and [3, 2]: the inner dimensions differ");

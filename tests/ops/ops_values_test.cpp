@@ -121,7 +121,7 @@ TEST(Shapes, SliceAndConcat) {
   EXPECT_EQ(flatten(x, 0).shape(), (Shape{12}));
 }
 
-TEST(Linalg, Products) {
+TEST(MatrixProducts, AreThoseOfTheDefinition) {
   const Tensor a = tensor({1, 2, 3, 4, 5, 6}, {2, 3});
   const Tensor b = tensor({1, 0, 2, 1, 0, 3}, {3, 2});
   EXPECT_EQ(values(matmul(a, b)), (Values{5, 11, 14, 23}));
