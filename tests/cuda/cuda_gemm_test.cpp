@@ -535,6 +535,9 @@ TEST(CudaPrecision, TheLibraryAloneComputesALayer) {
         const View aux = !keep ? View() : activation == Activation::relu ? bits.view() : argument.view();
         const ConstView add = with_bias ? ConstView(bias.view()) : ConstView();
         EXPECT_EQ(kernels_of([&] { cuda_gemm().gemm(p.g, a.view(), b.view(), add, c.view(), aux); }), "");
+        const std::vector<float> y = c.values();
+        const float least = *std::min_element(y.begin(), y.end());  // about half of the arguments are negative
+        EXPECT_TRUE(activation == Activation::relu ? least == 0 : least < -0.1f) << least;
       }
     }
     const Layer<float> l(64, 128, 40, activation);

@@ -288,7 +288,7 @@ HOST = [
     ),
     *host(
         "optim/optim.cu",
-        ("arguments", "buffers.buffer[j] = states[j].as<T>();", "buffers.buffer[states.size() - 1 - j] = states[j].as<T>();", TRAINING),
+        ("arguments", "buffers.buffer[j] = states[j].as<T>();", "buffers.buffer[j] = states[0].as<T>();", TRAINING),
         ("order", "gpu::advance(stream, o, lr.as<double>(), step.as<double>(), coefficients.as<double>());", "static_cast<void>(o);", CAPTURE, TRAINING),
         ("arguments", "max_norm, factor.as<double>());", "max_norm * max_norm, factor.as<double>());", TRAINING),
     ),
